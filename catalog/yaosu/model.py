@@ -1,0 +1,497 @@
+"""The nouns of the marketplace: frozen records without I/O.
+
+Descriptions that cross the border (a dataset's descriptor) stay the JSON they are; states of
+the market (listing, trade, delivery) are typed here. Money is integer fen, times are aware UTC,
+digests are ``sha256:<64 hex>``, ids are ``<prefix>_<uuid7 hex>``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+JSON = Any
+"""A JSON value: the shape is checked by the schema that governs it, not by the type."""
+
+
+def new_id(prefix: str) -> str:
+    """Return `<prefix>_<uuid7>` in hex (RFC 9562 §5.7): unique, and sortable by time."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return f"{prefix}_{value:032x}"
+
+
+class Role(StrEnum):
+    """What a key may act as (domain b.18; the authorisation matrix speaks in these)."""
+
+    PROVIDER = "provider"
+    BUYER = "buyer"
+    REVIEWER = "reviewer"
+    EXCHANGE = "exchange"
+    ADMIN = "admin"
+
+
+class ListingState(StrEnum):
+    """Where a version of a dataset stands on its way into the market (domain c.2)."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    VALIDATING = "validating"
+    REVIEW = "review"
+    NOTICE = "notice"
+    REGISTERED = "registered"
+    LISTED = "listed"
+    SUSPENDED = "suspended"
+    DELISTED = "delisted"
+    RETURNED = "returned"
+    WITHDRAWN = "withdrawn"
+
+
+class TradeState(StrEnum):
+    """Where a trade stands, from intent to completion (domain c.3)."""
+
+    INTENT = "intent"
+    NEGOTIATING = "negotiating"
+    AGREED = "agreed"
+    COMPLIANCE = "compliance"
+    SIGNED = "signed"
+    FILED = "filed"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    ACCEPTED = "accepted"
+    SETTLING = "settling"
+    SETTLED = "settled"
+    VOUCHERED = "vouchered"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    DISPUTED = "disputed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who takes a step: a member of a party, through one key, in the roles of that key."""
+
+    party_id: str
+    member_id: str
+    key_id: str
+    roles: frozenset[Role]
+
+    @property
+    def id(self) -> str:
+        return self.member_id
+
+
+SYSTEM = Actor(party_id="system", member_id="system", key_id="system", roles=frozenset())
+"""The market itself: jobs, timers, standing instructions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """An organisation or a natural person that acts on the market."""
+
+    id: str
+    slug: str
+    name: str
+    name_en: str = ""
+    holder_type: str = "legal"
+    uscc: str | None = None
+    roles: tuple[Role, ...] = ()
+    contact: Mapping[str, str] = field(default_factory=dict)
+    verified_by: str | None = None
+    verified_at: datetime | None = None
+    evidence: str = ""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A person who acts for a party."""
+
+    id: str
+    party_id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """A bearer key of a member; only its SHA-256 is kept."""
+
+    id: str
+    party_id: str
+    member_id: str
+    secret_sha256: str
+    roles: tuple[Role, ...]
+    label: str = ""
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A party's Ed25519 public key; `held_by` says who has the private half.
+
+    "own": it never leaves the client (contract sign_mode 01); "platform": the market signs on
+    the party's instruction (sign_mode 02), and every signature says so.
+    """
+
+    id: str
+    party_id: str
+    public_key: str
+    held_by: str = "own"
+    label: str = ""
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Venue:
+    """A place of trading and its rules: an exchange, or `otc` (场外) with none of them."""
+
+    id: str
+    name: str
+    name_en: str
+    party_id: str | None = None
+    certificate_required: bool = False
+    notice_days: int = 0
+    filing_required: bool = False
+    assessment_above_fen: int | None = None
+    fee_permyriad: int = 0
+    inspection_days: int = 7
+    report_max_age_days: int = 365
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """What a provider offers through its versions, under one invariant name."""
+
+    id: str
+    provider_id: str
+    publisher: str
+    name: str
+    origin_id: str | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A registration certificate as an operator verified it (domain a.2, G1)."""
+
+    scheme: str
+    number: str
+    agency: str = ""
+    registered_at: date | None = None
+    valid_until: date | None = None
+    seized: bool = False
+    verified_by: str = ""
+    verified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """An Ed25519 signature over a digest; `over` names which document the digest is of."""
+
+    party_id: str
+    key_id: str
+    public_key: str
+    over: str
+    digest: str
+    value: str
+    sign_mode: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A comment, objection or answer on a listing, kept for good."""
+
+    kind: str
+    by: str
+    party_id: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One immutable version of a dataset, and where it stands in the market."""
+
+    id: str
+    dataset_id: str
+    provider_id: str
+    publisher: str
+    name: str
+    version: int
+    state: ListingState = ListingState.DRAFT
+    venue: str = "otc"
+    descriptor: JSON
+    view_policy: str = "public"
+    invited: tuple[str, ...] = ()
+    content_digest: str | None = None
+    terms_digest: str | None = None
+    report_id: str | None = None
+    report_valid: bool | None = None
+    reported_at: datetime | None = None
+    applied: bool = False
+    certificate: Certificate | None = None
+    notice_until: datetime | None = None
+    standing_offer: JSON = None
+    standing_signature: Signature | None = None
+    remarks: tuple[Remark, ...] = ()
+    reviewed_by: str | None = None
+    change: str = "major"
+    created_at: datetime
+    updated_at: datetime
+    listed_at: datetime | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReport:
+    """A validation report, bound to the digest that it judged."""
+
+    id: str
+    listing_id: str
+    target: str
+    digest: str
+    valid: bool
+    body: JSON
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the two sides trade: price, quantity, rights, purpose, periods (domain c.1)."""
+
+    mode: str
+    unit: str = ""
+    unit_price_fen: int = 0
+    quantity: int = 1
+    amount_fen: int = 0
+    tax_rate: str | None = None
+    currency: str = "CNY"
+    payment_timing: str = "prepaid"
+    rights: tuple[str, ...] = ("use",)
+    rights_mode: str = "licence"
+    exclusive: bool = False
+    purpose: str = ""
+    scenario: str = ""
+    territory: str = ""
+    term_days: int | None = None
+    inspection_days: int = 7
+    silent_acceptance: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """A compliance assessment (合规评估) of an agreed trade."""
+
+    outcome: str
+    opinion: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """A dispute (争议) and its outcome."""
+
+    raised_by: str
+    ground: str
+    channel: str
+    from_state: TradeState
+    opened_at: datetime
+    outcome: str = ""
+    resolved_to: TradeState | None = None
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """One buyer's acquisition of one listing, from intent to completion."""
+
+    id: str
+    listing_id: str
+    listing_version: int
+    content_digest: str
+    terms_digest: str
+    report_digest: str
+    venue: str
+    provider_id: str
+    user_id: str
+    state: TradeState = TradeState.INTENT
+    terms: Terms
+    offer_digest: str
+    turn: str
+    standing: bool = False
+    assessment_required: bool = False
+    assessment: Assessment | None = None
+    agreement: JSON = None
+    agreement_digest: str | None = None
+    signatures: tuple[Signature, ...] = ()
+    signed_at: datetime | None = None
+    filing_no: str | None = None
+    paid_fen: int = 0
+    paid_at: datetime | None = None
+    payment_ref: str = ""
+    delivery_id: str | None = None
+    delivered_at: datetime | None = None
+    accepted_at: datetime | None = None
+    accepted_by: str | None = None
+    objection: str = ""
+    bill_no: str | None = None
+    billed_fen: int = 0
+    settled_at: datetime | None = None
+    fee_fen: int = 0
+    shares: tuple[tuple[str, int], ...] = ()
+    refund_fen: int = 0
+    voucher_no: str | None = None
+    vouchered_at: datetime | None = None
+    rating: int | None = None
+    rating_text: str = ""
+    disputes: tuple[Dispute, ...] = ()
+    reason: str = ""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredFile:
+    """One file of a delivery: path in the package, size, and the digest it must have."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The files that one trade gives access to, and until when."""
+
+    id: str
+    trade_id: str
+    provider_id: str
+    user_id: str
+    files: tuple[DeliveredFile, ...]
+    manifest_digest: str
+    state: str = "preparing"
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
+    revoked_at: datetime | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A resumable upload (tus 1.0); `offset` bytes are on disk and synced."""
+
+    id: str
+    party_id: str
+    length: int
+    offset: int = 0
+    sha256: str | None = None
+    filename: str = ""
+    state: str = "open"
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A party's right to name a blob in its descriptors: it uploaded those bytes."""
+
+    id: str
+    party_id: str
+    sha256: str
+    bytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """The first of two signatures on an operator's step (four eyes)."""
+
+    id: str
+    subject_id: str
+    action: str
+    payload_digest: str
+    member_id: str
+    created_at: datetime
+    used_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One link of the evidence chain of its subject (domain c.4).
+
+    `digest` = SHA-256 over JCS of every other field but `id`; `prev_digest` links to the
+    previous event of the same subject. `id` orders all events of the store.
+    """
+
+    id: int
+    subject_id: str
+    seq: int
+    type: str
+    from_state: str | None
+    to_state: str | None
+    actor_id: str
+    at: datetime
+    payload: JSON
+    payload_digest: str
+    prev_digest: str | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One line of a balanced entry: `amount_fen` is added to `account`."""
+
+    trade_id: str
+    event_digest: str
+    account: str
+    amount_fen: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work outside the transaction, with lease, retries and a dead letter at the end."""
+
+    id: int
+    kind: str
+    body: JSON
+    state: str
+    attempts: int
+    run_at: datetime
+    leased_by: str | None = None
+    lease_until: datetime | None = None
+    error: str = ""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an idempotent call answered, kept for ever with its effect."""
+
+    fingerprint: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow:
+    """A fact for a follower (the search index): the key of the thing that changed."""
+
+    id: int
+    topic: str
+    key: str
