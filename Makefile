@@ -1,0 +1,68 @@
+# What a person types. Needs python3 (3.11 or newer, with venv), make and a network; nothing else.
+#   make run       the market with demonstration data     (DATA=dir PORT=n)
+#   make test      the whole suite                        (ARGS='-k word')
+#   make lint      ruff, mypy --strict, import-linter
+#   make bench     figures, written to benchmarks/results
+#   make campaign  the long fault campaigns
+#   make lock      renews the pins (needs uv)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INPUTS := pyproject.toml hatch_build.py assets.lock.json
+
+.PHONY: run test lint bench campaign lock install install-test system
+.DELETE_ON_ERROR:
+
+run: install
+	@$(BIN)/yaosu demo $(if $(DATA),--data "$(DATA)") $(if $(PORT),--port "$(PORT)")
+
+test: install-test system
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow" $(ARGS)
+
+campaign: install-test system
+	@$(BIN)/python -m pytest -rs -m slow $(ARGS)
+
+bench: install-test
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed-run
+install-test: $(VENV)/.installed-test
+
+# Says what the suite needs from the system, and installs it where it may.
+system:
+	@sh .ci/system
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The lock holds the build backend too, so that the project itself installs without isolation;
+# pip takes no editable project under --require-hashes, therefore two steps.
+$(VENV)/.installed-run: requirements.lock $(INPUTS) | $(BIN)/pip
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A superset of the first lock with the same pins: it fulfils both.
+$(VENV)/.installed-test: requirements-test.lock $(INPUTS) | $(BIN)/pip
+	$(PIP) install --quiet --require-hashes -r requirements-test.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.installed-run $@
+
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --group build
+
+lock:
+	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra postgres --group test -c requirements.lock \
+	  -o requirements-test.lock
+	@! grep -nE '^--|://' requirements.lock requirements-test.lock
