@@ -1,0 +1,311 @@
+"""Parties, keys, and who may do what: one place that answers.
+
+A key is ``yk_<key id>_<secret>``; the store keeps the SHA-256 of the secret only (256 random
+bits need no slow hash). What an actor may not see does not exist for it (404, not 403).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import tomllib
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+
+from .errors import AlreadyExists, Forbidden, InvalidInput, NotFound, Unauthenticated
+from .model import (
+    SYSTEM,
+    AccessKey,
+    Actor,
+    Delivery,
+    Listing,
+    Member,
+    Party,
+    Role,
+    SigningKey,
+    Trade,
+    Venue,
+    new_id,
+)
+from .ports import Reader, Transaction
+from .steps import Relation
+
+SELF_SERVICE_ROLES = frozenset({Role.PROVIDER, Role.BUYER})
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
+_CONTACT_FIELDS = frozenset({"person", "phone", "email", "address"})
+
+
+def _denied(what: str) -> Forbidden:
+    return Forbidden(
+        f"your key may not do this: {what}", f"您的密钥无权执行：{what}", operation=what
+    )
+
+
+@cache
+def _matrix() -> dict[str, frozenset[str]]:
+    text = files("yaosu").joinpath("authz.toml").read_text(encoding="utf-8")
+    return {name: frozenset(who) for name, who in tomllib.loads(text)["operations"].items()}
+
+
+def relations(actor: Actor | None, thing: object = None, venue: Venue | None = None) -> set[str]:
+    """Return how the actor stands to the thing, in the words of the tables and the matrix.
+
+    A reviewer with a tie to a side of the thing is none (four eyes); an exchange key counts on
+    the things of its own venue only.
+    """
+    if actor is None:
+        return {Relation.ANYONE}
+    if actor == SYSTEM:
+        return {Relation.ANYONE, Relation.SYSTEM}
+    found: set[str] = {Relation.ANYONE, Relation.MEMBER}
+    provider = getattr(thing, "provider_id", None)
+    user = getattr(thing, "user_id", None)
+    own = {
+        Relation.PROVIDER: Role.PROVIDER in actor.roles
+        and (provider == actor.party_id or thing is None),
+        Relation.BUYER: Role.BUYER in actor.roles and (user == actor.party_id or thing is None),
+        Relation.REVIEWER: Role.REVIEWER in actor.roles and actor.party_id not in (provider, user),
+        Relation.EXCHANGE: Role.EXCHANGE in actor.roles
+        and (thing is None or (venue is not None and venue.party_id == actor.party_id)),
+        Relation.ADMIN: Role.ADMIN in actor.roles,
+    }
+    found |= {relation for relation, holds in own.items() if holds}
+    if isinstance(thing, Party) and thing.id == actor.party_id:
+        found.add("own")
+    return found
+
+
+def may(
+    actor: Actor | None, operation: str, thing: object = None, venue: Venue | None = None
+) -> bool:
+    """Tell whether the matrix allows the operation."""
+    return bool(_matrix()[operation] & relations(actor, thing, venue))
+
+
+def allow(
+    actor: Actor | None, operation: str, thing: object = None, venue: Venue | None = None
+) -> None:
+    """Let the actor pass, or raise Unauthenticated or Forbidden."""
+    if may(actor, operation, thing, venue):
+        return
+    if actor is None:
+        raise Unauthenticated(
+            "this needs a key: Authorization: Bearer <key>",
+            "此操作需要密钥：Authorization: Bearer <key>",
+        )
+    raise _denied(operation)
+
+
+def can_see(actor: Actor | None, thing: Listing | Trade | Delivery, venue: Venue | None) -> bool:
+    """Tell whether the thing exists for the actor."""
+    if isinstance(thing, Listing):
+        if may(actor, "listing.read_draft", thing, venue):
+            return True
+        if thing.state not in ("listed", "suspended", "delisted"):
+            # Only a notice is public before the listing (domain L6a).
+            return thing.state == "notice"
+        if thing.view_policy == "public":
+            return True
+        if actor is None:
+            return False
+        return thing.view_policy == "member" or actor.party_id in thing.invited
+    if isinstance(thing, Trade):
+        mine = relations(actor, thing, venue)
+        if Relation.REVIEWER in mine and not mine & {"provider", "buyer", "exchange", "admin"}:
+            # A reviewer sees a trade that waits for an assessment, or that is disputed.
+            return thing.state in ("agreed", "compliance", "disputed")
+        return bool(mine & _matrix()["trade.read"])
+    return may(actor, "delivery.describe", thing, venue)
+
+
+def must_see(actor: Actor | None, thing: Listing | Trade | Delivery, venue: Venue | None) -> None:
+    """Raise NotFound for what does not exist for the actor."""
+    if not can_see(actor, thing, venue):
+        raise absent(type(thing).__name__.lower(), thing.id)
+
+
+def absent(kind: str, id: str) -> NotFound:
+    """Return the one error for absent and for hidden things: they cannot be told apart."""
+    return NotFound(f"no such {kind}: {id[:80]}", f"未找到：{id[:80]}", kind=kind, id=id[:80])
+
+
+# --- parties and keys -----------------------------------------------------------------------
+
+
+def register_party(
+    tx: Transaction,
+    *,
+    slug: str,
+    name: str,
+    member: str,
+    roles: frozenset[Role],
+    name_en: str = "",
+    holder_type: str = "legal",
+    uscc: str | None = None,
+    contact: dict[str, str] | None = None,
+    by: Actor | None = None,
+) -> tuple[Party, str]:
+    """Add a party with its first member; returns it and that member's key (shown once).
+
+    Anyone may register as provider or buyer; other roles are given by an admin.
+    """
+    if not _SLUG.fullmatch(slug):
+        raise InvalidInput(
+            "a short name is 2 to 64 characters of a-z, 0-9 and inner hyphens",
+            "短名为 2–64 个 a-z、0-9 字符，中间可用连字符",
+            field="slug",
+        )
+    if not roles <= SELF_SERVICE_ROLES and not may(by, "party.roles"):
+        raise _denied("party.roles")
+    if unknown := set(contact or {}) - _CONTACT_FIELDS:
+        raise InvalidInput(
+            f"unknown contact fields: {sorted(unknown)}",
+            f"未知的联系信息字段：{sorted(unknown)}",
+            field="contact",
+        )
+    if uscc is not None:
+        from yaosu_schemas.identifiers import uscc as check_uscc
+
+        verdict = check_uscc(uscc)
+        if verdict.problem is not None:
+            raise InvalidInput(verdict.problem.en, verdict.problem.zh, field="uscc")
+    if tx.one(Party, slug=slug) is not None:
+        raise AlreadyExists(f"the name '{slug}' is taken", f"名称“{slug}”已被使用", field="slug")
+    party = Party(
+        id=new_id("pty"),
+        slug=slug,
+        name=name,
+        name_en=name_en,
+        holder_type=holder_type,
+        uscc=uscc,
+        roles=tuple(sorted(roles)),
+        contact=contact or {},
+        created_at=tx.now,
+    )
+    tx.add(party)
+    person = Member(id=new_id("mbr"), party_id=party.id, name=member, created_at=tx.now)
+    tx.add(person)
+    tx.record(party.id, "party_registered", actor_id=by.id if by else person.id)
+    return party, issue_key(tx, person, frozenset(party.roles), label="first")[1]
+
+
+def add_member(tx: Transaction, actor: Actor, name: str, roles: frozenset[Role]) -> tuple[str, str]:
+    """Add a person to the actor's party; returns (member id, key shown once)."""
+    if not roles <= actor.roles:
+        raise _denied("key.manage")
+    person = Member(id=new_id("mbr"), party_id=actor.party_id, name=name, created_at=tx.now)
+    tx.add(person)
+    tx.record(actor.party_id, "member_added", actor_id=actor.id, payload={"member_id": person.id})
+    return person.id, issue_key(tx, person, roles, label="first")[1]
+
+
+def issue_key(
+    tx: Transaction,
+    member: Member,
+    roles: frozenset[Role],
+    *,
+    label: str = "",
+    days: int | None = None,
+) -> tuple[AccessKey, str]:
+    """Make a key for a member; returns the record and the key itself, which is kept nowhere."""
+    secret = secrets.token_urlsafe(32)
+    key = AccessKey(
+        id=new_id("key"),
+        party_id=member.party_id,
+        member_id=member.id,
+        secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
+        roles=tuple(sorted(roles)),
+        label=label,
+        created_at=tx.now,
+        expires_at=None if days is None else tx.now + timedelta(days=days),
+    )
+    tx.add(key)
+    tx.record(member.party_id, "key_issued", actor_id=member.id, payload={"key_id": key.id})
+    return key, f"yk_{key.id[4:]}_{secret}"
+
+
+def revoke_key(tx: Transaction, actor: Actor, key_id: str) -> AccessKey:
+    """End a key of the actor's party, or, for an admin, anyone's."""
+    key = tx.one(AccessKey, id=key_id)
+    if key is None or (key.party_id != actor.party_id and not may(actor, "key.admin")):
+        raise absent("key", key_id)
+    ended = replace(key, revoked_at=key.revoked_at or tx.now)
+    tx.put(ended)
+    tx.record(key.party_id, "key_revoked", actor_id=actor.id, payload={"key_id": key.id})
+    return ended
+
+
+def authenticate(reader: Reader, presented: str, *, now: datetime) -> Actor:
+    """Return the actor behind a key; the same answer for unknown, wrong, expired, revoked."""
+    refused = Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
+    prefix, _, rest = presented.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != "yk" or not secret or not re.fullmatch(r"[0-9a-f]{32}", key_id):
+        raise refused
+    key = reader.one(AccessKey, id=f"key_{key_id}")
+    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+    if key is None or not hmac.compare_digest(key.secret_sha256, digest):
+        raise refused
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise refused
+    return Actor(
+        party_id=key.party_id,
+        member_id=key.member_id,
+        key_id=key.id,
+        roles=frozenset(key.roles),
+    )
+
+
+def verify_party(tx: Transaction, actor: Actor, party_id: str, evidence: str) -> Party:
+    """Record that an operator checked the party's identity (数据安全法 art. 33)."""
+    allow(actor, "party.verify")
+    party = tx.one(Party, id=party_id)
+    if party is None:
+        raise absent("party", party_id)
+    if party.id == actor.party_id:
+        raise _denied("party.verify")
+    verified = replace(party, verified_by=actor.id, verified_at=tx.now, evidence=evidence)
+    tx.put(verified)
+    tx.record(party.id, "party_verified", actor_id=actor.id, payload={"evidence": evidence})
+    return verified
+
+
+def require_verified(reader: Reader, party_id: str) -> Party:
+    """Return the party, or say that an operator has to check its identity first."""
+    party = reader.get(Party, party_id)
+    if party.verified_at is None:
+        raise Forbidden(
+            "the identity of your organisation has not been verified yet: ask the operator",
+            "贵方身份尚未审核，请联系运营方",
+            operation="party.verify",
+        )
+    return party
+
+
+def add_signing_key(
+    tx: Transaction, actor: Actor, public_key: str, *, held_by: str = "own", label: str = ""
+) -> SigningKey:
+    """Register an Ed25519 public key of the actor's party (base64, 32 bytes raw)."""
+    from .signing import read_public_key
+
+    read_public_key(public_key)
+    key = SigningKey(
+        id=new_id("sgk"),
+        party_id=actor.party_id,
+        public_key=public_key,
+        held_by=held_by,
+        label=label,
+        created_at=tx.now,
+    )
+    tx.add(key)
+    tx.record(
+        actor.party_id,
+        "signing_key_added",
+        actor_id=actor.id,
+        payload={"key_id": key.id, "public_key": public_key, "held_by": held_by},
+    )
+    return key
