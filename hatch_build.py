@@ -45,7 +45,7 @@ def complete() -> bool:
 
 
 def fetch(name: str, version: str, folder: Path) -> bytes:
-    """Return the tarball of one package, fetched by the person's own npm client (no scripts run)."""
+    """Return the tarball of one package, fetched by the npm client at hand (no scripts run)."""
     npm = shutil.which("npm")
     if npm is None:
         raise AssetsUnavailable("npm is not installed")

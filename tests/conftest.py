@@ -1,0 +1,178 @@
+"""What every test may lean on: the real data, a real PostgreSQL, a real Chromium, no network."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Seeded and short: the same cases on every run; `make campaign` runs the long ones.
+settings.register_profile("suite", deadline=None, max_examples=60, derandomize=True)
+settings.register_profile("campaign", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+class LeavesTheMachine(OSError):
+    """A test tried to talk to something that is not on this machine."""
+
+
+def _refuse_the_network(event: str, args: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or not isinstance(args[1], tuple):
+        return
+    host = str(args[1][0])
+    if not (host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "::")):
+        raise LeavesTheMachine(f"no network in tests: {host}")
+
+
+sys.addaudithook(_refuse_the_network)
+
+
+def missing(what: str) -> None:
+    """Skip by name; under CI the system must be complete, so there it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"needed here: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        place = report.longrepr
+        reasons[place[2] if isinstance(place, tuple) else str(place)] += 1
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"NOT RUN: {count} × {reason.removeprefix('Skipped: ')}")
+
+
+# --- real data ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of corpora made by others (YAOSU_TESTDATA, by default beside the checkout)."""
+    folder = Path(os.environ.get("YAOSU_TESTDATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no test data: set YAOSU_TESTDATA to its folder")
+    return folder
+
+
+# --- PostgreSQL --------------------------------------------------------------------------------
+
+
+def _postgres_binaries() -> Path | None:
+    """The folder of `initdb` and `postgres`; Debian keeps it outside PATH."""
+    candidates = [os.environ.get("PG_BIN", "")]
+    candidates += sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    candidates += [os.path.dirname(shutil.which("postgres") or "")]
+    return next((Path(c) for c in candidates if c and Path(c, "initdb").exists()), None)
+
+
+def _unprivileged() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: name the user it runs as then."""
+    if os.geteuid() != 0:
+        return {}
+    names = {user.pw_name: user for user in pwd.getpwall()}
+    user = names.get("postgres") or names["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def _postgres(binaries: Path) -> Iterator[str]:
+    """Run a throw-away server that listens on a Unix socket only, and yield its URL."""
+    # A short path: the name of a Unix socket may hold about 100 bytes.
+    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    who = _unprivileged()
+    if who:
+        os.chown(home, who["user"], who["group"])
+    initdb = [binaries / "initdb", "-D", home / "d", "-U", "app", "--auth=trust", "--no-sync"]
+    subprocess.run(
+        [*initdb, "-E", "UTF8", "--locale=C.UTF-8"],
+        check=True, cwd=home, capture_output=True, **who,
+    )  # fmt: skip
+    options = {
+        "listen_addresses": "",
+        "unix_socket_directories": home,
+        "fsync": "off",
+        "full_page_writes": "off",
+        "shared_buffers": "32MB",
+    }
+    flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", home / "d", *flags], cwd=home, stderr=log, **who
+        )
+    try:
+        for _ in range(400):
+            ready = [binaries / "pg_isready", "-q", "-h", home]
+            if subprocess.run(ready, check=False).returncode == 0:
+                break
+            if server.poll() is not None:
+                raise RuntimeError((home / "log").read_text("utf-8"))
+            time.sleep(0.05)
+        yield f"postgresql+psycopg://app@/postgres?host={home}"
+    finally:
+        server.send_signal(signal.SIGQUIT)  # immediate: nothing of it is kept
+        server.wait(20)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of one server's maintenance database (one server per worker process)."""
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given:
+        yield given.replace("postgresql://", "postgresql+psycopg://", 1)
+        return
+    binaries = _postgres_binaries()
+    if binaries is None:
+        missing("no PostgreSQL server binaries (or set TEST_POSTGRES_URL)")
+        return
+    with _postgres(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database of one's own, dropped afterwards."""
+    import psycopg
+
+    name = f"t{uuid.uuid4().hex[:16]}"
+    admin = postgres_server.replace("+psycopg", "", 1)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    try:
+        yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+# --- Chromium ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        missing("no Chromium")
+    return str(path)
