@@ -1,0 +1,312 @@
+"""What foreign bytes can and cannot do once a child reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yaosu_schemas.errors import InvalidInput, NotFound, SandboxFailed, Unavailable
+from yaosu_validators import sandbox
+from yaosu_validators.sandbox import MIB, Limits, run_in_sandbox
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SKIPPED: Landlock is Linux only")
+
+SMALL = Limits(memory_bytes=512 * MIB, cpu_s=2, wall_s=8, scratch_bytes=8 * MIB)
+
+ATTEMPTS = """
+import ctypes, multiprocessing, os, resource, signal, socket, subprocess, sys, threading, time
+from yaosu_schemas.errors import InvalidInput
+from yaosu_validators.child import main
+
+def attempt(code):
+    try:
+        return repr(eval(code))
+    except BaseException as why:
+        return type(why).__name__
+
+def scratch_write(size):
+    with open(os.path.join(os.environ["TMPDIR"], "spill"), "wb") as out:
+        for _ in range(size >> 20):
+            out.write(b"0" * (1 << 20))
+    return size
+
+def many_files(n):
+    for i in range(n):
+        with open(os.path.join(os.environ["TMPDIR"], f"f{i}"), "wb") as out:
+            out.write(b"0" * (1 << 20))
+    time.sleep(30)
+
+def thread():
+    got = []
+    worker = threading.Thread(target=lambda: got.append(1))
+    worker.start(); worker.join()
+    return got
+
+def arrow():
+    import pyarrow as pa, pyarrow.compute as pc
+    return pc.sum(pa.array(range(1000))).as_py()
+
+def try_all(target, args, say):
+    return {code: attempt(code) for code in args["codes"]}
+
+def loop(target, args, say):
+    while True: pass
+
+def sleep(target, args, say):
+    say({"progress": {"facts": ["asleep"], "named": {}}})
+    time.sleep(600)
+
+def hoard(target, args, say):
+    got = []
+    while True: got.append(bytearray(64 << 20))
+
+def fall(target, args, say): ctypes.string_at(0)
+def abort(target, args, say): os.abort()
+def burst(target, args, say): raise ValueError("secret cell")
+def spill(target, args, say): return scratch_write(64 << 20)
+def litter(target, args, say): return many_files(64)
+def refuse(target, args, say): raise InvalidInput("no", "不", field="x")
+def flood(target, args, say):
+    while True: say({"x": "y" * (1 << 20)})
+def leak(target, args, say):
+    return {"note": os.getcwd() + "/a.csv and " + os.environ["TMPDIR"] + "/b", "name": target}
+def environment(target, args, say): return dict(os.environ)
+
+if __name__ == "__main__":
+    main({f.__name__: f for f in (try_all, loop, sleep, hoard, fall, abort, burst, spill, litter,
+        refuse, flood, leak, environment)})
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    (roots / "attempts.py").write_text(ATTEMPTS)
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "a.csv").write_text("id\n1\n")
+    (tmp_path / "secret").write_text("key")
+    before = _scratch_folders()
+
+    def go(job: str, *, limits: Limits = SMALL, **more: Any) -> dict[str, Any]:
+        more.setdefault("target", target)
+        return run_in_sandbox(job, limits=limits, entry="attempts", roots=[roots], **more)
+
+    yield go
+    assert _scratch_folders() == before, "a run left its scratch folder behind"
+
+
+def _scratch_folders() -> set[str]:
+    return {p.name for p in Path(tempfile.gettempdir()).glob("yaosu-sandbox-*")}
+
+
+def test_the_child_reads_its_target_and_nothing_else(run: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    inside = "open('a.csv').read()"
+    outside = [
+        "open('/etc/passwd').read()",
+        "os.listdir('/')",
+        "os.listdir('..')",
+        f"open({str(secret)!r}).read()",
+        "open('../secret').read()",
+        "open('/proc/self/environ').read()",
+        "open('a.csv', 'w')",
+        "open('/tmp/x', 'w')",
+        "os.unlink('a.csv')",
+        "os.mkdir('/tmp/zz')",
+        "os.symlink('/etc/passwd', os.environ['TMPDIR'] + '/s')",
+    ]
+    said = run("try_all", args={"codes": [inside, *outside]})
+    assert said.pop(inside) == "'id\\n1\\n'"
+    assert all(answer in ("PermissionError",) for answer in said.values()), said
+
+
+def test_a_symlink_in_the_target_leads_nowhere(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "data" / "link.csv").symlink_to("/etc/passwd")
+    said = run("try_all", args={"codes": ["open('link.csv').read()"]})
+    assert list(said.values()) == ["PermissionError"]
+
+
+def test_the_child_reaches_no_network_and_starts_no_program(run: Any) -> None:
+    codes = [
+        "socket.socket()",
+        "socket.socketpair()",
+        "socket.create_connection(('127.0.0.1', 9))",
+        "subprocess.run(['/bin/true'])",
+        "os.execv('/bin/true', ['true'])",
+        "os.fork()",
+        "os.posix_spawn('/bin/true', ['true'], {})",
+        "multiprocessing.get_context('fork').Process(target=int).start()",
+    ]
+    said = run("try_all", args={"codes": codes})
+    assert set(said.values()) <= {"PermissionError", "BlockingIOError"}, said
+
+
+def test_the_child_cannot_signal_raise_limits_or_change_other_files(run: Any) -> None:
+    codes = [
+        "os.kill(os.getppid(), 0)",
+        "os.kill(-1, 0)",
+        "os.chmod('/etc/hostname', 0o644)",
+        "os.chmod('a.csv', 0o777)",
+        "os.utime('/etc/hostname')",
+        "os.chown('a.csv', 0, 0)",
+        "os.setsid()",
+        "resource.setrlimit(resource.RLIMIT_CPU, (9999, 9999))",
+        "os.setxattr('a.csv', 'user.x', b'1')",
+    ]
+    said = run("try_all", args={"codes": codes})
+    assert set(said.values()) <= {"PermissionError", "ValueError"}, said
+
+
+def test_threads_arrow_and_scratch_work_inside(run: Any) -> None:
+    codes = ["thread()", "arrow()", "scratch_write(1 << 20)"]
+    assert list(run("try_all", args={"codes": codes}).values()) == ["[1]", "499500", "1048576"]
+
+
+def test_the_servers_environment_stays_outside(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("YAOSU_KEY", "do-not-tell")
+    said = run("environment")
+    assert "do-not-tell" not in json.dumps(said)
+    assert "YAOSU_KEY" not in said
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "note"),
+    [
+        ("loop", "resource-limit", "cpu"),
+        ("hoard", "resource-limit", "memory"),
+        ("spill", "resource-limit", "disk"),
+        ("litter", "resource-limit", "disk"),
+        ("fall", "reader-crashed", "crash"),
+        ("abort", "reader-crashed", "crash"),
+        ("burst", "reader-crashed", "crash"),
+    ],
+)
+def test_what_a_file_does_to_its_reader_is_a_verdict(
+    run: Any, job: str, kind: str, note: str
+) -> None:
+    started = time.monotonic()
+    error = run(job)["error"]
+    assert (error["type"], error["note"]) == (kind, note)
+    assert error["message"]
+    assert error["message_zh"]
+    assert "secret cell" not in json.dumps(error)
+    assert time.monotonic() - started < 10
+
+
+def test_a_sleeper_is_ended_at_the_wall_limit(run: Any) -> None:
+    limits = Limits(cpu_s=60, wall_s=1.5)
+    error = run("sleep", limits=limits)["error"]
+    assert (error["type"], error["note"]) == ("resource-limit", "time")
+
+
+def test_an_endless_answer_is_cut_off(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sandbox, "_ANSWER_BYTES", 4 * MIB)
+    monkeypatch.setattr(sandbox, "_TICK_S", 0.01)
+    error = run("flood")["error"]
+    assert error["type"] == "resource-limit"
+
+
+def test_a_typed_error_of_the_child_is_raised_as_that_error(run: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        run("refuse")
+    assert (refused.value.en, refused.value.zh, refused.value.facts) == ("no", "不", {"field": "x"})
+
+
+def test_no_path_of_the_machine_is_in_the_answer(run: Any, tmp_path: Path) -> None:
+    said = run("leak")
+    assert str(tmp_path) not in json.dumps(said)
+    assert "yaosu-sandbox" not in json.dumps(said)
+    assert said["name"] == "."
+
+
+def test_a_stopped_job_leaves_no_child_and_no_scratch(run: Any) -> None:
+    asleep = threading.Event()
+    with pytest.raises(Unavailable):
+        run("sleep", progress=lambda *_: asleep.set(), stop=asleep.is_set)
+    assert asleep.is_set()
+
+
+def test_a_machine_that_cannot_confine_is_an_error_of_the_set_up(
+    run: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "roots" / "pyseccomp.py").write_text("raise ImportError('not here')")
+    with pytest.raises(SandboxFailed, match="pyseccomp"):
+        run("try_all", args={"codes": []})
+
+
+def test_switching_the_sandbox_off_has_to_be_said_and_keeps_the_limits(run: Any) -> None:
+    off = Limits(memory_bytes=1024 * MIB, cpu_s=2, wall_s=8, scratch_bytes=8 * MIB, sandbox=False)
+    said = run("try_all", limits=off, args={"codes": ["len(open('/etc/passwd').read()) > 0"]})
+    assert list(said.values()) == ["True"]
+    assert run("loop", limits=off)["error"]["note"] == "cpu"
+
+
+def test_a_child_that_cannot_start_is_an_error_of_the_set_up(tmp_path: Path) -> None:
+    with pytest.raises(SandboxFailed):
+        run_in_sandbox("validate", target=tmp_path, entry="no_such_module_of_ours")
+
+
+def test_a_missing_target_is_named_without_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as missing:
+        run_in_sandbox("validate", target=tmp_path / "gone.csv")
+    assert str(tmp_path) not in missing.value.en + missing.value.zh
+    assert "gone.csv" in missing.value.en
+
+
+def test_a_killed_parent_takes_the_child_along_and_the_next_run_sweeps(
+    run: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    code = (
+        "from yaosu_validators.sandbox import *\n"
+        f"run_in_sandbox('sleep', target={str(tmp_path / 'data')!r}, entry='attempts',"
+        f" roots=[{str(tmp_path / 'roots')!r}], progress=lambda *_: print('up', flush=True))"
+    )
+    env = {**os.environ, "TMPDIR": str(place), "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"up\n"
+    child = int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text())
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _alive(child):
+        time.sleep(0.05)
+    assert not _alive(child)
+    assert len(list(place.iterdir())) == 1
+    sandbox._sweep(place, older_than_s=0)
+    assert list(place.iterdir()) == []
+
+
+def test_a_living_runs_scratch_is_never_swept(run: Any) -> None:
+    seen = []
+
+    def sweep(*_: object) -> None:
+        place = Path(tempfile.gettempdir())
+        sandbox._sweep(place, older_than_s=0)
+        seen.append(list(place.glob("yaosu-sandbox-*")))
+
+    with pytest.raises(Unavailable):
+        run("sleep", progress=sweep, stop=lambda: bool(seen))
+    assert seen[0]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,156 @@
+"""What runs inside the sandbox: one job on one target, then the end.
+
+The parent (`sandbox.py`) sends one JSON document on standard input and reads JSON lines from
+the descriptor named there: `ready`, any number of `progress`, and one of `result`, `refused`
+(a typed error of ours) or `failed` (the reader gave up).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from yaosu_schemas.errors import YaosuError
+
+from .confine import UNAVAILABLE_EXIT, Unconfined, confine, die_with_parent, limit
+
+Say = Callable[[dict[str, object]], None]
+Job = Callable[[str, dict[str, Any], Say], object]
+
+_PROGRESS_EVERY_S = 0.2
+
+
+def main(jobs: Mapping[str, Job] | None = None) -> None:
+    """Answer the one request on standard input; never returns to the caller's code."""
+    request = json.loads(sys.stdin.buffer.read())
+    out = os.fdopen(request["answer_fd"], "wb", buffering=0)
+    die_with_parent(request["parent"])
+    job = ({**JOBS, **(jobs or {})})[request["job"]]
+    _import_readers()
+    try:
+        _shut_in(request)
+    except (Unconfined, OSError, ValueError) as why:
+        sys.stderr.write(f"SANDBOX-UNAVAILABLE {why}\n")
+        sys.stderr.flush()
+        os._exit(UNAVAILABLE_EXIT)
+
+    def say(message: dict[str, object]) -> None:
+        line = json.dumps(message, ensure_ascii=True, allow_nan=False, default=_plain)
+        _write_all(out, line.encode() + b"\n")
+
+    say({"ready": True})
+    say(_answer(job, request["target"], request["args"], say))
+    sys.stderr.flush()
+    os._exit(0)  # no finalizer of a library gets to run on what the file left behind
+
+
+def _answer(job: Job, target: str, args: dict[str, Any], say: Say) -> dict[str, object]:
+    try:
+        return {"result": job(target, args, say)}
+    except MemoryError:
+        return {"failed": "memory"}
+    except YaosuError as refusal:
+        return {"refused": {"kind": type(refusal).__name__, **refusal.as_json()}}
+    except OSError as why:
+        if why.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
+            return {"failed": "disk"}
+        return _crashed(why)
+    except Exception as why:
+        return _crashed(why)
+
+
+def _crashed(why: Exception) -> dict[str, object]:
+    """Name the class only: the message may quote cells, and paths of this machine."""
+    import traceback
+
+    traceback.print_exc()
+    return {"failed": "crash", "exception": type(why).__name__}
+
+
+def _shut_in(request: dict[str, Any]) -> None:
+    bounds = request["limits"]
+    os.chdir(request["cwd"])
+    if request["confined"]:
+        confine(
+            reads=[Path(path) for path in request["reads"]],
+            scratch=Path(request["scratch"]),
+            **bounds,
+        )
+    else:
+        limit(**bounds)
+
+
+def _import_readers() -> None:
+    """Load what reads data now: it is faster, and quieter, than from inside."""
+    import pyarrow.compute
+    import pyarrow.csv
+    import pyarrow.ipc
+    import pyarrow.json
+    import pyarrow.parquet  # noqa: F401
+
+    import yaosu_validators  # noqa: F401
+
+
+def _write_all(out: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[out.write(view) :]
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can say of `value`: our dataclasses as objects, the rest as text."""
+    as_json = getattr(value, "as_json", None)
+    if callable(as_json):
+        return as_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
+
+
+def _teller(say: Say) -> Callable[..., None]:
+    """Return a progress callback that tells the parent at most five times a second."""
+    last = 0.0
+
+    def tell(*facts: object, **named: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_EVERY_S:
+            last = now
+            say({"progress": {"facts": list(facts), "named": named}})
+
+    return tell
+
+
+def _validate(target: str, args: dict[str, Any], say: Say) -> object:
+    from yaosu_validators import validate
+
+    wanted = {key: value for key, value in args.items() if value is not None}
+    wanted["workers"] = 1  # no child may start another
+    return validate(target, **wanted, progress=_teller(say)).as_json()
+
+
+def _describe(target: str, args: dict[str, Any], say: Say) -> object:
+    from .describe import describe
+
+    paths = args.get("paths") or [target]
+    return describe(paths, args.get("existing"), progress=_teller(say)).as_json()
+
+
+def _preview(target: str, args: dict[str, Any], say: Say) -> object:
+    from .preview import preview
+
+    return preview(target, **args).as_json()
+
+
+JOBS: dict[str, Job] = {"validate": _validate, "describe": _describe, "preview": _preview}
+
+
+if __name__ == "__main__":
+    main()

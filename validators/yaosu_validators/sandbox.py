@@ -1,0 +1,395 @@
+"""Runs a reader of foreign bytes in a child process that can be killed and can reach nothing.
+
+What the file does to the reader (a crash, a hang, a bomb) is a verdict on the file. What this
+machine lacks to shut the reader in is `SandboxFailed`, an error of the set-up, and never a
+verdict (reliability.md §2b, toolbox.md §9).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import logging
+import os
+import selectors
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from yaosu_schemas import errors
+from yaosu_schemas.errors import NotFound, SandboxFailed, Unavailable, YaosuError
+
+from .confine import UNAVAILABLE_EXIT
+from .stopped import Stop, stopped_result
+
+log = logging.getLogger(__name__)
+
+MIB = 1 << 20
+_ANSWER_BYTES = 256 * MIB
+_STDERR_BYTES = 8192
+_TICK_S = 0.1
+_SCRATCH_PREFIX = "yaosu-sandbox-"
+_DESCRIPTORS = ("datapackage.json", "datapackage.yaml", "datapackage.yml", "dataresource.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one child may use; `sandbox=False` has to be said, and leaves only the limits."""
+
+    memory_bytes: int = 2048 * MIB
+    cpu_s: int = 60
+    wall_s: float = 150.0
+    scratch_bytes: int = 512 * MIB
+    open_files: int = 256
+    sandbox: bool = True
+
+    @classmethod
+    def for_bytes(cls, size_bytes: int, *, sandbox: bool = True) -> Limits:
+        """Return limits for a target of `size_bytes`: at worst 1 MiB of it takes a second."""
+        cpu_s = 60 + size_bytes // MIB
+        return cls(
+            memory_bytes=2048 * MIB + min(4 * size_bytes, 2048 * MIB),
+            cpu_s=cpu_s,
+            wall_s=2.0 * cpu_s + 30,
+            scratch_bytes=512 * MIB + 8 * size_bytes,
+            sandbox=sandbox,
+        )
+
+
+def run_in_sandbox(
+    job: str,
+    *,
+    target: Path | str,
+    args: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    progress: Callable[..., None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    reads: Sequence[Path | str] = (),
+    entry: str = "yaosu_validators.child",
+    roots: Sequence[Path | str] = (),
+) -> dict[str, Any]:
+    """Return the JSON answer of `job` ("validate", "describe", "preview") on `target`.
+
+    The child sees `target` (relative to its own folder, so that no path of this machine can
+    come back), `reads`, and an empty scratch folder; hard links inside the target work, symlinks
+    out of it do not. A reader that crashes, hangs or exceeds `limits` gives a result that says
+    so. `stop` is polled and ends the job with `Unavailable`; a machine that cannot confine
+    raises `SandboxFailed`.
+    """
+    folder, name, readable = _place(Path(target))
+    bounds = limits or Limits.for_bytes(_size_bytes(folder / name))
+    with _scratch() as scratch:
+        request = {
+            "job": job,
+            "args": dict(args or {}),
+            "cwd": str(folder),
+            "target": name,
+            "reads": [str(readable), *(os.path.realpath(path) for path in reads)],
+            "scratch": str(scratch),
+            "confined": bounds.sandbox,
+            "parent": os.getpid(),
+            "limits": {
+                "memory_bytes": bounds.memory_bytes,
+                "cpu_s": bounds.cpu_s,
+                "file_bytes": bounds.scratch_bytes,
+                "open_files": bounds.open_files,
+            },
+        }
+        with _started(request, scratch, entry, roots) as run:
+            end = run.follow(bounds, progress or _ignore, stop or _never)
+        return _conclude(job, end, request, hide=[str(folder), str(scratch)])
+
+
+def _place(target: Path) -> tuple[Path, str, Path]:
+    """Return the child's folder, the target as seen from there, and what it may read."""
+    real = Path(os.path.realpath(target))
+    try:
+        mode = real.stat().st_mode
+    except OSError:
+        raise NotFound(
+            f"{target.name}: there is no such file or folder",
+            f"{target.name}：文件或文件夹不存在",
+        ) from None
+    if stat.S_ISDIR(mode):
+        return real, ".", real
+    if not stat.S_ISREG(mode):
+        raise NotFound(
+            f"{target.name} is neither a file nor a folder", f"{target.name} 不是文件或文件夹"
+        )
+    packed = real.name.lower() in _DESCRIPTORS or real.suffix.lower() in (".yaml", ".yml")
+    return real.parent, real.name, real.parent if packed else real
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    total = 0
+    for folder, _, names in os.walk(path, followlinks=False):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards, also after a kill of this very process.
+
+    The folder is locked while its run lives. Whoever comes next removes the unlocked ones.
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(place: Path, *, older_than_s: float = 10.0) -> None:
+    for folder in place.glob(_SCRATCH_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if folder.is_symlink() or time.time() - folder.lstat().st_ctime < older_than_s:
+                continue
+            if folder.lstat().st_uid != os.geteuid():
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def _started(
+    request: dict[str, Any], scratch: Path, entry: str, roots: Sequence[Path | str]
+) -> Iterator[_Run]:
+    read_end, write_end = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-s", "-P", "-B", "-m", entry],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(write_end,),
+            start_new_session=True,
+            cwd=scratch,
+            env=_environment(scratch, roots),
+        )
+    except OSError as why:
+        os.close(read_end)
+        raise _unavailable(str(why)) from None
+    finally:
+        os.close(write_end)
+    try:
+        run = _Run(child, read_end, scratch)
+        run.send({**request, "answer_fd": write_end})
+        yield run
+    finally:
+        _kill(child)
+        os.close(read_end)
+
+
+def _environment(scratch: Path, roots: Sequence[Path | str]) -> dict[str, str]:
+    """Return the child's environment: none of the server's, so no key can be read from it."""
+    ours = [str(_source_root(name)) for name in ("yaosu_validators", "yaosu_schemas")]
+    return {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([*map(str, roots), *ours])),
+        # Arrow's own pools reserve address space by the gigabyte, which the limit counts.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "2",
+        "OMP_NUM_THREADS": "2",
+        "ARROW_IO_THREADS": "2",
+    }
+
+
+def _source_root(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise _unavailable(f"{package} is not installed")
+    return Path(next(iter(spec.submodule_search_locations))).parent
+
+
+class _Run:
+    """One child under way: what it said, and how it ended."""
+
+    def __init__(self, child: subprocess.Popen[bytes], answers: int, scratch: Path) -> None:
+        self.child = child
+        self.answers = answers
+        self.scratch = scratch
+        self.said: dict[str, Any] = {}
+        self.stderr = b""
+        self.stopped: Stop | None = None
+        self._buffer = bytearray()
+
+    def send(self, request: dict[str, Any]) -> None:
+        pipe = self.child.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(json.dumps(request).encode())
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+
+    def follow(
+        self, limits: Limits, progress: Callable[..., None], stop: Callable[[], bool]
+    ) -> _Run:
+        """Read what the child says until it ends, is stopped, or has used up its share."""
+        deadline = time.monotonic() + limits.wall_s
+        errors_pipe: IO[bytes] | None = self.child.stderr
+        assert errors_pipe is not None
+        looked = time.monotonic()
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.answers, selectors.EVENT_READ)
+            ready.register(errors_pipe.fileno(), selectors.EVENT_READ)
+            while ready.get_map() and self.stopped is None:
+                for key, _ in ready.select(_TICK_S):
+                    data = os.read(key.fd, 1 << 16)
+                    if not data:
+                        ready.unregister(key.fd)
+                    elif key.fd == self.answers:
+                        self._take(data, progress)
+                    else:
+                        self.stderr = (self.stderr + data)[-_STDERR_BYTES:]
+                now = time.monotonic()
+                if stop():
+                    raise Unavailable("the job was stopped", "任务已停止")
+                if now > deadline:
+                    self.stopped = Stop("time", limits.wall_s)
+                if now - looked > 0.5:
+                    looked = now
+                    if _size_bytes(self.scratch) > limits.scratch_bytes:
+                        self.stopped = Stop("disk", limits.scratch_bytes)
+        if self.stopped is None:
+            self.child.wait(timeout=10)
+        _kill(self.child)
+        return self
+
+    def _take(self, data: bytes, progress: Callable[..., None]) -> None:
+        self._buffer += data
+        if len(self._buffer) > _ANSWER_BYTES:
+            self.stopped = Stop("answer", _ANSWER_BYTES)
+            return
+        if b"\n" not in data:
+            return
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = bytearray(rest)
+        for line in lines:
+            message = json.loads(line)
+            if "progress" in message:
+                told = message["progress"]
+                progress(*told["facts"], **told["named"])
+            else:
+                self.said.update(message)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _conclude(job: str, run: _Run, request: dict[str, Any], *, hide: list[str]) -> dict[str, Any]:
+    said, status = run.said, run.child.returncode
+    if run.stderr:
+        log.info("sandboxed %s, exit %s: %s", job, status, run.stderr.decode(errors="replace"))
+    if "ready" not in said and run.stopped is None:
+        why = run.stderr.decode(errors="replace").strip().splitlines()
+        reason = why[-1] if why else f"exit {status}"
+        if status == UNAVAILABLE_EXIT or status >= 0 or not why:
+            raise _unavailable(reason.removeprefix("SANDBOX-UNAVAILABLE "))
+    if "refused" in said:
+        raise _as_error(said["refused"])
+    if "result" in said and run.stopped is None:
+        answer = _without_paths(said["result"], hide)
+        assert isinstance(answer, dict)
+        return answer
+    return stopped_result(job, _why(run, request), request["args"], request["target"])
+
+
+def _why(run: _Run, request: dict[str, Any]) -> Stop:
+    """Say what ended the child, from its last word, its signal and its last line."""
+    bounds = request["limits"]
+    if run.stopped is not None:
+        return run.stopped
+    failed = run.said.get("failed")
+    status = run.child.returncode
+    if failed == "memory" or b"bad_alloc" in run.stderr or b"MemoryError" in run.stderr[-400:]:
+        return Stop("memory", bounds["memory_bytes"])
+    if failed == "disk":
+        return Stop("disk", bounds["file_bytes"])
+    if status == -signal.SIGXCPU:
+        return Stop("cpu", bounds["cpu_s"])
+    if status == -signal.SIGKILL:  # the second CPU limit, or the kernel short of memory
+        return Stop("killed")
+    if failed == "crash":
+        return Stop("crash", detail=str(run.said.get("exception", "")))
+    name = signal.Signals(-status).name if status < 0 else f"exit {status}"
+    return Stop("crash", detail=name)
+
+
+def _as_error(refused: dict[str, Any]) -> YaosuError:
+    kind = getattr(errors, str(refused.pop("kind", "")), YaosuError)
+    if not (isinstance(kind, type) and issubclass(kind, YaosuError)):
+        kind = YaosuError
+    refused.pop("code", None)
+    en, zh = refused.pop("message", ""), refused.pop("message_zh", "")
+    error = kind.__new__(kind)
+    YaosuError.__init__(error, en, zh, **refused)
+    return error
+
+
+def _unavailable(why: str) -> SandboxFailed:
+    return SandboxFailed(
+        f"foreign files cannot be read safely on this machine: {why}",
+        f"本机无法安全地读取外来文件：{why}",
+        why=why,
+    )
+
+
+def _without_paths(value: Any, hide: Sequence[str]) -> Any:
+    """Return `value` without any folder of this machine; cells stay as they are in the data."""
+    if isinstance(value, str):
+        for path in hide:
+            if path in value:
+                value = value.replace(path + os.sep, "").replace(path, "")
+        return value
+    if isinstance(value, list):
+        return [_without_paths(item, hide) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: item if key in ("rows", "cell", "cells") else _without_paths(item, hide)
+            for key, item in value.items()
+        }
+    return value
+
+
+def _ignore(*_: object, **__: object) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,112 @@
+"""What is said of a file whose reader had to be stopped, or fell over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from yaosu_schemas.errors import Text
+
+_SENTENCES = {
+    "memory": Text(
+        "reading it took more memory than the {mib} MiB allowed",
+        "读取所需内存超过允许的 {mib} MiB",
+    ),
+    "cpu": Text(
+        "reading it took more than {limit} s of computing", "读取耗用计算时间超过 {limit} 秒"
+    ),
+    "time": Text("reading it did not end within {limit} s", "读取未在 {limit} 秒内结束"),
+    "disk": Text(
+        "reading it took more than {mib} MiB of temporary disk",
+        "读取所需临时磁盘空间超过 {mib} MiB",
+    ),
+    "answer": Text("the result is larger than {mib} MiB", "结果超过 {mib} MiB"),
+    "killed": Text(
+        "the system ended its reader for want of resources", "系统因资源不足终止了读取进程"
+    ),
+    "crash": Text("its reader failed ({detail})", "读取程序异常终止（{detail}）"),
+}
+
+_TITLES = {
+    "resource-limit": Text("Over the limit", "超出资源限制"),
+    "reader-crashed": Text("Reader failed", "读取失败"),
+}
+
+_DESCRIPTIONS = {
+    "resource-limit": Text(
+        "The file needs more than a reader may use: it may be a bomb, or has to be split.",
+        "读取该文件所需资源超出限制：可能是压缩炸弹，或需要拆分。",
+    ),
+    "reader-crashed": Text(
+        "No reader could finish this file: it is damaged or is not what it claims to be.",
+        "读取程序无法处理该文件：文件损坏，或与其声明的类型不符。",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a reader ended early: memory, cpu, time, disk, answer, killed or crash."""
+
+    kind: str
+    limit: float = 0
+    detail: str = ""
+
+    @property
+    def type(self) -> str:
+        return "reader-crashed" if self.kind == "crash" else "resource-limit"
+
+    @property
+    def text(self) -> Text:
+        facts = {
+            "limit": f"{self.limit:g}",
+            "mib": f"{self.limit / (1 << 20):.0f}",
+            "detail": self.detail or "?",
+        }
+        sentence = _SENTENCES[self.kind]
+        return Text(sentence.en.format(**facts), sentence.zh.format(**facts))
+
+
+def stopped_result(job: str, why: Stop, args: dict[str, Any], target: str) -> dict[str, Any]:
+    """Return the answer of `job` when its child ended early: a report that is not valid, or
+    an empty answer with `error`."""
+    error = _error(why)
+    if job == "validate":
+        return _report(error, args, target)
+    empty: dict[str, Any] = {"error": error}
+    if job == "describe":
+        existing = args.get("existing") or {}
+        return {"descriptor": existing, "todo": [], "changed": [], "skipped": [], **empty}
+    return {"fields": [], "rows": [], "truncated": True, **empty}
+
+
+def _error(why: Stop) -> dict[str, Any]:
+    title, description = _TITLES[why.type], _DESCRIPTIONS[why.type]
+    return {
+        "type": why.type,
+        "title": title.en,
+        "title_zh": title.zh,
+        "description": description.en,
+        "description_zh": description.zh,
+        "message": why.text.en,
+        "message_zh": why.text.zh,
+        "tags": ["#file"],
+        "note": why.kind,
+    }
+
+
+def _report(error: dict[str, Any], args: dict[str, Any], target: str) -> dict[str, Any]:
+    return {
+        "valid": False,
+        "stats": {"tasks": 0, "errors": 1, "warnings": 0, "seconds": 0.0},
+        "warnings": [],
+        "errors": [error],
+        "tasks": [],
+        "target": args.get("target") or "",
+        "checks": [],
+        "metrics": [],
+        "ruleset": "",
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "engine": "local",
+    }
