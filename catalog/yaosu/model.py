@@ -333,6 +333,7 @@ class Trade:
     offer_digest: str
     turn: str
     standing: bool = False
+    auto_accept: bool = False
     assessment_required: bool = False
     assessment: Assessment | None = None
     agreement: JSON = None
