@@ -1,0 +1,93 @@
+"""Canonical JSON (RFC 8785) and the digests that pin what was judged and sold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from yaosu_schemas.errors import Malformed
+
+# What a buyer receives, byte for byte (domain a.7). `parts` and `data` stand in where a resource
+# has several files or none: without them the digest would not pin the bytes.
+_RESOURCE_CONTENT = (
+    "name",
+    "path",
+    "data",
+    "bytes",
+    "hash",
+    "parts",
+    "schema",
+    "dialect",
+    "encoding",
+)
+_ELEMENT_TERMS = ("license_spdx", "policy", "offer", "restrictions", "contract_template")
+
+
+def jcs(value: object) -> bytes:
+    """Return the one canonical UTF-8 form of a JSON value; Malformed if it has none.
+
+    No form exists for NaN, infinities, integers beyond ±(2^53-1), lone surrogates and
+    types that JSON does not know (RFC 8785 §3.2.2, RFC 7493 §2.2).
+    """
+    import rfc8785
+
+    try:
+        return rfc8785.dumps(cast(Any, value))
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError, TypeError) as e:
+        raise Malformed(
+            f"the value has no canonical JSON form: {str(e)[:80]}",
+            "该值没有规范的 JSON 形式（可能含有非数、过大的整数或不成对的代理字符）",
+        ) from None
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return `sha256:<hex>` of the canonical form of a JSON value."""
+    return "sha256:" + sha256_hex(jcs(value))
+
+
+def content_digest(descriptor: Mapping[str, Any]) -> str:
+    """Return the digest of what was judged and is sold: name, version and files."""
+    resources = descriptor.get("resources")
+    return digest(
+        {
+            **_pick(descriptor, ("name", "version")),
+            "resources": [
+                _pick(r, _RESOURCE_CONTENT) for r in _list(resources) if isinstance(r, Mapping)
+            ],
+        }
+    )
+
+
+def terms_digest(descriptor: Mapping[str, Any]) -> str:
+    """Return the digest of the conditions: licence, policy, offer, restrictions, contract."""
+    element = descriptor.get("dataElement")
+    return digest(
+        {
+            **_pick(descriptor, ("licenses",)),
+            **(_pick(element, _ELEMENT_TERMS) if isinstance(element, Mapping) else {}),
+        }
+    )
+
+
+def is_digest(text: object) -> bool:
+    """Say whether a value is written as `sha256:` and 64 lower-case hex digits."""
+    return (
+        isinstance(text, str)
+        and len(text) == 71
+        and text.startswith("sha256:")
+        and all(c in "0123456789abcdef" for c in text[7:])
+    )
+
+
+def _pick(source: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: source[key] for key in keys if source.get(key) is not None}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
