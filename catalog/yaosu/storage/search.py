@@ -1,0 +1,373 @@
+"""The search index on tantivy: disposable, fed from the outbox, rebuilt from the store.
+
+A folder holds one generation per rebuild and `CURRENT`, which names the one in use. A listing
+is one document: `body` has every term and decides what is found, the narrower fields only
+order it; facets are raw terms; the card is stored as it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from tantivy import FieldType, Index, IndexWriter, Occur, Query, Searcher
+
+from yaosu.errors import InvalidInput, Unavailable
+from yaosu.model import JSON
+from yaosu.ports import Hit, SearchPage, SearchQuery
+from yaosu.text import Question, Run, ask, canonical, snippet
+
+from .search_documents import ALIASES, FACETS, document, put_checkpoint, schema, texts
+from .search_order import SORTS, Cursor, by_number, by_rank, count
+from .search_terms import Terms
+
+_log = logging.getLogger("yaosu.search")
+
+FORMAT = 1
+"""Raised when documents are cut or kept differently: an older index is then rebuilt."""
+
+FACET_VALUES = 50
+"""How many values of a facet are counted, the most frequent first."""
+
+_SNAPSHOTS = 32
+_SNAPSHOT_SECONDS = 120.0
+
+
+@contextmanager
+def _engine(index: TantivyIndex) -> Any:
+    """Turn what the engine throws at a damaged index into one typed error."""
+    try:
+        yield
+    except BaseException as error:
+        panicked = type(error).__name__ == "PanicException"  # derives from BaseException
+        if not panicked and not isinstance(error, ValueError | OSError | RuntimeError):
+            raise
+        index.needs_rebuild = True
+        _log.exception("the search index cannot be read")
+        raise Unavailable(
+            "the search index is damaged and has to be rebuilt",
+            "检索索引已损坏，需要重建",
+            rebuild=True,
+        ) from error
+
+
+class TantivyIndex:
+    """SearchIndex in a folder of its own, for one process.
+
+    `needs_rebuild` is true when there was no usable index (none yet, another format, damaged):
+    an empty one stands in its place, and the caller rebuilds it from the store.
+    """
+
+    def __init__(self, path: Path, *, writer_bytes: int = 48_000_000) -> None:
+        self.path = Path(path)
+        self.needs_rebuild = False
+        self._writer_bytes = writer_bytes
+        self._lock = threading.RLock()
+        self._writer: IndexWriter | None = None
+        self._snapshots: dict[str, tuple[Searcher, float]] = {}
+        self._schema = schema()
+        self._terms = Terms(self._schema)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    # Reading
+
+    def search(self, query: SearchQuery) -> SearchPage:
+        """Return one page; InvalidInput for an unknown facet or sort, Malformed for a cursor."""
+        _check(query)
+        asked = ask(query.text, ALIASES)
+        cursor = Cursor.read(query.cursor, _fingerprint(query)) if query.cursor else None
+        with _engine(self):
+            return self._page(query, asked, cursor)
+
+    def suggest(self, prefix: str, *, limit: int = 8) -> list[str]:
+        """Return titles, keywords and publishers of public listings that begin so."""
+        start = canonical(prefix[:100]).lstrip()
+        if not start:
+            return []
+        with _engine(self):
+            searcher = self._searcher
+            found = searcher.terms_with_prefix("suggest", start, limit=limit * 3)
+        out = {term.partition("\u001f")[0]: term.partition("\u001f")[2] for term, _ in found}
+        return list(out.values())[:limit]
+
+    def checkpoint(self) -> int:
+        """Return the outbox position of the last commit, 0 when there is none."""
+        with _engine(self):
+            searcher = self._searcher
+            hits = searcher.search(self._terms.term("id", "_checkpoint"), 1).hits
+            return int(searcher.doc(hits[0][1])["checkpoint"][0]) if hits else 0
+
+    def count(self) -> int:
+        """Return how many listings are indexed."""
+        has = Query.range_query(self._schema, "tie", FieldType.Integer, 0, None)
+        return count(self._searcher, has)
+
+    def _page(self, query: SearchQuery, asked: Question, cursor: Cursor | None) -> SearchPage:
+        searcher, version = self._searcher, self._version
+        if cursor is not None and cursor.version in self._snapshots:
+            searcher, version = self._snapshots[cursor.version][0], cursor.version
+        clauses = self._clauses(searcher, query, asked)
+        whole = self._whole(clauses, query)
+        sort = SORTS[query.sort]
+        if sort is None and not (asked.words or asked.phrases):
+            sort = SORTS["newest"]  # nothing to be relevant to
+        if sort is not None and sort.numeric:
+            total, rows = by_number(searcher, self._schema, whole, sort, query.limit, cursor)
+        else:
+            same = cursor is None or cursor.version == version
+            total, rows = by_rank(searcher, whole, sort, query.limit, cursor, same)
+        more = len(rows) > query.limit
+        rows = rows[: query.limit]
+        after = None
+        if more and rows:
+            key, tie, _ = rows[-1]
+            offset = (cursor.offset if cursor else 0) + len(rows)
+            after = Cursor(version, offset, key, tie).text(_fingerprint(query))
+            self._keep(version, searcher)
+        return SearchPage(
+            hits=[_hit(searcher, address, key, asked, query.lang) for key, _, address in rows],
+            total=total,
+            facets=self._counts(searcher, clauses, query),
+            cursor=after,
+        )
+
+    def _clauses(
+        self, searcher: Searcher, query: SearchQuery, asked: Question
+    ) -> list[tuple[Occur, Query]]:
+        """Return what the text asks and the viewer may see; looser when the strict finds none."""
+        seen = self._terms.visible(query.viewer)
+        if asked.blank:
+            return [(Occur.Must, Query.all_query()), seen]
+        strict = [*self._terms.text(asked), seen]
+        if not any(occur == Occur.Must for occur, _ in strict):
+            if not asked.excluded:  # only signs: nothing could match
+                return [(Occur.Must, Query.empty_query())]
+            return [(Occur.Must, Query.all_query()), *strict]
+        if not asked.words or searcher.search(self._whole(strict, query), 1).hits:
+            return strict
+        near = [t for run in asked.words if not run.unspaced for t in self._near(searcher, run)]
+        return [*self._terms.text(asked, near), seen]
+
+    @staticmethod
+    def _near(searcher: Searcher, run: Run) -> list[str]:
+        """Return indexed words that begin as the run does."""
+        stem = run.terms()[0]
+        if len(stem) < 3:
+            return []
+        return [t for t, _ in searcher.terms_with_prefix("body", stem, limit=6) if t != stem]
+
+    def _whole(
+        self,
+        clauses: Sequence[tuple[Occur, Query]],
+        query: SearchQuery,
+        skip: str | None = None,
+    ) -> Query:
+        chosen = [
+            (Occur.Must, self._terms.any_of(facet, list(dict.fromkeys(values))))
+            for facet, values in query.filters.items()
+            if values and facet != skip
+        ]
+        return Query.boolean_query([*clauses, *chosen])
+
+    def _counts(
+        self, searcher: Searcher, clauses: Sequence[tuple[Occur, Query]], query: SearchQuery
+    ) -> dict[str, list[tuple[str, int]]]:
+        """Count facet values; each facet ignores what is chosen in itself."""
+        chosen = [f for f in query.facets if query.filters.get(f)]
+        groups = [(f, [f]) for f in chosen]
+        rest = [f for f in query.facets if f not in chosen]
+        out: dict[str, list[tuple[str, int]]] = {}
+        for skip, names in [*groups, ("", rest)]:
+            if not names:
+                continue
+            within = self._whole(clauses, query, skip)
+            terms = {f: {"terms": {"field": f, "size": FACET_VALUES}} for f in names}
+            found = searcher.aggregate(within, terms)
+            for name in names:
+                counts = [(b["key"], int(b["doc_count"])) for b in found[name]["buckets"]]
+                shown = {value for value, _ in counts}
+                for value in query.filters.get(name, ()):
+                    if value not in shown:
+                        also = (Occur.Must, self._terms.term(name, value))
+                        n = count(searcher, Query.boolean_query([(Occur.Must, within), also]))
+                        counts.append((value, n))
+                out[name] = sorted(counts, key=lambda c: (-c[1], c[0]))
+        return out
+
+    def _keep(self, version: str, searcher: Searcher) -> None:
+        """Keep the snapshot that a cursor was given out for, so that its order stays."""
+        now = time.monotonic()
+        with self._lock:
+            self._snapshots[version] = (searcher, now)
+            old = [v for v, (_, at) in self._snapshots.items() if now - at > _SNAPSHOT_SECONDS]
+            for key in [*old, *list(self._snapshots)[:-_SNAPSHOTS]]:
+                self._snapshots.pop(key, None)
+
+    # Writing
+
+    def apply(self, documents: Mapping[str, JSON | None], *, checkpoint: int) -> None:
+        """Index or remove listings and keep the position, in one durable commit."""
+        made = {i: None if card is None else document(i, card) for i, card in documents.items()}
+        with self._lock, _engine(self):
+            writer = self._writer
+            if writer is None:
+                writer = self._writer = self._index.writer(self._writer_bytes, 1)
+            try:
+                for listing_id, entry in made.items():
+                    writer.delete_documents_by_term("id", listing_id)
+                    if entry is not None:
+                        writer.add_document(entry)
+                put_checkpoint(writer, checkpoint)
+                writer.commit()
+            except BaseException:
+                self._writer = None  # what is not committed is dropped with it
+                raise
+            self._refresh()
+
+    def rebuild(self, documents: Iterable[tuple[str, JSON]], *, checkpoint: int) -> int:
+        """Index everything into a new folder, then swap it in; the old one serves meanwhile."""
+        with self._lock:
+            name = self._next_name()
+        folder = self.path / name
+        folder.mkdir()
+        n = 0
+        try:
+            index = Index(self._schema, path=str(folder), reuse=False)
+            writer = index.writer(max(128_000_000, self._writer_bytes), 1)
+            for listing_id, card in documents:
+                writer.add_document(document(listing_id, card))
+                n += 1
+            put_checkpoint(writer, checkpoint)
+            writer.commit()
+            writer.wait_merging_threads()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._lock:
+            self._drop_writer()
+            self._point_to(name)
+            self._open()
+        return n
+
+    def close(self) -> None:
+        """Let go of the folder; what was applied is durable already."""
+        with self._lock:
+            self._drop_writer()
+            self._snapshots.clear()
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.wait_merging_threads()
+
+    # The folder
+
+    def _open(self) -> None:
+        """Open the generation that CURRENT names, or put an empty one in its place."""
+        try:
+            current = json.loads((self.path / "CURRENT").read_bytes())
+            if current["format"] != FORMAT:
+                raise ValueError(f"format {current['format']}")
+            index = Index.open(str(self.path / current["generation"]))
+            self._use(index)
+            self.needs_rebuild = False
+            self.checkpoint()
+        except (OSError, ValueError, KeyError, TypeError, Unavailable) as error:
+            first = isinstance(error, FileNotFoundError) and not any(self.path.iterdir())
+            _log.log(logging.INFO if first else logging.WARNING, "no search index: %s", error)
+            name = self._next_name()
+            (self.path / name).mkdir()
+            self._use(Index(self._schema, path=str(self.path / name), reuse=False))
+            self._point_to(name)
+            self.needs_rebuild = True
+        self._sweep()
+
+    def _use(self, index: Index) -> None:
+        index.config_reader("manual")
+        self._index = index
+        self._boot = os.urandom(6).hex()
+        self._serial = itertools.count()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._index.reload()
+        self._searcher = self._index.searcher()
+        self._version = f"{self._boot}{next(self._serial)}"
+
+    def _next_name(self) -> str:
+        taken = [int(p.name[2:]) for p in self.path.glob("g-*") if p.name[2:].isdigit()]
+        return f"g-{max(taken, default=0) + 1:06d}"
+
+    def _point_to(self, name: str) -> None:
+        """Name the generation in use, atomically and durably."""
+        part = self.path / "CURRENT.part"
+        with part.open("wb") as out:
+            out.write(json.dumps({"generation": name, "format": FORMAT}).encode())
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self.path / "CURRENT")
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _sweep(self) -> None:
+        """Remove generations that nothing names; open files live on until they are closed."""
+        current = json.loads((self.path / "CURRENT").read_bytes())["generation"]
+        for folder in self.path.glob("g-*"):
+            if folder.name != current:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(query: SearchQuery) -> None:
+    unknown = [f for f in (*query.filters, *query.facets) if f not in FACETS]
+    if unknown:
+        raise InvalidInput(
+            f"unknown facet {unknown[0]!r}; there are {', '.join(FACETS)}",
+            f"未知的分面 {unknown[0]!r}；可用的有 {'、'.join(FACETS)}",
+            field=unknown[0],
+        )
+    if query.sort not in SORTS:
+        raise InvalidInput(
+            f"unknown order {query.sort!r}; there are {', '.join(SORTS)}",
+            f"未知的排序 {query.sort!r}；可用的有 {'、'.join(SORTS)}",
+            field="sort",
+        )
+    if not 1 <= query.limit <= 100:
+        raise InvalidInput("a page has 1 to 100 hits", "每页 1 至 100 条", field="limit")
+
+
+def _fingerprint(query: SearchQuery) -> str:
+    chosen = sorted((f, sorted(v)) for f, v in query.filters.items() if v)
+    body = json.dumps([query.text, chosen, query.sort, query.viewer])
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _hit(searcher: Searcher, address: Any, key: Any, asked: Question, lang: str) -> Hit:
+    stored = searcher.doc(address)
+    card = json.loads(bytes(cast(bytes, stored["card"][0])))
+    own = ["description_en", "description"] if lang == "en" else ["description", "description_en"]
+    sources = [str(card.get(name) or "") for name in own]
+    sources += [
+        " · ".join(texts(card.get(name)))
+        for name in ("keywords", "publisher_name", "resource_names", "field_names", "title_en")
+    ]
+    words = [*asked.words, *(run for phrase in asked.phrases for run in phrase)]
+    return Hit(
+        listing_id=stored["id"][0],
+        card=card,
+        snippet=snippet(sources, words),
+        score=float(key) if isinstance(key, float) else 0.0,
+    )
