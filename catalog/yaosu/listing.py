@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
 from typing import Any
 
 from yaosu_schemas.documents import descriptor_problems
 
-from yaosu_schemas import licences
 from yaosu_schemas.canonical import content_digest, digest, terms_digest
 from yaosu_schemas.paths import is_remote, safe_path
 
@@ -33,13 +31,11 @@ from .model import (
     JSON,
     SYSTEM,
     Actor,
-    Certificate,
     Dataset,
     Holding,
     Listing,
     ListingState,
     Party,
-    Remark,
     StoredReport,
     Venue,
     new_id,
@@ -51,7 +47,6 @@ DELIVERABLE = frozenset({"file"})
 PRICED = frozenset(
     {"one_off", "subscription", "per_call", "per_volume", "staged", "negotiated", "free"}
 )
-EDITABLE_TEXT = frozenset({"title", "description", "keywords", "homepage"})
 VIEW_POLICIES = frozenset({"public", "member", "private"})
 
 
@@ -60,7 +55,7 @@ def venue_of(reader: Reader, thing: Any) -> Venue:
     return reader.get(Venue, thing.venue)
 
 
-def _move(
+def step(
     tx: Transaction,
     listing: Listing,
     action: str,
@@ -72,18 +67,18 @@ def _move(
     venue = venue_of(tx, listing)
     if actor != SYSTEM:
         must_see(actor, listing, venue)
-    step = next(s for s in LISTING_STEPS if s.action == action)
-    if not step.actors & relations(actor, listing, venue):
+    row = next(s for s in LISTING_STEPS if s.action == action)
+    if not row.actors & relations(actor, listing, venue):
         raise Forbidden(
             f"your key may not do this: {action}", f"您的密钥无权执行：{action}", operation=action
         )
     check(LISTING_STEPS, listing.state, action)
-    target = step.target or listing.state
+    target = row.target or listing.state
     moved = replace(listing, state=target, updated_at=tx.now, **changes)
     tx.put(moved)
     tx.record(
         listing.id,
-        step.event,
+        row.event,
         actor_id=actor.id,
         from_state=listing.state,
         to_state=target,
@@ -118,7 +113,7 @@ def create_dataset(
 ) -> tuple[Dataset, Listing]:
     """Register a dataset under its invariant name, with a first draft (version 1)."""
     allow(actor, "listing.create")
-    _refuse_broken(descriptor)
+    refuse_broken(descriptor)
     party = tx.get(Party, actor.party_id)
     name = descriptor["name"]
     if tx.one(Dataset, publisher=party.slug, name=name) is not None:
@@ -148,7 +143,7 @@ def new_version(
     dataset = tx.one(Dataset, id=dataset_id)
     if dataset is None or dataset.provider_id != actor.party_id:
         raise absent("dataset", dataset_id)
-    _refuse_broken(descriptor)
+    refuse_broken(descriptor)
     if descriptor["name"] != dataset.name:
         raise InvalidInput(
             f"the name of a dataset never changes: '{dataset.name}'",
@@ -241,7 +236,7 @@ def _draft(
     return listing
 
 
-def _refuse_broken(descriptor: dict[str, Any]) -> None:
+def refuse_broken(descriptor: dict[str, Any]) -> None:
     """Raise with every problem that even a draft may not have."""
     problems = [p for p in descriptor_problems(descriptor, stage="draft") if p.severity == "error"]
     if not descriptor.get("name"):
@@ -326,7 +321,7 @@ def revise(
 ) -> Listing:
     """Replace the descriptor of a draft, or of a listing that was returned."""
     listing = load(tx, actor, listing_id)
-    _refuse_broken(descriptor)
+    refuse_broken(descriptor)
     if descriptor["name"] != listing.name:
         raise InvalidInput(
             f"the name of a dataset never changes: '{listing.name}'",
@@ -339,7 +334,7 @@ def revise(
             "view_policy 应为 public、member 或 private",
             field="view_policy",
         )
-    return _move(
+    return step(
         tx,
         listing,
         "revise",
@@ -436,7 +431,7 @@ def submit(tx: Transaction, actor: Actor, listing_id: str, *, apply: bool = True
         if errors:
             raise InvalidDocument(errors)
     pinned, terms = content_digest(listing.descriptor), terms_digest(listing.descriptor)
-    moved = _move(
+    moved = step(
         tx,
         listing,
         "submit",
@@ -457,7 +452,7 @@ def start_validation(tx: Transaction, listing_id: str) -> Listing:
     listing = tx.get(Listing, listing_id)
     if listing.state == ListingState.VALIDATING:
         return listing
-    return _move(tx, listing, "start_validation", SYSTEM)
+    return step(tx, listing, "start_validation", SYSTEM)
 
 
 def finish_validation(tx: Transaction, listing_id: str, body: dict[str, Any]) -> Listing:
@@ -476,7 +471,7 @@ def finish_validation(tx: Transaction, listing_id: str, body: dict[str, Any]) ->
         created_at=tx.now,
     )
     tx.add(report)
-    return _move(
+    return step(
         tx,
         listing,
         "pass_validation" if valid else "fail_validation",
@@ -486,330 +481,3 @@ def finish_validation(tx: Transaction, listing_id: str, body: dict[str, Any]) ->
         report_valid=valid,
         reported_at=tx.now,
     )
-
-
-# --- review -----------------------------------------------------------------------------------
-
-
-def _remark(tx: Transaction, listing: Listing, actor: Actor, kind: str, text: str) -> tuple:  # type: ignore[type-arg]
-    if not text.strip():
-        raise InvalidInput("a written reason is needed", "需要书面说明", field="text")
-    note = Remark(kind=kind, by=actor.id, party_id=actor.party_id, text=text.strip(), at=tx.now)
-    return (*listing.remarks, note)
-
-
-def comment(tx: Transaction, actor: Actor, listing_id: str, text: str) -> Listing:
-    """Keep a comment of the provider or of an operator on the listing."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "comment", text)
-    return _move(tx, listing, "comment", actor, {"text_digest": digest(text)}, remarks=remarks)
-
-
-def return_listing(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:
-    """L5: send it back to the provider with a written reason."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "return", reason)
-    return _move(
-        tx,
-        listing,
-        "return",
-        actor,
-        {"reason": reason},
-        remarks=remarks,
-        reviewed_by=actor.id,
-    )
-
-
-def _certificate(tx: Transaction, actor: Actor, given: JSON) -> Certificate | None:
-    """Return the certificate as this operator verified it; its number must have the form."""
-    if not given:
-        return None
-    from yaosu_schemas.identifiers import certificate_number
-
-    scheme, number = str(given.get("scheme", "")), str(given.get("number", ""))
-    if scheme == "nda":
-        verdict = certificate_number(number)
-        if verdict.problem is not None:
-            raise InvalidInput(verdict.problem.en, verdict.problem.zh, field="certificate.number")
-    elif not number:
-        raise InvalidInput(
-            "a certificate has a number", "登记凭证需要编号", field="certificate.number"
-        )
-
-    def day(name: str) -> date | None:
-        return date.fromisoformat(given[name]) if given.get(name) else None
-
-    return Certificate(
-        scheme=scheme,
-        number=number,
-        agency=str(given.get("agency", "")),
-        registered_at=day("registered_at"),
-        valid_until=day("valid_until"),
-        seized=bool(given.get("seized", False)),
-        verified_by=actor.id,
-        verified_at=tx.now,
-    )
-
-
-def _register_guard(listing: Listing) -> None:
-    """L6: no core data; source named; a basis where there is personal information."""
-    element = listing.descriptor.get("dataElement") or {}
-    compliance = element.get("compliance") or {}
-    reasons: list[Text] = []
-    if compliance.get("data_level") == "core":
-        reasons.append(Text("core data is never traded", "核心数据不得交易"))
-    if compliance.get("personal_info") in ("personal", "sensitive") and not compliance.get(
-        "consent_basis"
-    ):
-        reasons.append(
-            Text("personal information without a basis of consent", "含个人信息但缺少同意依据")
-        )
-    if not (element.get("provenance") or {}).get("origin"):
-        reasons.append(Text("the source of the data is not named", "未说明数据来源"))
-    _refuse("L6", reasons)
-
-
-def _refuse(step: str, reasons: list[Text]) -> None:
-    if reasons:
-        raise Conflict(
-            f"{step} is refused: " + "; ".join(r.en for r in reasons),
-            f"{step} 未通过：" + "；".join(r.zh for r in reasons),
-            guards=[{"message": r.en, "message_zh": r.zh} for r in reasons],
-        )
-
-
-def register(
-    tx: Transaction, actor: Actor, listing_id: str, *, certificate: JSON = None, text: str = ""
-) -> Listing:
-    """L6: the review is passed; a certificate is stored where there is one."""
-    listing = load(tx, actor, listing_id)
-    venue = venue_of(tx, listing)
-    check(LISTING_STEPS, listing.state, "register")
-    _register_guard(listing)
-    kept = _certificate(tx, actor, certificate)
-    if venue.certificate_required and kept is None:
-        _refuse("L6", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
-    if venue.notice_days > 0:
-        _refuse("L6", [Text("this exchange asks for a public notice", "该交易场所要求公示")])
-    return _move(
-        tx,
-        listing,
-        "register",
-        actor,
-        {"certificate": kept.number if kept else None, "scheme": kept.scheme if kept else "none"},
-        certificate=kept,
-        reviewed_by=actor.id,
-        remarks=_remark(tx, listing, actor, "review", text) if text else listing.remarks,
-    )
-
-
-def open_notice(
-    tx: Transaction, actor: Actor, listing_id: str, *, certificate: JSON = None
-) -> Listing:
-    """L6a: put the listing on public notice for the days of the exchange's policy."""
-    listing = load(tx, actor, listing_id)
-    venue = venue_of(tx, listing)
-    check(LISTING_STEPS, listing.state, "open_notice")
-    _register_guard(listing)
-    if venue.notice_days < 1:
-        _refuse("L6a", [Text("this place of trading has no notice", "该交易场所无公示程序")])
-    kept = _certificate(tx, actor, certificate)
-    if venue.certificate_required and kept is None:
-        _refuse("L6a", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
-    until = tx.now + timedelta(days=venue.notice_days)
-    return _move(
-        tx,
-        listing,
-        "open_notice",
-        actor,
-        {"until": until.isoformat()},
-        certificate=kept,
-        notice_until=until,
-        reviewed_by=actor.id,
-    )
-
-
-def object_to(tx: Transaction, actor: Actor, listing_id: str, text: str) -> Listing:
-    """Raise an objection while the notice runs."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "objection", text)
-    return _move(tx, listing, "object", actor, {"text_digest": digest(text)}, remarks=remarks)
-
-
-def answer_objection(tx: Transaction, actor: Actor, listing_id: str, text: str) -> Listing:
-    """Answer the objections in writing."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "answer", text)
-    return _move(
-        tx, listing, "answer_objection", actor, {"text_digest": digest(text)}, remarks=remarks
-    )
-
-
-def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
-    """L6a: the notice ran its days and every objection has its written answer."""
-    listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "close_notice")
-    reasons = []
-    if listing.notice_until is not None and tx.now < listing.notice_until:
-        reasons.append(
-            Text(
-                f"the notice runs until {listing.notice_until:%Y-%m-%d %H:%M} UTC",
-                f"公示期至 {listing.notice_until:%Y-%m-%d %H:%M}（UTC）",
-            )
-        )
-    spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
-    if spoken and spoken[-1] == "objection":
-        reasons.append(Text("an objection has no answer yet", "尚有异议未答复"))
-    _refuse("L6a", reasons)
-    return _move(tx, listing, "close_notice", actor)
-
-
-def uphold_objection(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:
-    """L6b: an objection is right; the listing goes back."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "return", reason)
-    return _move(tx, listing, "uphold_objection", actor, {"reason": reason}, remarks=remarks)
-
-
-# --- on the market ----------------------------------------------------------------------------
-
-
-def apply(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
-    """L7, first half: the provider applies for listing."""
-    return _move(tx, load(tx, actor, listing_id), "apply", actor, applied=True)
-
-
-def list_guards(tx: Reader, listing: Listing, today: date) -> list[Text]:
-    """Return what G1-G6 of domain c.2 object to."""
-    venue = venue_of(tx, listing)
-    element = listing.descriptor.get("dataElement") or {}
-    offer = element.get("offer") or {}
-    found: list[Text] = []
-    certificate = listing.certificate
-    if venue.certificate_required:
-        if certificate is None:
-            found.append(Text("G1: no certificate", "G1：缺少登记凭证"))
-        elif certificate.valid_until is not None and certificate.valid_until < today:
-            found.append(Text("G1: the certificate has expired", "G1：登记凭证已过期"))
-    if certificate is not None and certificate.seized:
-        found.append(Text("G1: the certificate is under seizure", "G1：登记凭证处于查封状态"))
-    party = tx.get(Party, listing.provider_id)
-    operators = {
-        r.get("holder_uscc") for r in element.get("rights") or () if r.get("type") == "operate"
-    }
-    if party.uscc not in operators:
-        found.append(
-            Text(
-                "G2: the publisher does not hold the right to operate",
-                "G2：发布方不是经营权主体",
-            )
-        )
-    found.extend(_report_guard(listing, venue, today))
-    level = (element.get("compliance") or {}).get("data_level")
-    if level == "core":
-        found.append(Text("G4: core data is never traded", "G4：核心数据不得交易"))
-    rights = [r.get("type") for r in element.get("rights") or ()]
-    for finding in licences.resale_findings(str(element.get("license_spdx", "")), rights):
-        if finding.severity == "error":
-            found.append(Text(f"G5: {finding.en}", f"G5：{finding.zh}"))
-    valid_to = str(offer.get("valid_to", ""))
-    if certificate and certificate.valid_until and valid_to > certificate.valid_until.isoformat():
-        found.append(Text("G6: the offer outlives the certificate", "G6：挂牌期限晚于凭证有效期"))
-    if valid_to and valid_to < today.isoformat():
-        found.append(Text("G6: the offer has expired", "G6：挂牌期限已过"))
-    return found
-
-
-def _report_guard(listing: Listing, venue: Venue, today: date) -> Iterator[Text]:
-    if not listing.report_valid or listing.reported_at is None:
-        yield Text("G3: no quality report that passes", "G3：没有通过的质量报告")
-    elif (today - listing.reported_at.date()).days > venue.report_max_age_days:
-        yield Text("G3: the quality report is too old", "G3：质量报告已过期")
-
-
-def publish(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
-    """L7: approved; an older version of the dataset leaves the market in the same step."""
-    listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "list")
-    reasons = list_guards(tx, listing, tx.now.date())
-    if not listing.applied:
-        reasons.insert(0, Text("the provider has not applied", "提供方尚未申请挂牌"))
-    _refuse("L7", reasons)
-    for older in tx.find(Listing, dataset_id=listing.dataset_id, limit=1000):
-        if older.id != listing.id and older.state in ("listed", "suspended"):
-            _move(tx, older, "delist", SYSTEM, {"superseded_by": listing.id})
-    return _move(
-        tx,
-        listing,
-        "list",
-        actor,
-        {"content_digest": listing.content_digest, "terms_digest": listing.terms_digest},
-        listed_at=tx.now,
-    )
-
-
-def suspend(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:
-    """L8: stop new trades; those that run go on."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "suspend", reason)
-    return _move(tx, listing, "suspend", actor, {"reason": reason}, remarks=remarks)
-
-
-def resume(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
-    """L9: the cause is gone, and G1-G6 hold again."""
-    listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "resume")
-    _refuse("L9", list_guards(tx, listing, tx.now.date()))
-    return _move(tx, listing, "resume", actor)
-
-
-def delist(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:
-    """L10: off the market; the record stays as a tombstone."""
-    listing = load(tx, actor, listing_id)
-    remarks = _remark(tx, listing, actor, "delist", reason)
-    return _move(tx, listing, "delist", actor, {"reason": reason}, remarks=remarks)
-
-
-def withdraw(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
-    """L11: the provider takes it back before it was ever listed."""
-    return _move(tx, load(tx, actor, listing_id), "withdraw", actor)
-
-
-def edit_text(tx: Transaction, actor: Actor, listing_id: str, changes: dict[str, Any]) -> Listing:
-    """Change words that no digest covers; before and after stand in the event."""
-    listing = load(tx, actor, listing_id)
-    if unknown := set(changes) - EDITABLE_TEXT:
-        raise InvalidInput(
-            f"a listed version is immutable but for {sorted(EDITABLE_TEXT)}: {sorted(unknown)}",
-            f"已挂牌版本仅可修改 {sorted(EDITABLE_TEXT)}：{sorted(unknown)}",
-            fields=sorted(unknown),
-        )
-    descriptor = {**listing.descriptor, **changes}
-    _refuse_broken(descriptor)
-    before = {name: listing.descriptor.get(name) for name in changes}
-    return _move(
-        tx,
-        listing,
-        "edit_text",
-        actor,
-        {"before": before, "after": changes},
-        descriptor=descriptor,
-        title=str(descriptor.get("title") or listing.name),
-    )
-
-
-def expire(tx: Transaction, today: date) -> int:
-    """Delist what may no longer be offered (L10, daily job); returns how many."""
-    count = 0
-    after: str | None = None
-    while page := tx.find(Listing, state=("listed", "suspended"), after=after, limit=200):
-        after = page[-1].id
-        for listing in page:
-            certificate = listing.certificate
-            until = certificate.valid_until if certificate else None
-            offer = (listing.descriptor.get("dataElement") or {}).get("offer") or {}
-            ended = str(offer.get("valid_to") or "9999-12-31") < today.isoformat()
-            if ended or (until is not None and until < today):
-                _move(tx, listing, "delist", SYSTEM, {"reason": "expired"})
-                count += 1
-    return count

@@ -242,9 +242,9 @@ class TantivyIndex:
         folder = self.path / name
         folder.mkdir()
         n = 0
+        index = Index(self._schema, path=str(folder), reuse=False)
+        writer = index.writer(max(128_000_000, self._writer_bytes), 1)
         try:
-            index = Index(self._schema, path=str(folder), reuse=False)
-            writer = index.writer(max(128_000_000, self._writer_bytes), 1)
             for listing_id, card in documents:
                 writer.add_document(document(listing_id, card))
                 n += 1
@@ -252,6 +252,8 @@ class TantivyIndex:
             writer.commit()
             writer.wait_merging_threads()
         except BaseException:
+            writer.rollback()
+            writer.wait_merging_threads()  # its threads write into the folder until then
             shutil.rmtree(folder, ignore_errors=True)
             raise
         with self._lock:
