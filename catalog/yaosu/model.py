@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -434,8 +434,9 @@ class Approval:
 class Event:
     """One link of the evidence chain of its subject (domain c.4).
 
-    `digest` = SHA-256 over JCS of every other field but `id`; `prev_digest` links to the
-    previous event of the same subject. `id` orders all events of the store.
+    `digest` = SHA-256 over JCS of the `statement`; `prev_digest` links to the previous event of
+    the same subject. `id` orders all events of the store. The payload is bound by its digest
+    alone, so that an event can be verified by someone who may not read the payload.
     """
 
     id: int
@@ -450,6 +451,21 @@ class Event:
     payload_digest: str
     prev_digest: str | None
     digest: str
+
+    @property
+    def statement(self) -> dict[str, JSON]:
+        """What `digest` is over: every field but id, payload and digest; `at` in microseconds."""
+        return {
+            "subject_id": self.subject_id,
+            "seq": self.seq,
+            "type": self.type,
+            "from_state": self.from_state,
+            "to_state": self.to_state,
+            "actor_id": self.actor_id,
+            "at": self.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "payload_digest": self.payload_digest,
+            "prev_digest": self.prev_digest,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from .errors import YaosuError
 from .model import JSON, Event, Job, OutboxRow, Posting, Reply
 
 T = TypeVar("T")
@@ -75,6 +76,30 @@ class Reader(Protocol):
 
     def jobs(self, *, state: str | None = None, limit: int = 100) -> list[Job]: ...
 
+    def job(self, job_id: int) -> Job:
+        """Return one job; NotFound if absent. In a write it is locked."""
+        ...
+
+    def due_job(self, now: datetime) -> Job | None:
+        """Return the first job whose time has come or whose lease ran out; a write locks it."""
+        ...
+
+    def log_pending(self, limit: int = 1000) -> list[Event]:
+        """Return events that have no place in the log yet, by store order."""
+        ...
+
+    def log_size(self) -> int:
+        """Return how many events have a place in the log: the next leaf's index."""
+        ...
+
+    def leaves(self, start: int, *, limit: int = 1000) -> list[Event]:
+        """Return the events of the leaves `start`, `start + 1`, …"""
+        ...
+
+    def leaf_of(self, event_id: int) -> int | None:
+        """Return the index of an event's leaf, or None while it waits for one."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """One step: all of it is committed, or none."""
@@ -113,8 +138,24 @@ class Transaction(Reader, Protocol):
         """Add a job; with `once`, do nothing if an unfinished job of that name is there."""
         ...
 
+    def put_job(self, job: Job) -> None:
+        """Replace what changes of a job: state, attempts, times, lease and error."""
+        ...
+
+    def forget_jobs(self, before: datetime) -> int:
+        """Remove jobs that were done before a time; return how many."""
+        ...
+
+    def log_done(self, ids: Sequence[int]) -> int:
+        """Give pending events the next places in the log, in this order; return the first."""
+        ...
+
     def notify(self, topic: str, key: str) -> None:
         """Add an outbox row."""
+        ...
+
+    def forget_outbox(self, topic: str, upto: int) -> None:
+        """Remove rows that every follower of the topic has seen."""
         ...
 
     def keep_view(self, key: str, body: bytes | None) -> None:
@@ -141,6 +182,15 @@ class Store(Protocol):
 
     def submit(self, step: Callable[[Transaction], T]) -> Future[T]:
         """As `write`, without waiting; steps of many callers share a commit."""
+        ...
+
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit here that left a job or an outbox row."""
+        ...
+
+    @property
+    def broken(self) -> YaosuError | None:
+        """Why nothing is written any more (P1), or None."""
         ...
 
     def close(self) -> None: ...

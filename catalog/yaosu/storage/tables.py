@@ -1,0 +1,311 @@
+"""The tables, and which record lives in which: the only place that names a column.
+
+A record is one row: its id, the attributes it is looked up by, and the whole of it as JSON in
+`body`. Evidence, postings, replies and log leaves are append-only: triggers refuse the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql
+
+from yaosu.model import (
+    AccessKey,
+    Approval,
+    Dataset,
+    Delivery,
+    Holding,
+    Listing,
+    Member,
+    Party,
+    SigningKey,
+    StoredReport,
+    Trade,
+    Upload,
+    Venue,
+)
+
+T = TypeVar("T")
+
+metadata = sa.MetaData()
+
+# Bytes decide the order of text on both databases, whatever the locale of the server.
+TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+NUMBER = sa.BigInteger()
+# SQLite gives numbers to rows only in a column called INTEGER.
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A kind of record, its table, and the attributes that are columns of it."""
+
+    type: type[T]
+    table: sa.Table
+    columns: tuple[str, ...]
+    adapter: TypeAdapter[T]
+
+    def row(self, record: T) -> dict[str, object]:
+        """Return the values of the row by column name."""
+        values: dict[str, object] = {c: column_value(getattr(record, c)) for c in self.columns}
+        values["body"] = self.adapter.dump_json(record).decode()
+        return values
+
+    def load(self, body: str) -> T:
+        return self.adapter.validate_json(body)
+
+
+KINDS: dict[type[Any], Kind[Any]] = {}
+
+
+def column_value(value: object) -> object:
+    """Return a value as the driver takes it: enums as text, times as `stamp`."""
+    if isinstance(value, StrEnum):
+        return value.value
+    return stamp(value) if isinstance(value, datetime) else value
+
+
+def stamp(at: datetime) -> str:
+    """Return RFC 3339 in UTC with microseconds and Z: sorts as text."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _keep(
+    type_: type[T], name: str, *looked_up_by: str, unique: Sequence[tuple[str, ...]] = ()
+) -> None:
+    """Declare the table of a kind; a lookup column is indexed together with the id (paging)."""
+    hints = get_type_hints(type_)
+    names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key)]))
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("id", TEXT, primary_key=True),
+        *(
+            sa.Column(c, NUMBER if hints[c] is int else TEXT, nullable=_optional(hints[c]))
+            for c in names
+        ),
+        sa.Column("body", TEXT, nullable=False),
+        *(sa.UniqueConstraint(*key, name=f"{name}_{'_'.join(key)}_key") for key in unique),
+        *(sa.Index(f"{name}_{c}_idx", c, "id") for c in looked_up_by),
+    )
+    assert set(names) <= {f.name for f in fields(type_)}, name  # type: ignore[arg-type]
+    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_))
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in getattr(hint, "__args__", ())
+
+
+def kind_of(type_: type[T]) -> Kind[T]:
+    """Return how a kind of record is stored."""
+    return KINDS[type_]
+
+
+# One line per kind: the type, its table, what it is looked up by. A line that is added or
+# changed here needs a migration; tests/promises/test_migrations.py compares the two.
+_keep(Party, "party", "uscc", unique=[("slug",)])
+_keep(Member, "member", "party_id")
+_keep(AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)])
+_keep(SigningKey, "signing_key", "party_id", "public_key")
+_keep(Venue, "venue", "party_id")
+_keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")])
+_keep(
+    Listing, "listing", "dataset_id", "provider_id", "state", "venue", "content_digest",
+    "publisher", "name", "report_id", "view_policy", unique=[("dataset_id", "version")],
+)  # fmt: skip
+_keep(StoredReport, "report", "listing_id", "target", "digest")
+_keep(
+    Trade, "trade", "listing_id", "provider_id", "user_id", "state", "venue",
+    "filing_no", "bill_no", "voucher_no",
+)  # fmt: skip
+_keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state")
+_keep(Upload, "upload", "party_id", "state")
+_keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")])
+_keep(Approval, "approval", "subject_id", "action")
+
+
+# --- evidence and money: append-only -----------------------------------------------------------
+
+events = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", SERIAL, sa.Identity(), primary_key=True),
+    sa.Column("subject_id", TEXT, nullable=False),
+    sa.Column("seq", NUMBER, nullable=False),
+    sa.Column("type", TEXT, nullable=False),
+    sa.Column("from_state", TEXT),
+    sa.Column("to_state", TEXT),
+    sa.Column("actor_id", TEXT, nullable=False),
+    sa.Column("at", TEXT, nullable=False),
+    sa.Column("payload", TEXT, nullable=False),
+    sa.Column("payload_digest", TEXT, nullable=False),
+    sa.Column("prev_digest", TEXT),
+    sa.Column("digest", TEXT, nullable=False),
+    sa.UniqueConstraint("subject_id", "seq", name="event_chain_key"),
+    sa.UniqueConstraint("digest", name="event_digest_key"),
+    sa.CheckConstraint("(seq = 0) = (prev_digest IS NULL)", name="event_chain_check"),
+    sa.Index("event_type_idx", "type", "id"),
+    sa.Index("event_at_idx", "at"),
+)
+
+postings = sa.Table(
+    "posting",
+    metadata,
+    sa.Column("id", SERIAL, sa.Identity(), primary_key=True),
+    sa.Column("trade_id", TEXT, nullable=False),
+    sa.Column("event_digest", TEXT, nullable=False),
+    sa.Column("account", TEXT, nullable=False),
+    sa.Column("amount_fen", NUMBER, nullable=False),
+    sa.Column("at", TEXT, nullable=False),
+    sa.CheckConstraint(
+        "amount_fen BETWEEN -1000000000000000 AND 1000000000000000", name="posting_amount_check"
+    ),
+    sa.Index("posting_trade_idx", "trade_id"),
+    sa.Index("posting_account_idx", "account", "amount_fen"),
+)
+
+# Kept by a trigger on `posting`: what is held for a buyer can never be overdrawn (I3).
+escrow = sa.Table(
+    "escrow",
+    metadata,
+    sa.Column("account", TEXT, primary_key=True),
+    sa.Column("amount_fen", NUMBER, nullable=False),
+    sa.CheckConstraint("amount_fen >= 0", name="escrow_not_negative"),
+)
+
+replies = sa.Table(
+    "reply",
+    metadata,
+    sa.Column("actor_id", TEXT, primary_key=True),
+    sa.Column("key", TEXT, primary_key=True),
+    sa.Column("fingerprint", TEXT, nullable=False),
+    sa.Column("status", NUMBER, nullable=False),
+    sa.Column("headers", TEXT, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("at", TEXT, nullable=False),
+)
+
+# Events wait in `log_queue` until the sequencer gives each its place among the leaves: ids may
+# commit out of order on PostgreSQL, places never do.
+log_queue = sa.Table(
+    "log_queue",
+    metadata,
+    sa.Column("event_id", NUMBER, primary_key=True, autoincrement=False),
+)
+
+leaves = sa.Table(
+    "leaf",
+    metadata,
+    sa.Column("place", NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("event_id", NUMBER, nullable=False),
+    sa.UniqueConstraint("event_id", name="leaf_event_key"),
+)
+
+APPEND_ONLY = ("event", "posting", "reply", "leaf")
+
+
+# --- work and followers ------------------------------------------------------------------------
+
+jobs = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", SERIAL, sa.Identity(), primary_key=True),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("body", TEXT, nullable=False),
+    sa.Column("state", TEXT, nullable=False),
+    sa.Column("attempts", NUMBER, nullable=False),
+    sa.Column("run_at", TEXT, nullable=False),
+    sa.Column("leased_by", TEXT),
+    sa.Column("lease_until", TEXT),
+    sa.Column("error", TEXT, nullable=False),
+    sa.Column("created_at", TEXT, nullable=False),
+    sa.Column("once", TEXT),
+    sa.CheckConstraint("state IN ('ready', 'leased', 'done', 'dead')", name="job_state_check"),
+    sa.Index("job_due_idx", "state", "run_at"),
+    sa.Index(
+        "job_once_key",
+        "once",
+        unique=True,
+        sqlite_where=sa.text("state IN ('ready', 'leased')"),
+        postgresql_where=sa.text("state IN ('ready', 'leased')"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+# `place` is the order for followers: at once on SQLite, on PostgreSQL when the row is seen
+# committed, so that a slow transaction can never slip in behind a follower.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", SERIAL, sa.Identity(), primary_key=True),
+    sa.Column("topic", TEXT, nullable=False),
+    sa.Column("key", TEXT, nullable=False),
+    sa.Column("place", NUMBER),
+    sa.Index("outbox_topic_idx", "topic", "place"),
+    sa.Index(
+        "outbox_unplaced_idx",
+        "id",
+        sqlite_where=sa.text("place IS NULL"),
+        postgresql_where=sa.text("place IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+views = sa.Table(
+    "view",
+    metadata,
+    sa.Column("key", TEXT, primary_key=True),
+    sa.Column("etag", TEXT, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+
+def ddl(dialect: str) -> list[str]:
+    """Return the statements beside the tables: append-only triggers, escrow upkeep."""
+    return _sqlite_triggers() if dialect == "sqlite" else _postgresql_triggers()
+
+
+def _sqlite_triggers() -> list[str]:
+    made = [
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table in APPEND_ONLY
+        for verb in ("UPDATE", "DELETE")
+    ]
+    return [
+        *made,
+        "CREATE TRIGGER posting_escrow AFTER INSERT ON posting "
+        "WHEN substr(NEW.account, 1, 7) = 'escrow:' BEGIN "
+        "INSERT INTO escrow (account, amount_fen) VALUES (NEW.account, 0) "
+        "ON CONFLICT (account) DO NOTHING; "
+        "UPDATE escrow SET amount_fen = amount_fen + NEW.amount_fen "
+        "WHERE account = NEW.account; END",
+    ]
+
+
+def _postgresql_triggers() -> list[str]:
+    made = [
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        for table in APPEND_ONLY
+    ]
+    return [
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; "
+        "END $$",
+        *made,
+        "CREATE FUNCTION keep_escrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO escrow (account, amount_fen) VALUES (NEW.account, 0) "
+        "ON CONFLICT (account) DO NOTHING; "
+        "UPDATE escrow SET amount_fen = amount_fen + NEW.amount_fen "
+        "WHERE account = NEW.account; RETURN NULL; END $$",
+        "CREATE TRIGGER posting_escrow AFTER INSERT ON posting FOR EACH ROW "
+        "WHEN (left(NEW.account, 7) = 'escrow:') EXECUTE FUNCTION keep_escrow()",
+    ]

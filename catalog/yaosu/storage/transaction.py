@@ -1,0 +1,415 @@
+"""One step over the tables: what the domain reads and writes, on either database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from yaosu.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from yaosu.model import JSON, Event, Job, OutboxRow, Posting, Reply
+from yaosu_schemas.canonical import digest, jcs, sha256_hex
+
+from .statements import statements
+from .tables import column_value, kind_of, stamp
+
+T = TypeVar("T")
+
+MAX_AMOUNT_FEN = 10**15
+
+
+class Cursor(Protocol):
+    """What both drivers' cursors have in common."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def execute(self, sql: Any, parameters: Any = ...) -> Any: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class SqlReader:
+    """A consistent snapshot, read through a driver's cursor."""
+
+    writing = False
+
+    def __init__(self, cursor: Cursor, dialect: str) -> None:
+        self._cursor = cursor
+        self._statements = statements(dialect)
+
+    def _run(self, name: str, **parameters: object) -> Cursor:
+        self._cursor.execute(self._statements.fixed[name], parameters)
+        return self._cursor
+
+    # --- records --------------------------------------------------------------------------------
+
+    def get(self, kind: type[T], id: str) -> T:
+        stored = kind_of(kind)
+        sql = self._statements.compiled(stored, "lock" if self.writing else "select")
+        self._cursor.execute(sql, {"id_": id})
+        row = self._cursor.fetchone()
+        if row is None:
+            raise _absent(stored.table.name, id)
+        return stored.load(row[0])
+
+    def one(self, kind: type[T], **equals: object) -> T | None:
+        lookup: Mapping[str, Any] = equals
+        return next(iter(self.find(kind, limit=1, **lookup)), None)
+
+    def find(
+        self,
+        kind: type[T],
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        newest: bool = False,
+        **equals: object,
+    ) -> list[T]:
+        stored = kind_of(kind)
+        if () in equals.values():
+            return []
+        where, parameters = _filter(stored.columns, equals)
+        page = ("n" if newest else "") + ("" if after is None else "a")
+        sql = self._statements.find(stored, where, count=False, page=page)
+        if after is not None:
+            parameters["after_"] = after
+        parameters["limit_"] = limit
+        self._cursor.execute(sql, parameters)
+        return [stored.load(row[0]) for row in self._cursor.fetchall()]
+
+    def count(self, kind: type[T], **equals: object) -> int:
+        stored = kind_of(kind)
+        if () in equals.values():
+            return 0
+        where, parameters = _filter(stored.columns, equals)
+        self._cursor.execute(self._statements.find(stored, where, count=True, page=""), parameters)
+        return int(self._cursor.fetchone()[0])
+
+    # --- evidence and money ---------------------------------------------------------------------
+
+    def events(self, subject_id: str) -> list[Event]:
+        return _events(self._run("events_of", subject_id=subject_id))
+
+    def events_after(
+        self, event_id: int, *, limit: int = 100, types: Sequence[str] = ()
+    ) -> list[Event]:
+        parameters: dict[str, object] = {"after": event_id, "limit": limit}
+        named = {f"type_{i}": t for i, t in enumerate(types)} if len(types) > 1 else {}
+        parameters |= named or ({"type": types[0]} if types else {})
+        self._cursor.execute(self._statements.events_after(len(types)), parameters)
+        return _events(self._cursor)
+
+    def balance(self, account: str) -> int:
+        name = "escrow" if account.startswith("escrow:") else "balance"
+        row = self._run(name, account=account).fetchone()
+        return int(row[0]) if row is not None and row[0] is not None else 0
+
+    def postings(self, trade_id: str) -> list[Posting]:
+        rows = self._run("postings_of", trade_id=trade_id).fetchall()
+        return [
+            Posting(trade_id=t, event_digest=d, account=a, amount_fen=n, at=_time(at))
+            for t, d, a, n, at in rows
+        ]
+
+    # --- the log --------------------------------------------------------------------------------
+
+    def log_pending(self, limit: int = 1000) -> list[Event]:
+        """Return events that have no place in the log yet, by store order."""
+        return _events(self._run("pending_lock" if self.writing else "pending", limit=limit))
+
+    def log_size(self) -> int:
+        """Return how many events have a place in the log: the next leaf's index."""
+        return int(self._run("leaf_count").fetchone()[0])
+
+    def leaves(self, start: int, *, limit: int = 1000) -> list[Event]:
+        """Return the events of the leaves `start`, `start + 1`, …"""
+        return _events(self._run("leaves", start=start, limit=limit))
+
+    def leaf_of(self, event_id: int) -> int | None:
+        """Return the index of an event's leaf, or None while it waits for one."""
+        row = self._run("leaf_of", event_id=event_id).fetchone()
+        return None if row is None else int(row[0])
+
+    # --- views, followers, jobs -----------------------------------------------------------------
+
+    def view(self, key: str) -> tuple[str, bytes] | None:
+        row = self._run("view", key=key).fetchone()
+        return None if row is None else (row[0], bytes(row[1]))
+
+    def outbox(self, topic: str, after: int, *, limit: int = 500) -> list[OutboxRow]:
+        rows = self._run("outbox", topic_=topic, after=after, limit=limit).fetchall()
+        return [OutboxRow(id=i, topic=t, key=k) for i, t, k in rows]
+
+    def jobs(self, *, state: str | None = None, limit: int = 100) -> list[Job]:
+        if state is None:
+            return [_job(row) for row in self._run("jobs", limit=limit).fetchall()]
+        return [_job(r) for r in self._run("jobs_in", state_=state, limit=limit).fetchall()]
+
+    def job(self, job_id: int) -> Job:
+        """Return one job; NotFound if absent. In a write it is locked."""
+        row = self._run("job_lock" if self.writing else "job", id_=job_id).fetchone()
+        if row is None:
+            raise _absent("job", str(job_id))
+        return _job(row)
+
+    def due_job(self, now: datetime) -> Job | None:
+        """Return the first job whose time has come or whose lease ran out; a write locks it."""
+        name = "job_due_lock" if self.writing else "job_due"
+        row = self._run(name, now=stamp(now)).fetchone()
+        return None if row is None else _job(row)
+
+
+class SqlTransaction(SqlReader):
+    """A step in the making: nothing of it is seen or durable before its commit."""
+
+    writing = True
+
+    def __init__(
+        self, cursor: Cursor, dialect: str, now: datetime, wake: Callable[[], None]
+    ) -> None:
+        super().__init__(cursor, dialect)
+        self.now = now
+        self._wake = wake
+
+    # --- records --------------------------------------------------------------------------------
+
+    def add(self, record: object) -> None:
+        stored = kind_of(type(record))
+        self._cursor.execute(self._statements.compiled(stored, "insert"), stored.row(record))
+        if self._cursor.rowcount == 0:
+            name, id = stored.table.name, str(getattr(record, "id", ""))
+            raise AlreadyExists(f"this {name} is already there", f"{name} 已存在", kind=name, id=id)
+
+    def put(self, record: object) -> None:
+        stored = kind_of(type(record))
+        row = stored.row(record)
+        row["id_"] = row.pop("id")
+        self._cursor.execute(self._statements.compiled(stored, "update"), row)
+        if self._cursor.rowcount == 0:
+            raise _absent(stored.table.name, str(row["id_"]))
+
+    # --- evidence and money ---------------------------------------------------------------------
+
+    def record(
+        self,
+        subject_id: str,
+        type: str,
+        *,
+        actor_id: str,
+        from_state: str | None = None,
+        to_state: str | None = None,
+        payload: JSON = None,
+    ) -> Event:
+        head = self._run("event_head", subject_id=subject_id).fetchone()
+        seq, prev, last = (head[0] + 1, head[1], head[2]) if head else (0, None, "")
+        # Text of this shape sorts as time: an event is never earlier than the one before (I9).
+        at = max(stamp(self.now), last)
+        body = jcs(payload)
+        values: dict[str, Any] = {
+            "subject_id": subject_id,
+            "seq": seq,
+            "type": column_value(type),
+            "from_state": column_value(from_state),
+            "to_state": column_value(to_state),
+            "actor_id": actor_id,
+            "at": at,
+            "payload_digest": "sha256:" + sha256_hex(body),
+            "prev_digest": prev,
+        }
+        values["digest"] = digest(values)
+        row = self._run("event_insert", payload=body.decode(), **values).fetchone()
+        self._run("queue_insert", event_id=row[0])
+        return Event(id=row[0], payload=payload, **{**values, "at": _time(at)})
+
+    def post(self, trade_id: str, event: Event, lines: Mapping[str, int]) -> None:
+        _must_balance(lines)
+        at = stamp(self.now)
+        for account, amount in lines.items():
+            if account.startswith("escrow:") and amount < 0:
+                held = self.balance(account)
+                if held + amount < 0:
+                    raise Conflict(
+                        "the escrow of this trade holds less than that",
+                        "该交易的托管余额不足",
+                        account=account,
+                        held_fen=held,
+                    )
+        for account, amount in lines.items():
+            self._run(
+                "posting_insert",
+                trade_id=trade_id,
+                event_digest=event.digest,
+                account=account,
+                amount_fen=amount,
+                at=at,
+            )
+
+    # --- the log --------------------------------------------------------------------------------
+
+    def log_done(self, ids: Sequence[int]) -> int:
+        """Give pending events the next places in the log, in this order; return the first."""
+        first = self.log_size()
+        for place, event_id in enumerate(ids, first):
+            if self._run("queue_delete", event_id=event_id).rowcount != 1:
+                raise Conflict(
+                    "the event has its place in the log already",
+                    "该存证事件已写入日志",
+                    event=event_id,
+                )
+            self._run("leaf_insert", place=place, event_id=event_id)
+        return first
+
+    # --- jobs, followers, replies ---------------------------------------------------------------
+
+    def enqueue(
+        self, kind: str, body: JSON, *, delay: timedelta = timedelta(), once: str | None = None
+    ) -> None:
+        now = stamp(self.now)
+        self._run(
+            "job_insert",
+            kind=kind,
+            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+            state="ready",
+            attempts=0,
+            run_at=stamp(self.now + delay),
+            leased_by=None,
+            lease_until=None,
+            error="",
+            created_at=now,
+            once=once,
+        )
+        self._wake()
+
+    def put_job(self, job: Job) -> None:
+        """Replace what changes of a job: state, attempts, times, lease and error."""
+        self._run(
+            "job_update",
+            id_=job.id,
+            state=job.state,
+            attempts=job.attempts,
+            run_at=stamp(job.run_at),
+            leased_by=job.leased_by,
+            lease_until=job.lease_until and stamp(job.lease_until),
+            error=job.error,
+        )
+
+    def forget_jobs(self, before: datetime) -> int:
+        """Remove jobs that were done before a time; return how many."""
+        return self._run("jobs_forget", before=stamp(before)).rowcount
+
+    def notify(self, topic: str, key: str) -> None:
+        row = self._run("outbox_insert", topic=topic, key=key).fetchone()
+        if not self._statements.postgresql:
+            self._run("outbox_place", id_=row[0], place=row[0])
+        self._wake()
+
+    def forget_outbox(self, topic: str, upto: int) -> None:
+        """Remove rows that every follower of the topic has seen."""
+        self._run("outbox_forget", topic_=topic, upto=upto)
+
+    def keep_view(self, key: str, body: bytes | None) -> None:
+        if body is None:
+            self._run("view_delete", key_=key)
+        else:
+            self._run("view_upsert", key=key, etag=hashlib.sha256(body).hexdigest(), body=body)
+
+    def replay(self, actor_id: str, key: str) -> Reply | None:
+        row = self._run("reply", actor_id=actor_id, key=key).fetchone()
+        if row is None:
+            return None
+        return Reply(
+            fingerprint=row[0], status=row[1], headers=json.loads(row[2]), body=bytes(row[3])
+        )
+
+    def remember(self, actor_id: str, key: str, reply: Reply) -> None:
+        self._run(
+            "reply_insert",
+            actor_id=actor_id,
+            key=key,
+            fingerprint=reply.fingerprint,
+            status=reply.status,
+            headers=json.dumps(dict(reply.headers)),
+            body=reply.body,
+            at=stamp(self.now),
+        )
+
+
+def _must_balance(lines: Mapping[str, int]) -> None:
+    """Refuse an entry that is not made of whole fen in bounds, or does not sum to 0 (I2)."""
+    amounts = list(lines.values())
+    whole = all(isinstance(a, int) and not isinstance(a, bool) for a in amounts)
+    if not whole or any(abs(a) > MAX_AMOUNT_FEN for a in amounts):
+        raise InvalidInput("amounts are whole fen up to 10^15", "金额须为不超过 10^15 的整数分")
+    if sum(amounts) != 0 or not lines:
+        raise InvalidInput(
+            "the lines of an entry must sum to 0", "分录借贷必须平衡", sum_fen=sum(amounts)
+        )
+
+
+def _filter(
+    columns: Sequence[str], equals: Mapping[str, object]
+) -> tuple[tuple[tuple[str, int], ...], dict[str, object]]:
+    """Return the shape of a lookup and its parameters."""
+    where: list[tuple[str, int]] = []
+    parameters: dict[str, object] = {}
+    for column, wanted in equals.items():
+        if column not in columns:
+            raise TypeError(f"not a column to look up by: {column}")
+        if isinstance(wanted, (tuple, list, set, frozenset)):
+            values = sorted(wanted, key=str)
+            where.append((column, len(values)))
+            if len(values) == 1:
+                parameters[column] = column_value(values[0])
+            else:
+                parameters |= {f"{column}_{i}": column_value(v) for i, v in enumerate(values)}
+        elif wanted is None:
+            where.append((column, 0))
+        else:
+            where.append((column, 1))
+            parameters[column] = column_value(wanted)
+    return tuple(where), parameters
+
+
+def _absent(name: str, id: str) -> NotFound:
+    return NotFound(f"there is no such {name}", f"未找到该 {name}", kind=name, id=id)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _events(cursor: Cursor) -> list[Event]:
+    return [
+        Event(
+            id=row[0],
+            subject_id=row[1],
+            seq=row[2],
+            type=row[3],
+            from_state=row[4],
+            to_state=row[5],
+            actor_id=row[6],
+            at=_time(row[7]),
+            payload=json.loads(row[8]),
+            payload_digest=row[9],
+            prev_digest=row[10],
+            digest=row[11],
+        )
+        for row in cursor.fetchall()
+    ]
+
+
+def _job(row: Sequence[Any]) -> Job:
+    return Job(
+        id=row[0],
+        kind=row[1],
+        body=json.loads(row[2]),
+        state=row[3],
+        attempts=row[4],
+        run_at=_time(row[5]),
+        leased_by=row[6],
+        lease_until=row[7] and _time(row[7]),
+        error=row[8],
+        created_at=_time(row[9]),
+    )
