@@ -1,0 +1,298 @@
+"""The neutral trading record: one trade as a dictionary that any exchange can read.
+
+The fields are those of the trading record's data dictionary (parties, object, rights, contract,
+price, bills, deliveries, acceptance, settlement, voucher, disputes, evidence). It is built from
+plain parts, checked against the schema `trading-record` and the rules between its fields, and
+read back by the same door.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from yaosu_schemas.canonical import digest, jcs
+from yaosu_schemas.errors import InvalidDocument, InvalidInput, Problem, Text, YaosuError
+from yaosu_schemas.paths import path_problem
+from yaosu_schemas.texts import clip
+
+from . import local
+from .connector import About, Change, Record, Report, Skipped
+
+SCHEMA = "trading-record"
+SUFFIX = ".trade.json"
+# National rules ask for 20 years, Shenzhen's for 30: the longer one holds for all.
+RETENTION_YEARS = 30
+_PARTIES = ("provider", "user")
+_PRIVATE = ("contact", "phone", "address")
+
+
+def build(parts: Mapping[str, Any], *, private: bool = False) -> dict[str, Any]:
+    """Return the record of one trade; InvalidDocument with every problem of it.
+
+    Parts carry the dictionary's own names. Datetimes become RFC 3339 in UTC, dates ISO 8601, what
+    is None or empty is left out; contacts of the parties stay out unless `private`.
+    """
+    record: dict[str, Any] = {}
+    for key, value in parts.items():
+        plain = _plain(value)
+        if plain not in (None, "", [], {}):
+            record[key] = plain
+    if not private:
+        record = _public(record)
+    if "retention_until" not in record:
+        start = _last_day(record)
+        if start is not None:
+            record["retention_until"] = _years_later(start, RETENTION_YEARS).isoformat()
+    return _valid(record)
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return the record in a JSON text; Malformed, or InvalidDocument with every problem."""
+    return _valid(local.parse_json(text))
+
+
+def problems(record: object) -> list[Problem]:
+    """Return all that is wrong with a record: its shape, then what its fields say together."""
+    from yaosu_schemas.documents import check
+
+    found: list[Problem] = check(record, against=SCHEMA)
+    if isinstance(record, Mapping) and not any(p.severity == "error" for p in found):
+        found = [*found, *_contract(record), *_amounts(record), *_chain(record)]
+    return found
+
+
+class TradingRecords:
+    """Harvests and publishes a folder of trading records, one JSON file for each trade."""
+
+    def about(self) -> About:
+        return About(
+            name="trading-record",
+            title=Text("Neutral trading records", "中立交易记录"),
+            speaks=("yaosu trading record v1",),
+            kinds=("trade",),
+        )
+
+    def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
+        return _harvest(local.open_root(source))
+
+    def publish(self, records: Iterable[Record], target: str, /, *, prune: bool = False) -> Report:
+        root = local.make_root(target)
+        changes = [_publish(root, record) for record in records]
+        if prune:
+            kept = {change.origin_id + SUFFIX for change in changes}
+            changes += [
+                _remove(root, name) for name in sorted(os.listdir(root))
+                if name.endswith(SUFFIX) and not name.startswith(".") and name not in kept
+            ]  # fmt: skip
+        return Report.of(changes)
+
+
+def as_record(document: Mapping[str, Any]) -> Record:
+    """Return a built trading record as something that can be published."""
+    return Record(
+        origin_id=str(document["trade_id"]),
+        kind="trade",
+        document=document,
+        digest=digest(dict(document)),
+    )
+
+
+def _harvest(root: Path) -> Iterator[Record | Skipped]:
+    for step in local.walk(root):
+        if isinstance(step, local.Refused):
+            yield Skipped(origin_id=step.path, why=step.why)
+            continue
+        for name in step.files:
+            if name.endswith(SUFFIX):
+                path = f"{step.path}/{name}" if step.path else name
+                try:
+                    yield as_record(_valid(local.read_document(root / path)))
+                except (YaosuError, OSError) as e:
+                    yield Skipped(origin_id=name.removesuffix(SUFFIX), why=local.why_not(e))
+
+
+def _publish(root: Path, record: Record) -> Change:
+    origin = record.origin_id
+    name = origin + SUFFIX
+    if record.kind != "trade":
+        why = Text("a folder of trading records holds trades only", "交易记录文件夹只收录交易")
+        return Change(outcome="skipped", origin_id=origin, why=why)
+    problem = path_problem(name) or (Text("it holds '/'", "含有“/”") if "/" in name else None)
+    if problem is None and (root / name).is_symlink():
+        problem = Text("a symbolic link stands in its place", "目标位置是符号链接")
+    if problem is not None:
+        return Change(outcome="skipped", origin_id=origin, why=problem)
+    try:
+        document = _valid(dict(record.document))
+    except YaosuError as e:
+        return Change(outcome="skipped", origin_id=origin, why=local.why_not(e))
+    there = (root / name).exists()
+    if there and _same(root / name, document):
+        return Change(outcome="unchanged", origin_id=origin, record=record)
+    local.write_document(root / name, document)
+    return Change(outcome="changed" if there else "added", origin_id=origin, record=record)
+
+
+def _same(path: Path, document: Mapping[str, Any]) -> bool:
+    try:
+        return jcs(local.read_document(path)) == jcs(dict(document))
+    except (YaosuError, OSError):
+        return False
+
+
+def _remove(root: Path, name: str) -> Change:
+    (root / name).unlink()
+    return Change(outcome="removed", origin_id=name.removesuffix(SUFFIX))
+
+
+def _valid(record: Any) -> dict[str, Any]:
+    found = [problem for problem in problems(record) if problem.severity == "error"]
+    if found:
+        raise InvalidDocument(found)
+    jcs(record)  # what has no canonical form cannot be signed either
+    return dict(record)
+
+
+# --- plain values ------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """Return a part as JSON has it; money stays an integer, a float is refused."""
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidInput("a time without its zone", "时间缺少时区")
+        # microseconds, as the ledger writes them: an event's digest is taken over this text
+        text = value.astimezone(UTC).isoformat(timespec="microseconds")
+        return text.replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        plain = {str(key): _plain(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in plain.items() if inner is not None}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [_plain(inner) for inner in value]
+    kind = type(value).__name__
+    raise InvalidInput(f"a trading record holds no {kind}", f"交易记录不能包含 {kind} 类型")
+
+
+def _public(record: Mapping[str, Any]) -> dict[str, Any]:
+    def clean(party: Any) -> Any:
+        if not isinstance(party, dict):
+            return party
+        return {key: value for key, value in party.items() if key not in _PRIVATE}
+
+    found = dict(record)
+    for key in _PARTIES:
+        if key in found:
+            found[key] = clean(found[key])
+    if isinstance(found.get("intermediaries"), list):
+        found["intermediaries"] = [clean(party) for party in found["intermediaries"]]
+    return found
+
+
+def _last_day(record: Mapping[str, Any]) -> date | None:
+    """Return the day the years of keeping count from: the last event, else the signing."""
+    events = record.get("events")
+    times = [e.get("at") for e in events if isinstance(e, dict)] if isinstance(events, list) else []
+    contract = record.get("contract")
+    signed = contract.get("signed_at") if isinstance(contract, dict) else None
+    told = [text for text in [*times, signed] if isinstance(text, str)]
+    try:
+        return max(datetime.fromisoformat(text) for text in told).date() if told else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _years_later(day: date, years: int) -> date:
+    try:
+        return day.replace(year=day.year + years)
+    except ValueError:  # 29 February
+        return day.replace(year=day.year + years, day=28)
+
+
+# --- what the fields say together --------------------------------------------------------------
+
+
+def _problem(pointer: str, code: str, en: str, zh: str) -> Problem:
+    return Problem(pointer=pointer, code=code, en=en, zh=zh)
+
+
+def _contract(record: Mapping[str, Any]) -> Iterator[Problem]:
+    """Signed ≤ effective < end."""
+    contract = record.get("contract", {})
+    at = {k: _time(contract.get(k)) for k in ("signed_at", "effective_at", "end_at")}
+    signed, effective, end = at["signed_at"], at["effective_at"], at["end_at"]
+    if signed and effective and signed > effective:
+        en, zh = "the contract takes effect before it is signed", "合同生效时间早于签署时间"
+        yield _problem("/contract/effective_at", "order", en, zh)
+    if effective and end and effective >= end:
+        en, zh = "the contract ends before it takes effect", "合同结束时间不晚于生效时间"
+        yield _problem("/contract/end_at", "order", en, zh)
+
+
+def _amounts(record: Mapping[str, Any]) -> Iterator[Problem]:
+    """The shares and the fee of a settlement make up its amount."""
+    settlement = record.get("settlement") or {}
+    shares = settlement.get("shares")
+    if not isinstance(shares, list) or not isinstance(settlement.get("amount_fen"), int):
+        return
+    paid = sum(s.get("amount_fen", 0) for s in shares if isinstance(s, dict))
+    if paid + settlement.get("fee_fen", 0) != settlement["amount_fen"]:
+        en, zh = (
+            "the shares and the fee do not make up the amount",
+            "分配金额与费用之和不等于结算金额",
+        )
+        yield _problem("/settlement", "sum", en, zh)
+
+
+def _chain(record: Mapping[str, Any]) -> Iterator[Problem]:
+    """Each event is this trade's, next in line, and carries its own digest."""
+    before: str | None = None
+    for number, event in enumerate(record.get("events", [])):
+        place = f"/events/{number}"
+        if event.get("trade_id") != record.get("trade_id"):
+            en, zh = "the event belongs to another trade", "事件属于其他交易"
+            yield _problem(f"{place}/trade_id", "chain", en, zh)
+        if event.get("seq") != number:
+            en = f"the event should be number {number}"
+            yield _problem(f"{place}/seq", "chain", en, f"事件序号应为 {number}")
+        if event.get("prev_digest") != before:
+            en, zh = "the event does not follow the one before it", "事件与前一事件不相连"
+            yield _problem(f"{place}/prev_digest", "chain", en, zh)
+        if event.get("digest") != event_digest(event):
+            en, zh = "the event is not what its digest says", "事件内容与摘要不符"
+            yield _problem(f"{place}/digest", "chain", en, zh)
+        before = event.get("digest")
+
+
+def event_digest(event: Mapping[str, Any]) -> str:
+    """Return the digest of one link of a trade's chain, under the names the ledger keeps it by."""
+    return digest(
+        {
+            "subject_id": event.get("trade_id"),
+            "seq": event.get("seq"),
+            "type": event.get("type"),
+            "from_state": event.get("from"),
+            "to_state": event.get("to"),
+            "actor_id": event.get("actor_id"),
+            "at": event.get("at"),
+            "payload_digest": event.get("payload_digest"),
+            "prev_digest": event.get("prev_digest"),
+        }
+    )
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        raise InvalidInput(f"{clip(value)!r} is no time", f"“{clip(value)}”不是有效时间") from None
