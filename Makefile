@@ -48,14 +48,16 @@ $(BIN)/pip:
 # The lock holds the build backend too, so that the project itself installs without isolation;
 # pip takes no editable project under --require-hashes, therefore two steps.
 $(VENV)/.installed-run: requirements.lock $(INPUTS) | $(BIN)/pip
-	$(PIP) install --quiet --require-hashes -r requirements.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@echo "installing into $(VENV) (a minute or two, once)"
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # A superset of the first lock with the same pins: it fulfils both.
 $(VENV)/.installed-test: requirements-test.lock $(INPUTS) | $(BIN)/pip
-	$(PIP) install --quiet --require-hashes -r requirements-test.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@echo "installing into $(VENV), tests included (a minute or two, once)"
+	@$(PIP) install --quiet --require-hashes -r requirements-test.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.installed-run $@
 
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
