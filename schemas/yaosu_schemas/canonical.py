@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from yaosu_schemas.errors import Malformed
 
-# What a buyer receives, byte for byte (domain a.7). `parts` and `data` stand in where a resource
+# What a buyer receives, byte for byte. `parts` and `data` stand in where a resource
 # has several files or none: without them the digest would not pin the bytes.
 _RESOURCE_CONTENT = (
     "name",

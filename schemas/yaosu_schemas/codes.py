@@ -73,6 +73,12 @@ class CodeList:
         entry = self._index.get(code)
         return entry.text if entry is not None else Text(code, code)
 
+    def allows(self, code: str) -> bool:
+        """Say whether a code may stand: it is listed, or the list is open and it is no typo."""
+        if code in self._index or not self.open:
+            return code in self._index
+        return not difflib.get_close_matches(code[:80].lower(), self.codes, n=1, cutoff=0.8)
+
     def near(self, code: str, n: int = 3) -> list[str]:
         """Return codes that look like a mistyped one, by code or by either name."""
         names: dict[str, str] = {}

@@ -196,7 +196,7 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One measure (domain d.1 to d.5) with what it was counted from.
+    """One measure with what it was counted from.
 
     `passed` is None where no threshold was set; a ratio over nothing has the value None.
     """
