@@ -100,6 +100,10 @@ class Reader(Protocol):
         """Return the index of an event's leaf, or None while it waits for one."""
         ...
 
+    def leaf_by_digest(self, event_digest: str) -> int | None:
+        """Return the index of the leaf of the event of this digest, or None."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """One step: all of it is committed, or none."""
@@ -207,6 +211,10 @@ class JobLease:
 class JobQueue(Protocol):
     """Jobs as rows of the store; leases make a killed worker's job come back."""
 
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when a step of this process left something to do."""
+        ...
+
     def lease(self, worker: str, *, seconds: float) -> JobLease | None: ...
 
     def beat(self, lease: JobLease, *, seconds: float) -> JobLease: ...
@@ -229,8 +237,11 @@ class BlobStore(Protocol):
         """Publish; Unverified when the digest is another. Returns (hex digest, bytes)."""
         ...
 
-    def adopt(self, path: Path, *, sha256: str) -> int:
-        """Publish a finished, synced file of the staging folder; returns its size in bytes."""
+    def adopt(self, path: Path, *, sha256: str, verified: bool = False) -> int:
+        """Publish a finished, synced file of the staging folder; returns its size in bytes.
+
+        It is read and compared first, unless the caller hashed it while writing it (`verified`).
+        """
         ...
 
     def size(self, sha256: str) -> int:

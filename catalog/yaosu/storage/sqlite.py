@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from yaosu.errors import NoSpace, Unavailable, YaosuError
+from yaosu.errors import AlreadyExists, Conflict, NoSpace, Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
 
 from .transaction import SqlReader, SqlTransaction
@@ -322,6 +322,15 @@ def must_keep_its_word(connection: sqlite3.Connection) -> None:
             )
 
 
+def refused(reason: str) -> YaosuError:
+    """Return what a caller is told when a constraint of the tables refused a step."""
+    if "append-only" in reason:
+        return Conflict("what is recorded is never changed", "已记录的内容不可更改", reason=reason)
+    if "unique" in reason.lower():
+        return AlreadyExists("that is already there", "该记录已存在", reason=reason)
+    return Conflict("the tables refuse that", "数据约束拒绝了该操作", reason=reason)
+
+
 def no_space() -> NoSpace:
     return NoSpace(
         "the store has no space left; reads go on", "存储空间不足，写入已暂停，读取不受影响"
@@ -378,4 +387,6 @@ def _translated(error: sqlite3.Error) -> BaseException:
         )
     if code in _FATAL:
         return Unavailable(f"the database cannot be written: {error}", f"数据库无法写入：{error}")
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return refused(str(error))
     return error

@@ -157,6 +157,9 @@ class Statements:
             "leaf_of": sa.select(leaves.c.place).where(
                 leaves.c.event_id == sa.bindparam("event_id")
             ),
+            "leaf_by_digest": sa.select(leaves.c.place)
+            .join(events, e.id == leaves.c.event_id)
+            .where(e.digest == sa.bindparam("digest")),
         }
 
     def _work(self) -> dict[str, Any]:

@@ -132,6 +132,11 @@ class SqlReader:
         row = self._run("leaf_of", event_id=event_id).fetchone()
         return None if row is None else int(row[0])
 
+    def leaf_by_digest(self, event_digest: str) -> int | None:
+        """Return the index of the leaf of the event of this digest, or None."""
+        row = self._run("leaf_by_digest", digest=event_digest).fetchone()
+        return None if row is None else int(row[0])
+
     # --- views, followers, jobs -----------------------------------------------------------------
 
     def view(self, key: str) -> tuple[str, bytes] | None:

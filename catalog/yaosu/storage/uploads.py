@@ -1,0 +1,220 @@
+"""Files in the making of resumable uploads (tus 1.0): what is acknowledged is on disk (B4)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from yaosu.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable, Unverified
+
+from .files import CHUNK_BYTES, Disk, out_of_space_is_typed, write_all
+
+_ID = re.compile(r"[a-z0-9_]{1,80}\Z")
+
+
+class UploadFiles:
+    """The staging folder. The store knows how many bytes of each upload are acknowledged."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reserve_bytes: int | None = None,
+        on_fatal: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.root = root
+        self.disk = Disk(root, reserve_bytes=reserve_bytes, on_fatal=on_fatal)
+        self.disk.make_folder(root)
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        # Digest of the first n bytes, kept while the process lives: finishing reads nothing again.
+        self._hashed: dict[str, tuple[int, Any]] = {}
+        self._promised: dict[str, int] = {}
+
+    def create(self, upload_id: str, length: int) -> None:
+        """Begin an upload; NoSpace if its bytes, and those of the others, would not fit (P2)."""
+        path = self._path(upload_id)
+        with self._lock:
+            self.disk.must_hold(length + sum(self._promised.values()))
+            self._promised[upload_id] = length
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with out_of_space_is_typed():
+                os.close(os.open(path, flags, 0o600))
+        except FileExistsError:
+            raise Conflict("this upload has begun already", "该上传已开始") from None
+        self.disk.sync_folder(self.root)
+        self._hashed[upload_id] = (0, hashlib.sha256())
+
+    def resume(self, upload_id: str, offset: int, length: int) -> Appending:
+        """Open the upload after its acknowledged bytes; what was written beyond them is cut off.
+
+        Unavailable while another request appends to it, Unverified if the disk holds less than
+        was acknowledged.
+        """
+        path = self._path(upload_id)
+        with self._lock:
+            if upload_id in self._busy:
+                raise Unavailable(
+                    "another request is sending this upload", "该上传正由另一个请求写入"
+                )
+            self._busy.add(upload_id)
+        try:
+            fd = _open(path, os.O_RDWR)
+            try:
+                if os.fstat(fd).st_size < offset:
+                    raise Unverified(
+                        "fewer bytes are on disk than were acknowledged",
+                        "磁盘上的内容少于已确认的字节数",
+                    )
+                os.ftruncate(fd, offset)
+                os.lseek(fd, offset, os.SEEK_SET)
+                state = self._state(upload_id, fd, offset)
+            except BaseException:
+                os.close(fd)
+                raise
+        except BaseException:
+            self._free(upload_id)
+            raise
+        return Appending(self, upload_id, fd, offset, length, state)
+
+    def append(self, upload_id: str, offset: int, length: int, chunks: Iterable[bytes]) -> int:
+        """Write and sync a run of bytes; return the offset that may be acknowledged."""
+        with self.resume(upload_id, offset, length) as appending:
+            for chunk in chunks:
+                appending.write(chunk)
+            return appending.sync()
+
+    def finish(self, upload_id: str, length: int) -> tuple[str, Path]:
+        """Return (hex digest, path) of an upload of which every byte is acknowledged."""
+        with self.resume(upload_id, length, length) as appending:
+            return appending.digest(), self._path(upload_id)
+
+    def remove(self, upload_id: str) -> None:
+        """Forget an upload and its bytes; nothing if it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path(upload_id).unlink()
+        self._hashed.pop(upload_id, None)
+        with self._lock:
+            self._promised.pop(upload_id, None)
+
+    def expire(self, keep: Mapping[str, int]) -> list[str]:
+        """Remove all but the uploads to keep, and reserve the bytes that each has still to come.
+
+        To be called at start and hourly (B5); returns the ids that were removed.
+        """
+        with self._lock:
+            self._promised = dict(keep)
+        gone = [n for n in os.listdir(self.root) if n not in keep and n not in self._busy]
+        for name in gone:
+            self.remove(name)
+        return gone
+
+    def _state(self, upload_id: str, fd: int, offset: int) -> Any:
+        known = self._hashed.get(upload_id)
+        if known is not None and known[0] == offset:
+            return known[1].copy()
+        state, at = hashlib.sha256(), 0
+        while at < offset:
+            piece = os.pread(fd, min(CHUNK_BYTES, offset - at), at)
+            state.update(piece)
+            at += len(piece)
+        return state
+
+    def _keep(self, upload_id: str, offset: int, length: int, state: Any) -> None:
+        self._hashed[upload_id] = (offset, state)
+        with self._lock:
+            self._promised[upload_id] = length - offset
+
+    def _free(self, upload_id: str) -> None:
+        with self._lock:
+            self._busy.discard(upload_id)
+
+    def _path(self, upload_id: str) -> Path:
+        if not _ID.match(upload_id):
+            raise InvalidInput("this is not the id of an upload", "上传标识无效")
+        return self.root / upload_id
+
+
+class Appending:
+    """One request's bytes: written, then synced and kept, or rolled back to where it began."""
+
+    def __init__(
+        self, files: UploadFiles, upload_id: str, fd: int, offset: int, length: int, state: Any
+    ) -> None:
+        self.offset = offset
+        self.length = length
+        self._files = files
+        self._id = upload_id
+        self._fd = fd
+        self._synced = offset
+        self._state = state
+        self._before = state.copy()
+
+    def write(self, data: bytes) -> None:
+        """Append; TooLarge beyond the declared length, NoSpace when the disk is full."""
+        if self.offset + len(data) > self.length:
+            raise TooLarge(
+                "more bytes than the upload declared", "内容超过声明的长度", length=self.length
+            )
+        try:
+            write_all(self._fd, data)
+        except BaseException:
+            os.ftruncate(self._fd, self.offset)
+            os.lseek(self._fd, self.offset, os.SEEK_SET)
+            raise
+        self._state.update(data)
+        self.offset += len(data)
+
+    def sync(self) -> int:
+        """Make the bytes durable; return the offset that may be acknowledged now."""
+        if self.offset != self._synced:
+            self._files.disk.sync(self._fd)
+            self._synced = self.offset
+            self._before = self._state.copy()
+        return self.offset
+
+    def rollback(self) -> None:
+        """Drop what was written since the last sync (a checksum that does not hold)."""
+        os.ftruncate(self._fd, self._synced)
+        os.lseek(self._fd, self._synced, os.SEEK_SET)
+        self.offset = self._synced
+        self._state = self._before.copy()
+
+    def digest(self) -> str:
+        """Return the hex SHA-256 of the upload's bytes so far."""
+        return str(self._state.hexdigest())
+
+    def close(self) -> None:
+        """Let the upload go; bytes that were not synced are cut off at the next resumption."""
+        if self._fd >= 0:
+            self.rollback()
+            os.close(self._fd)
+            self._fd = -1
+            self._files._keep(self._id, self._synced, self.length, self._before)
+            self._files._free(self._id)
+
+    def __enter__(self) -> Appending:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound("there is no such upload", "未找到该上传") from None
