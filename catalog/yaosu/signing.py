@@ -149,6 +149,11 @@ class Signer:
         return f"Signer({self.key_id})"
 
 
+def generate() -> Signer:
+    """Return a new key."""
+    return Signer.generate()
+
+
 def load(path: Path) -> Signer:
     """Return the key in a file: PKCS #8 PEM, or a seed as 64 hex digits or base64.
 
