@@ -263,7 +263,7 @@ def policy(
         constraints.append(
             {"leftOperand": "purpose", "operator": "eq", "rightOperand": trade.terms.purpose}
         )
-    denied = []
+    denied: list[dict[str, Any]] = []
     if "operate" not in trade.terms.rights:
         denied += [{"action": a, "target": target} for a in ("sell", "distribute", "grantUse")]
     if limits.get("export") and limits["export"] != "无":

@@ -6,15 +6,16 @@ Every function is one step over a transaction: it checks who and from where by t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from yaosu_schemas.documents import descriptor_problems
-
 from yaosu_schemas.canonical import content_digest, digest, terms_digest
+from yaosu_schemas.documents import descriptor_problems
 from yaosu_schemas.paths import is_remote, safe_path
 
+from . import present
 from .errors import (
     AlreadyExists,
     Conflict,
@@ -85,7 +86,24 @@ def step(
         payload=payload,
     )
     tx.notify("listing", listing.id)
+    _keep_public(tx, moved)
     return moved
+
+
+def _keep_public(tx: Transaction, listing: Listing) -> None:
+    """Store the bytes that anyone gets of a published listing; remove them when it is not."""
+    public = listing.view_policy == "public" and listing.state in (
+        ListingState.LISTED,
+        ListingState.SUSPENDED,
+        ListingState.DELISTED,
+    )
+    if not public:
+        tx.keep_view(f"listing:{listing.id}", None)
+        return
+    report = tx.get(StoredReport, listing.report_id) if listing.report_id else None
+    shown = present.listing(listing, tx.get(Party, listing.provider_id), report=report)
+    body = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
+    tx.keep_view(f"listing:{listing.id}", body)
 
 
 def load(tx: Reader, actor: Actor | None, listing_id: str) -> Listing:

@@ -1,0 +1,422 @@
+"""The composition root: settings in, a running market out.
+
+Holds the store, blobs, search, log and workers, and the few loops that follow the store: the
+index follower, the log sequencer, the daily sweep. Nothing here decides anything about a trade.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from yaosu_validators.sandbox import Limits, run_in_sandbox
+
+from . import fulfilment, present, receipt, review, signing
+from . import listing as shelf
+from .errors import Conflict, NotFound, Unsupported, Unverified, WrongState
+from .jobs import SqlJobQueue, Worker
+from .log import Log
+from .model import (
+    SYSTEM,
+    Delivery,
+    Listing,
+    ListingState,
+    Party,
+    StoredReport,
+    Trade,
+    Upload,
+    Venue,
+)
+from .ports import Clock, Reader, SearchIndex, Store, Transaction
+from .settings import Settings
+from .storage.blobs import LocalBlobs
+from .storage.search import TantivyIndex
+from .storage.sql import open_store
+from .storage.uploads import UploadFiles
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FOLLOW_S = 0.2
+LOG_S = 0.25
+SWEEP_S = 3600.0
+
+
+class SystemClock:
+    """The machine's clock, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Market:
+    """A running market over one data folder (and, where set, one PostgreSQL database)."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        if settings.blobs_url or settings.search_url:
+            raise Unsupported(
+                "blobs and search live in the data folder; other places are not served yet",
+                "文件与搜索暂只支持数据目录",
+            )
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        folder = settings.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.fatal: BaseException | None = None
+        self.on_fatal: Callable[[], None] = lambda: None
+        self.store: Store = open_store(
+            settings.database_url or folder, clock=self.clock, on_fatal=self._broke
+        )
+        self.embedded = not settings.database_url
+        self.blobs = LocalBlobs(
+            folder / "blobs", reserve_bytes=settings.reserve_bytes, on_fatal=self._broke
+        )
+        self.uploads = UploadFiles(
+            folder / "uploads", reserve_bytes=settings.reserve_bytes, on_fatal=self._broke
+        )
+        self.search: SearchIndex = TantivyIndex(folder / "search")
+        self.keys = folder / "keys"
+        self.log = Log(
+            folder / "log",
+            self.store,
+            signing.load_or_create(self.keys / "log.seed"),
+            settings.log_origin,
+        )
+        self._secret = _secret(self.keys / "links.key")
+        self.queue = SqlJobQueue(self.store, clock=self.clock)
+        self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow the store and to run jobs."""
+        self._venues()
+        self.sweep()
+        for name, loop, pause in (
+            ("index", self.follow, FOLLOW_S),
+            ("log", self.integrate, LOG_S),
+            ("sweep", self.sweep, SWEEP_S),
+        ):
+            thread = threading.Thread(
+                target=self._repeat, args=(name, loop, pause), name=name, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        self.worker.start()
+
+    def close(self) -> None:
+        """Stop the loops and close everything; what was acknowledged is on disk already."""
+        self._stop.set()
+        self.worker.stop()
+        for thread in self._threads:
+            thread.join(timeout=30)
+        self.search.close()
+        self.log.close()
+        self.store.close()
+
+    def _broke(self, error: BaseException) -> None:
+        """Remember that writing has ended for good (P1), and tell the server."""
+        self.fatal = error
+        log.critical("writing has stopped: %s", type(error).__name__)
+        self.on_fatal()
+
+    def _repeat(self, name: str, loop: Callable[[], object], pause: float) -> None:
+        while not self._stop.is_set():
+            try:
+                loop()
+            except Exception:
+                log.exception("the %s loop failed and goes on", name)
+            self._stop.wait(pause)
+
+    def _venues(self) -> None:
+        """Make sure that 场外 exists: it needs no exchange."""
+
+        def step(tx: Any) -> None:
+            if tx.one(Venue, id="otc") is None:
+                tx.add(Venue(id="otc", name="场外", name_en="Over the counter"))
+
+        self.store.write(step)
+
+    # --- followers ------------------------------------------------------------------------------
+
+    def follow(self) -> int:
+        """Bring the search index up to the outbox; returns how many rows were applied."""
+        done = 0
+        while True:
+            position = self.search.checkpoint()
+            with self.store.read() as reader:
+                rows = reader.outbox("listing", position)
+                if not rows:
+                    return done
+                cards = {row.key: self._card(reader, row.key) for row in rows}
+            self.search.apply(cards, checkpoint=rows[-1].id)
+            done += len(rows)
+
+    def _card(self, reader: Reader, listing_id: str) -> dict[str, Any] | None:
+        try:
+            listing = reader.get(Listing, listing_id)
+        except NotFound:
+            return None
+        if listing.state != ListingState.LISTED:
+            return None
+        return self.card(reader, listing)
+
+    @staticmethod
+    def card(reader: Reader, listing: Listing) -> dict[str, Any]:
+        report = reader.get(StoredReport, listing.report_id) if listing.report_id else None
+        return present.card(listing, reader.get(Party, listing.provider_id), report)
+
+    def rebuild_search(self) -> int:
+        """Index every listed version anew and swap; returns how many."""
+        with self.store.read() as reader:
+            position = self._outbox_head(reader)
+
+            def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+                after: str | None = None
+                while page := reader.find(
+                    Listing, state=ListingState.LISTED, after=after, limit=500
+                ):
+                    after = page[-1].id
+                    for listing in page:
+                        yield listing.id, self.card(reader, listing)
+
+            return self.search.rebuild(documents(), checkpoint=position)
+
+    @staticmethod
+    def _outbox_head(reader: Reader) -> int:
+        head = 0
+        while rows := reader.outbox("listing", head, limit=5000):
+            head = rows[-1].id
+        return head
+
+    def integrate(self) -> int:
+        """Give waiting events their leaves in the transparency log."""
+        return self.log.integrate(4096)
+
+    def sweep(self) -> None:
+        """Delist what has expired, drop uploads that were never finished (B5)."""
+        now = self.clock.now()
+        self.store.write(lambda tx: review.expire(tx, now.date()))
+        with self.store.read() as reader:
+            open_ones = reader.find(Upload, state="open", limit=100_000)
+        for upload in open_ones:
+            if upload.expires_at <= now:
+                self.store.write(partial(_expire_upload, upload_id=upload.id))
+        live = [u for u in open_ones if u.expires_at > now]
+        self.uploads.expire({u.id: u.length - u.offset for u in live})
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def _handlers(self) -> dict[str, Callable[[Any], None]]:
+        return {
+            "validate": self._validate,
+            "deliver": self._deliver,
+            "receipt": self._receipt,
+            "complete": self._complete,
+            "accept_silently": self._accept_silently,
+        }
+
+    def _validate(self, body: dict[str, Any]) -> None:
+        """Judge the bytes in a child that can be killed, laid out as the provider has them."""
+        listing_id = body["listing_id"]
+        try:
+            listing = self.store.write(lambda tx: shelf.start_validation(tx, listing_id))
+        except WrongState:
+            return  # withdrawn meanwhile
+        with self.laid_out(listing) as folder:
+            found = run_in_sandbox(
+                "validate",
+                target=folder,
+                args={"limit_errors": 1000},
+                limits=self._limits(listing),
+            )
+        found["target"] = listing.content_digest
+        self.store.write(lambda tx: shelf.finish_validation(tx, listing_id, found))
+
+    def _limits(self, listing: Listing) -> Limits:
+        total = sum(size or 0 for *_, size in shelf.files_of(listing.descriptor))
+        return Limits.for_bytes(total, sandbox=self.settings.sandbox)
+
+    def laid_out(self, listing: Listing) -> _Folder:
+        """Return a folder (a context manager) with the listing's files and descriptor."""
+        return _Folder(self, listing)
+
+    def preview(self, listing: Listing, resource: str | None, rows: int) -> dict[str, Any]:
+        """Return the first records of a resource, read in the sandbox."""
+        with self.laid_out(listing) as folder:
+            return run_in_sandbox(
+                "preview",
+                target=folder,
+                args={"resource": resource, "rows": rows},
+                limits=self._limits(listing),
+            )
+
+    def _deliver(self, body: dict[str, Any]) -> None:
+        """Read every byte of a delivery again before it opens (T9)."""
+        with self.store.read() as reader:
+            trade = reader.get(Trade, body["trade_id"])
+            delivery = reader.get(Delivery, str(trade.delivery_id))
+        for file in delivery.files:
+            if not self.blobs.verify(file.sha256):
+                raise Unverified(
+                    f"a stored file no longer has its digest: {file.path}",
+                    f"存储文件摘要不符：{file.path}",
+                )
+        self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
+
+    def _receipt(self, body: dict[str, Any]) -> None:
+        """Build the receipt once the log holds every event of the trade."""
+        self.integrate()
+        self.receipt(body["trade_id"])
+
+    def receipt(self, trade_id: str) -> bytes:
+        """Return the receipt; it is built once and then kept as it is."""
+        name = f"receipt:{trade_id}"
+        with self.store.read() as reader:
+            kept = reader.view(name)
+            if kept is not None:
+                return kept[1]
+            try:
+                made = receipt.build(reader, self.log, trade_id)
+            except NotFound as error:
+                raise Conflict(
+                    "the log has not taken up this trade yet: try again in a second",
+                    "日志尚未收录该交易，请稍后再试",
+                ) from error
+        body = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+        self.store.write(lambda tx: tx.keep_view(name, body))
+        return body
+
+    def _complete(self, body: dict[str, Any]) -> None:
+        self._if_still(lambda tx: fulfilment.complete(tx, SYSTEM, body["trade_id"]))
+
+    def _accept_silently(self, body: dict[str, Any]) -> None:
+        """T10 by the timer, if the very delivery still waits."""
+
+        def step(tx: Any) -> None:
+            trade = tx.get(Trade, body["trade_id"])
+            if trade.delivery_id == body["delivery_id"]:
+                manifest = tx.get(Delivery, trade.delivery_id).manifest_digest
+                fulfilment.accept(tx, SYSTEM, trade.id, manifest=manifest)
+
+        self._if_still(step)
+
+    def _if_still(self, step: Callable[[Any], object]) -> None:
+        """Run a timer's step, or let it be where people were faster."""
+        try:
+            self.store.write(step)
+        except WrongState:
+            return
+
+    # --- keys and links -------------------------------------------------------------------------
+
+    def sign_for(self, key_id: str, digest: str) -> str:
+        """Sign with a key that the market holds for a party (sign_mode 02)."""
+        return signing.load(self.keys / "parties" / f"{key_id}.seed").sign(digest)
+
+    def new_platform_key(self) -> tuple[str, Callable[[str], None]]:
+        """Return (public key, save(key id)) of a key that the market will hold."""
+        made = signing.generate()
+        return made.public_key, lambda key_id: made.save(self.keys / "parties" / f"{key_id}.seed")
+
+    def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
+        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""
+        text = f"{delivery_id}/{number}/{expires}".encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+
+    def links_expire(self) -> int:
+        return int(self.clock.now().timestamp()) + self.settings.link_minutes * 60
+
+    def seal(self, text: str) -> str:
+        """Return a MAC over text for cookies and form tokens."""
+        return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
+
+
+def _expire_upload(tx: Transaction, upload_id: str) -> None:
+    upload = tx.get(Upload, upload_id)
+    if upload.state == "open":
+        tx.put(replace(upload, state="expired"))
+
+
+def _secret(path: Path) -> bytes:
+    """Return 32 secret bytes, made once, readable by the owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with open(path, "rb") as kept:
+            return kept.read()
+    except FileNotFoundError:
+        made = secrets.token_bytes(32)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+            new.write(made)
+            new.flush()
+            os.fsync(new.fileno())
+        return made
+
+
+class _Folder:
+    """A listing's files as the provider had them (hard links), with its descriptor."""
+
+    def __init__(self, market: Market, listing: Listing) -> None:
+        self._market = market
+        self._listing = listing
+
+    def __enter__(self) -> Path:
+        scratch = self._market.settings.folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        self._path = Path(tempfile.mkdtemp(prefix="listing-", dir=scratch))
+        try:
+            files = {path: sha for _, path, sha, _ in shelf.files_of(self._listing.descriptor)}
+            self._market.blobs.lay_out(files, self._path)
+            (self._path / "datapackage.json").write_text(
+                json.dumps(self._listing.descriptor, ensure_ascii=False), encoding="utf-8"
+            )
+        except BaseException:
+            self.__exit__()
+            raise
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
+    """Return the first value that is not None, or raise Conflict when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value is not None:
+            return value
+        if time.monotonic() > end:
+            raise Conflict("still waiting", "仍在等待")
+        time.sleep(every)
+
+
+def new_venue(market: Market, venue: Venue) -> None:
+    """Add or replace a place of trading (an operator's decision, by command)."""
+
+    def step(tx: Any) -> None:
+        known = tx.one(Venue, id=venue.id)
+        (tx.put if known else tx.add)(venue)
+        tx.record(f"venue:{venue.id}", "venue_set", actor_id="system", payload=present.venue(venue))
+
+    market.store.write(step)
+
+
+RETENTION = timedelta(days=365 * 30)
+"""Trading records are kept for 30 years (domain c.1, retention_until)."""

@@ -1,0 +1,300 @@
+"""The web application: routes put together, and the one table from error to HTTP status."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from yaosu import __version__
+from yaosu.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Gone,
+    IdempotencyReuse,
+    InvalidDocument,
+    InvalidInput,
+    Malformed,
+    NoSpace,
+    NotFound,
+    Problem,
+    SandboxFailed,
+    Stale,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+    Unverified,
+    YaosuError,
+)
+from yaosu.market import Market
+
+from . import api_log, api_market, api_parties, api_trade, uploads
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 1 << 20
+STATUS: tuple[tuple[type[YaosuError], int], ...] = (
+    (IdempotencyReuse, 422),
+    (InvalidDocument, 422),
+    (Malformed, 400),
+    (InvalidInput, 422),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Stale, 412),
+    (AlreadyExists, 409),
+    (Conflict, 409),
+    (Gone, 410),
+    (TooLarge, 413),
+    (Unsupported, 415),
+    (Unverified, 422),
+    (NoSpace, 507),
+    (Unavailable, 503),
+    (SandboxFailed, 503),
+    (YaosuError, 500),
+)
+"""First match wins; every error class of the tree is covered by a row."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def status_of(error: YaosuError) -> int:
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def problem(error: YaosuError) -> Response:
+    """Return the error as application/problem+json (RFC 9457), in both languages."""
+    status = status_of(error)
+    body = {
+        "type": f"urn:yaosu:error:{error.code}",
+        "title": error.title.en,
+        "title_zh": error.title.zh,
+        "status": status,
+        "detail": error.en,
+        "detail_zh": error.zh,
+        **error.as_json(),
+    }
+    headers = {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status in (503, 507):
+        headers["retry-after"] = "5"
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def _from_pydantic(error: RequestValidationError) -> InvalidDocument:
+    """Return every problem by pointer; what was sent is never echoed."""
+    found = []
+    for item in error.errors():
+        where = [str(part) for part in item["loc"] if part not in ("body", "query", "path")]
+        kind = str(item["type"])
+        found.append(
+            Problem(
+                pointer="/" + "/".join(where),
+                code=kind,
+                en=_SAID.get(kind, (f"not valid here ({kind})", ""))[0],
+                zh=_SAID.get(kind, ("", f"此处的值无效（{kind}）"))[1],
+            )
+        )
+    return InvalidDocument(found)
+
+
+_SAID = {
+    "missing": ("is required", "必填"),
+    "extra_forbidden": ("is not a field of this body", "不是本请求的字段"),
+    "string_too_long": ("is too long", "过长"),
+    "string_too_short": ("may not be empty", "不能为空"),
+    "enum": ("is not one of the allowed values", "不在允许的取值中"),
+    "string_type": ("must be text", "应为文本"),
+    "int_type": ("must be a whole number", "应为整数"),
+    "value_error": ("must be a whole number, without a decimal point", "应为整数（不带小数点）"),
+    "string_pattern_mismatch": ("does not have the form asked for", "格式不符"),
+}
+
+
+def create_app(market: Market) -> FastAPI:
+    """Return the application over a market; its life is the market's life."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        market.start()
+        yield
+        market.close()
+
+    app = FastAPI(
+        title="Yaosu 要素",
+        version=__version__,
+        summary="A marketplace catalog for AI corpora",
+        lifespan=life,
+        max_body_size=MAX_BODY,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False},
+    )
+    app.state.market = market
+    _errors(app)
+    for part in (api_parties, api_market, api_trade, api_log, uploads):
+        app.include_router(part.router)
+    _operation(app, market)
+    static = files("yaosu").joinpath("static")
+    if static.is_dir():
+        app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    _pages(app)
+    app.add_middleware(StoredBytes, market=market)
+    app.add_middleware(Headers)
+    return app
+
+
+def _pages(app: FastAPI) -> None:
+    if importlib.util.find_spec("yaosu.web.pages") is not None:
+        app.include_router(importlib.import_module("yaosu.web.pages").router)
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(YaosuError)
+    async def yaosu(request: Request, error: YaosuError) -> Response:
+        return problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem(_from_pydantic(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        known: dict[int, YaosuError] = {
+            404: NotFound("no such address", "没有此地址"),
+            413: TooLarge("the body is too large", "请求体过大"),
+        }
+        if error.status_code in known:
+            return problem(known[error.status_code])
+        other = Malformed(str(error.detail)[:200], "请求无法处理")
+        answer = problem(other)
+        answer.status_code = error.status_code
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        log.exception("unexpected error on %s", request.url.path)
+        return problem(
+            YaosuError("an error of the market itself; it has been logged", "平台内部错误，已记录")
+        )
+
+
+def _operation(app: FastAPI, market: Market) -> None:
+    @app.get("/healthz", tags=["operation"])
+    async def healthz() -> Response:
+        """Alive: answers 503 once writing has ended for good (P1)."""
+        if market.fatal is not None:
+            return problem(Unavailable("writing has stopped", "已停止写入"))
+        return Response(
+            orjson.dumps(
+                {"status": "ok", "version": __version__, "sandbox": market.settings.sandbox}
+            ),
+            media_type="application/json",
+        )
+
+    @app.get("/readyz", tags=["operation"])
+    async def readyz() -> Response:
+        """Ready: the store answers and the index has caught up."""
+        with market.store.read() as reader:
+            behind = len(reader.outbox("listing", market.search.checkpoint(), limit=1000))
+        return Response(
+            orjson.dumps({"status": "ok", "index_behind": behind}), media_type="application/json"
+        )
+
+    @app.get("/metrics", tags=["operation"])
+    async def metrics() -> Response:
+        """Prometheus text."""
+        with market.store.read() as reader:
+            dead = len(reader.jobs(state="dead", limit=1000))
+            waiting = len(reader.jobs(state="ready", limit=1000))
+        lines = [
+            "# TYPE yaosu_jobs gauge",
+            f'yaosu_jobs{{state="dead"}} {dead}',
+            f'yaosu_jobs{{state="ready"}} {waiting}',
+            "# TYPE yaosu_log_size counter",
+            f"yaosu_log_size {market.log.size}",
+        ]
+        return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+class StoredBytes:
+    """Answers an anonymous GET of a published listing from its stored bytes."""
+
+    def __init__(self, app: Any, market: Market) -> None:
+        self.app = app
+        self.market = market
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path: str = scope["path"]
+            if path.startswith("/v1/listings/lst_") and len(path) == 49:
+                headers = dict(scope["headers"])
+                if b"authorization" not in headers and await self._sent(path[13:], headers, send):
+                    return
+        await self.app(scope, receive, send)
+
+    async def _sent(self, listing_id: str, headers: dict[bytes, bytes], send: Send) -> bool:
+        if not self.market.embedded:
+            return False
+        with self.market.store.read() as reader:
+            kept = reader.view(f"listing:{listing_id}")
+        if kept is None:
+            return False
+        etag = b'"' + kept[0].encode() + b'"'
+        same = headers.get(b"if-none-match") == etag
+        head = [
+            (b"content-type", b"application/json"),
+            (b"etag", etag),
+            (b"cache-control", b"no-cache"),
+            (b"content-length", b"0" if same else str(len(kept[1])).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 304 if same else 200, "headers": head})
+        await send({"type": "http.response.body", "body": b"" if same else kept[1]})
+        return True
+
+
+class Headers:
+    """Adds the headers that every answer carries, unless the route has set its own."""
+
+    _DEFAULT = (
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    )
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                have = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(pair for pair in self._DEFAULT if pair[0] not in have),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -1,0 +1,231 @@
+"""The door: who comes in, exactly-once for what they change, JSON for what they get.
+
+A changing call is one transaction: authenticate, replay or run the step, record the reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from yaosu.errors import IdempotencyReuse, Malformed, Stale, Unauthenticated
+from yaosu.identity import authenticate
+from yaosu.market import Market
+from yaosu.model import Actor, Reply
+from yaosu.moves import AwaitsSecond
+from yaosu.ports import Reader, Transaction
+
+from .strict import parse
+
+T = TypeVar("T")
+MAX_KEY = 255
+ANONYMOUS = "anonymous"
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read strictly."""
+
+    async def json(self) -> Any:
+        return parse(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """Reads every JSON body through the strict parser."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A reply that holds a secret: it is shown once and never stored."""
+
+    shown: dict[str, Any]
+    kept: dict[str, Any]
+
+
+def market_of(request: Request) -> Market:
+    market: Market = request.app.state.market
+    return market
+
+
+def presented_key(request: Request) -> str | None:
+    """Return the bearer key of the request, or None."""
+    header = request.headers.get("authorization")
+    if not header:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated(
+            "this needs 'Authorization: Bearer <key>'", "需要 Authorization: Bearer <key>"
+        )
+    return token.strip()
+
+
+def actor_in(reader: Reader, request: Request, *, needed: bool = True) -> Actor | None:
+    """Return who asks; a wrong key is refused even where none is needed."""
+    key = presented_key(request)
+    if key is None:
+        if needed:
+            raise Unauthenticated(
+                "this needs a key: Authorization: Bearer <key>",
+                "此操作需要密钥：Authorization: Bearer <key>",
+            )
+        return None
+    return authenticate(reader, key, now=market_of(request).clock.now())
+
+
+async def read(
+    request: Request, look: Callable[[Reader, Actor | None], T], *, needed: bool = False
+) -> T:
+    """Run a read over one snapshot; on PostgreSQL in a thread, since it waits for a socket."""
+    market = market_of(request)
+
+    def work() -> T:
+        with market.store.read() as reader:
+            return look(reader, actor_in(reader, request, needed=needed))
+
+    return work() if market.embedded else await asyncio.to_thread(work)
+
+
+async def change(
+    request: Request,
+    step: Callable[[Transaction, Actor], T],
+    render: Callable[[Reader, T], dict[str, Any] | Secret],
+    *,
+    status: int = 200,
+    location: Callable[[T], str] | None = None,
+) -> Response:
+    """Run a step exactly once per (actor, Idempotency-Key) and answer with its reply."""
+
+    def known(tx: Transaction, actor: Actor | None) -> T:
+        assert actor is not None
+        return step(tx, actor)
+
+    return await _once(request, known, render, status, location, needed=True)
+
+
+async def register(
+    request: Request,
+    step: Callable[[Transaction, Actor | None], T],
+    render: Callable[[Reader, T], dict[str, Any] | Secret],
+    *,
+    location: Callable[[T], str] | None = None,
+) -> Response:
+    """As `change`, for the one call that a stranger may make."""
+    return await _once(request, step, render, 201, location, needed=False)
+
+
+async def _once(
+    request: Request,
+    step: Callable[[Transaction, Actor | None], T],
+    render: Callable[[Reader, T], dict[str, Any] | Secret],
+    status: int,
+    location: Callable[[T], str] | None,
+    *,
+    needed: bool,
+) -> Response:
+    key = idempotency_key(request)
+    body = await request.body()
+    fingerprint = hashlib.sha256(
+        b"\n".join((request.method.encode(), request.url.path.encode(), body))
+    ).hexdigest()
+    shown: list[bytes] = []
+
+    def work(tx: Transaction) -> Reply:
+        actor = actor_in(tx, request, needed=needed)
+        owner = actor.id if actor else ANONYMOUS
+        before = tx.replay(owner, key)
+        if before is not None:
+            return _again(before, fingerprint)
+        answer: dict[str, Any] | Secret
+        headers: dict[str, str] = {}
+        code = status
+        try:
+            result = step(tx, actor)
+            answer = render(tx, result)
+            if location is not None:
+                headers["location"] = location(result)
+        except AwaitsSecond as waiting:
+            approval = waiting.approval
+            answer = {"approval_id": approval.id, "action": approval.action, "waits_for": "admin"}
+            code = 202
+        shown.clear()
+        if isinstance(answer, Secret):
+            shown.append(orjson.dumps(answer.shown))
+            answer = answer.kept
+        reply = Reply(
+            fingerprint=fingerprint, status=code, headers=headers, body=orjson.dumps(answer)
+        )
+        tx.remember(owner, key, reply)
+        return reply
+
+    reply = await asyncio.wrap_future(market_of(request).store.submit(work))
+    return Response(
+        shown[0] if shown else reply.body,
+        status_code=reply.status,
+        headers=dict(reply.headers),
+        media_type="application/json",
+    )
+
+
+def idempotency_key(request: Request) -> str:
+    key = request.headers.get("idempotency-key", "")
+    if not key or len(key) > MAX_KEY or not key.isprintable():
+        raise Malformed(
+            "a changing call needs the header Idempotency-Key (1 to 255 characters)",
+            "变更请求需要 Idempotency-Key 请求头（1–255 个字符）",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+def _again(before: Reply, fingerprint: str) -> Reply:
+    if before.fingerprint != fingerprint:
+        raise IdempotencyReuse(
+            "this Idempotency-Key was used for another request",
+            "该 Idempotency-Key 已用于其他请求",
+        )
+    return before
+
+
+def json_response(
+    value: Any, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(
+        orjson.dumps(value), status_code=status, headers=headers, media_type="application/json"
+    )
+
+
+def page(request: Request, items: list[Any], after: str | None) -> Response:
+    """Return one page of a list, with the cursor of the next in body and Link (RFC 8288)."""
+    headers = {}
+    if after is not None:
+        url = request.url.include_query_params(cursor=after)
+        headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
+    return json_response({"items": items, "next": after}, headers=headers)
+
+
+def etag_of(record: Any) -> str:
+    """Return a strong validator of a record that carries `updated_at`."""
+    text = f"{record.id}|{record.state}|{record.updated_at.isoformat()}"
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def must_match(request: Request, record: Any) -> None:
+    """Refuse a change of what has changed since it was read (If-Match, RFC 9110 §13.1.1)."""
+    wanted = request.headers.get("if-match")
+    if wanted and wanted != "*" and etag_of(record) not in [w.strip() for w in wanted.split(",")]:
+        raise Stale("it changed since you read it: read it again", "内容已被更改，请重新读取")

@@ -1,0 +1,103 @@
+"""JSON at the door: strict, bounded, and never echoed (reliability §3).
+
+Refused are: more than one value per key, NaN and infinities, integers beyond ±(2^53-1), lone
+surrogates, control and bidirectional override characters, nesting over 64, over 10,000 keys.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import orjson
+
+from yaosu.errors import InvalidDocument, Malformed, Problem, TooLarge
+
+MAX_DEPTH = 64
+MAX_KEYS = 10_000
+MAX_INT = 2**53 - 1
+# C0 and C1 controls but tab and line ends; surrogates; bidi embeddings, overrides, isolates.
+_UNWELCOME = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
+)
+
+
+class _Twice(ValueError):
+    """A key stands twice in one object."""
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value; Malformed, TooLarge or InvalidDocument say what is wrong."""
+    try:
+        orjson.loads(body)
+        value = json.loads(body, object_pairs_hook=_no_twins)
+    except _Twice:
+        raise Malformed("a key stands twice in one object", "同一对象中出现重复的键") from None
+    except (ValueError, RecursionError):
+        # The parser's own message may quote the input.
+        raise Malformed("the body is not JSON (RFC 8259)", "请求体不是有效的 JSON") from None
+    _examine(value)
+    return value
+
+
+def _examine(value: Any) -> None:
+    """Walk the value without recursion and collect every problem of it."""
+    problems: list[Problem] = []
+    keys = 0
+    stack: list[tuple[Any, str, int]] = [(value, "", 1)]
+    while stack:
+        node, pointer, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise TooLarge(f"JSON nested deeper than {MAX_DEPTH}", f"JSON 嵌套超过 {MAX_DEPTH} 层")
+        if isinstance(node, dict):
+            keys += len(node)
+            for name, child in node.items():
+                if _UNWELCOME.search(name):
+                    problems.append(_text_problem(pointer))
+                stack.append((child, f"{pointer}/{_escaped(name)}", depth + 1))
+        elif isinstance(node, list):
+            keys += len(node)
+            stack.extend((child, f"{pointer}/{i}", depth + 1) for i, child in enumerate(node))
+        elif isinstance(node, str) and _UNWELCOME.search(node):
+            problems.append(_text_problem(pointer))
+        elif isinstance(node, (int, float)) and not _fits(node):
+            problems.append(_number_problem(pointer))
+        if keys > MAX_KEYS * 10:
+            raise TooLarge("too many keys and items", "键与元素过多")
+    if problems:
+        raise InvalidDocument(problems[:100])
+
+
+def _fits(number: int | float) -> bool:
+    return math.isfinite(number) and abs(number) <= MAX_INT
+
+
+def _escaped(name: str) -> str:
+    return name[:80].replace("~", "~0").replace("/", "~1")
+
+
+def _text_problem(pointer: str) -> Problem:
+    return Problem(
+        pointer=_UNWELCOME.sub("?", pointer),
+        code="unwelcome_character",
+        en="control, surrogate or bidirectional override characters are not taken",
+        zh="不接受控制字符、代理字符或双向覆盖字符",
+    )
+
+
+def _number_problem(pointer: str) -> Problem:
+    return Problem(
+        pointer=pointer,
+        code="number_range",
+        en="numbers are finite and within ±(2^53-1); larger amounts go as text",
+        zh="数值须有限且在 ±(2^53-1) 之内",
+    )

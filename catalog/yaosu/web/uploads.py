@@ -1,0 +1,400 @@
+"""Resumable uploads: tus 1.0 with creation, checksum, expiration, termination.
+
+An acknowledged offset is on disk (B4). A finished upload becomes a blob under its SHA-256, and
+a holding: the party's right to name those bytes in its descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import replace
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from yaosu import present
+from yaosu.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidInput,
+    Malformed,
+    TooLarge,
+    Unsupported,
+    Unverified,
+)
+from yaosu.identity import absent, allow
+from yaosu.market import Market
+from yaosu.model import Actor, Holding, Upload, new_id
+from yaosu.ports import Reader, Transaction
+
+from .door import actor_in, json_response, market_of
+
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+
+VERSION = "1.0.0"
+EXTENSIONS = "creation,checksum,expiration,termination"
+ALGORITHMS = ("sha256", "sha1", "md5")
+BUFFER = 1 << 20
+UNLIMITED = 1 << 50
+
+
+def _headers(market: Market, **more: str) -> dict[str, str]:
+    return {
+        "tus-resumable": VERSION,
+        "cache-control": "no-store",
+        **{name.replace("_", "-"): value for name, value in more.items()},
+    }
+
+
+def _capabilities(market: Market) -> dict[str, str]:
+    return _headers(
+        market,
+        tus_version=VERSION,
+        tus_extension=EXTENSIONS,
+        tus_checksum_algorithm=",".join(ALGORITHMS),
+        tus_max_size=str(market.settings.max_upload_bytes),
+    )
+
+
+def _same_version(request: Request) -> Response | None:
+    """Return 412 unless the client speaks this version (tus 1.0, Tus-Resumable)."""
+    if request.headers.get("tus-resumable") == VERSION:
+        return None
+    market = market_of(request)
+    return Response(status_code=412, headers={**_capabilities(market)})
+
+
+def _expires(upload: Upload) -> str:
+    return format_datetime(upload.expires_at.astimezone(UTC), usegmt=True)
+
+
+@router.options("")
+@router.options("/{upload_id}")
+async def options(request: Request) -> Response:
+    """Say what this server speaks."""
+    return Response(status_code=204, headers=_capabilities(market_of(request)))
+
+
+@router.post("", status_code=201, response_class=Response)
+async def create(request: Request) -> Response:
+    """Begin an upload of a known length; metadata: filename, sha256 (hex)."""
+    if refused := _same_version(request):
+        return refused
+    market = market_of(request)
+    length = _number(request, "upload-length")
+    if length > market.settings.max_upload_bytes:
+        raise TooLarge(
+            f"one upload has at most {market.settings.max_upload_bytes} bytes",
+            f"单个上传最多 {market.settings.max_upload_bytes} 字节",
+            limit=market.settings.max_upload_bytes,
+        )
+    facts = _metadata(request.headers.get("upload-metadata", ""))
+    declared = facts.get("sha256", "").lower() or None
+    if declared is not None and (len(declared) != 64 or set(declared) - set("0123456789abcdef")):
+        raise InvalidInput("sha256 is 64 hex digits", "sha256 应为 64 位十六进制", field="sha256")
+
+    def step(tx: Transaction) -> Upload:
+        actor = actor_in(tx, request)
+        assert actor is not None
+        allow(actor, "upload")
+        _within_quota(tx, market, actor, length)
+        upload = Upload(
+            id=new_id("upl"),
+            party_id=actor.party_id,
+            length=length,
+            sha256=declared,
+            filename=facts.get("filename", "")[:255],
+            created_at=tx.now,
+            expires_at=tx.now + timedelta(days=market.settings.upload_days),
+        )
+        market.uploads.create(upload.id, length)
+        tx.add(upload)
+        return upload
+
+    upload = await asyncio.wrap_future(market.store.submit(step))
+    if length == 0:
+        await asyncio.to_thread(_finish, market, upload)
+    return Response(
+        status_code=201,
+        headers=_headers(
+            market,
+            location=str(request.url_for("upload_head", upload_id=upload.id)),
+            upload_expires=_expires(upload),
+        ),
+    )
+
+
+def _within_quota(reader: Reader, market: Market, actor: Actor, length: int) -> None:
+    used = sum(h.bytes for h in _all(reader, Holding, party_id=actor.party_id))
+    used += sum(u.length for u in _all(reader, Upload, party_id=actor.party_id, state="open"))
+    if used + length > market.settings.quota_bytes:
+        raise TooLarge(
+            f"your quota is {market.settings.quota_bytes} bytes, {used} are used",
+            f"配额为 {market.settings.quota_bytes} 字节，已用 {used} 字节",
+            limit=market.settings.quota_bytes,
+            used=used,
+        )
+
+
+def _all(reader: Reader, kind: type[Any], **where: Any) -> list[Any]:
+    found: list[Any] = []
+    while batch := reader.find(kind, after=found[-1].id if found else None, limit=1000, **where):
+        found.extend(batch)
+    return found
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """Return Upload-Metadata as text by key (tus 1.0: key, space, base64, comma)."""
+    found = {}
+    for pair in filter(None, (p.strip() for p in header.split(","))):
+        name, _, value = pair.partition(" ")
+        try:
+            found[name.lower()] = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise Malformed(
+                f"Upload-Metadata: the value of '{name[:40]}' is not base64 of UTF-8",
+                f"Upload-Metadata 中“{name[:40]}”的值无效",
+            ) from None
+    return found
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.headers.get(name, "")
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Malformed(f"{name} must be a whole number", f"{name} 应为整数", field=name)
+    return int(text)
+
+
+def _mine(reader: Reader, request: Request, upload_id: str) -> Upload:
+    actor = actor_in(reader, request)
+    assert actor is not None
+    upload = reader.one(Upload, id=upload_id)
+    if upload is None or upload.party_id != actor.party_id:
+        raise absent("upload", upload_id)
+    if upload.state in ("expired", "removed"):
+        raise Gone("this upload has expired or was removed", "该上传已过期或已移除")
+    return upload
+
+
+def _load(request: Request, upload_id: str) -> Upload:
+    with market_of(request).store.read() as reader:
+        return _mine(reader, request, upload_id)
+
+
+@router.head("/{upload_id}", name="upload_head")
+async def head(request: Request, upload_id: str) -> Response:
+    """Say how many bytes are safe."""
+    if refused := _same_version(request):
+        return refused
+    upload = await asyncio.to_thread(_load, request, upload_id)
+    return Response(
+        status_code=200,
+        headers=_headers(
+            market_of(request),
+            upload_offset=str(upload.offset),
+            upload_length=str(upload.length),
+            upload_expires=_expires(upload),
+        ),
+    )
+
+
+@router.get("/{upload_id}")
+async def show(request: Request, upload_id: str) -> Response:
+    """Show an upload as JSON: state, offset, digest."""
+    upload = await asyncio.to_thread(_load, request, upload_id)
+    return json_response(present.upload(upload))
+
+
+@router.delete("/{upload_id}", status_code=204, response_class=Response)
+async def terminate(request: Request, upload_id: str) -> Response:
+    """Give an unfinished upload up."""
+    if refused := _same_version(request):
+        return refused
+    market = market_of(request)
+
+    def step(tx: Transaction) -> None:
+        upload = _mine(tx, request, upload_id)
+        if upload.state == "open":
+            tx.put(replace(upload, state="removed"))
+
+    await asyncio.wrap_future(market.store.submit(step))
+    await asyncio.to_thread(market.uploads.remove, upload_id)
+    return Response(status_code=204, headers=_headers(market))
+
+
+@router.patch("/{upload_id}", status_code=204, response_class=Response, max_body_size=UNLIMITED)
+async def patch(request: Request, upload_id: str) -> Response:
+    """Append bytes at the offset; what is acknowledged is synced."""
+    if refused := _same_version(request):
+        return refused
+    if request.headers.get("content-type", "") != "application/offset+octet-stream":
+        raise Unsupported(
+            "content-type must be application/offset+octet-stream",
+            "Content-Type 应为 application/offset+octet-stream",
+        )
+    market = market_of(request)
+    upload = await asyncio.to_thread(_load, request, upload_id)
+    offset = _number(request, "upload-offset")
+    if upload.state != "open" or offset != upload.offset:
+        raise Conflict(
+            f"the upload stands at {upload.offset}",
+            f"上传当前位置为 {upload.offset}",
+            offset=upload.offset,
+        )
+    check = _checksum(request.headers.get("upload-checksum"))
+    safe, holds = await _receive(request, market, upload, check)
+    if not holds:
+        return Response(status_code=460, headers=_headers(market))
+    done = await asyncio.wrap_future(market.store.submit(lambda tx: _acknowledge(tx, upload, safe)))
+    if safe == upload.length:
+        await asyncio.to_thread(_finish, market, done)
+    return Response(
+        status_code=204,
+        headers=_headers(market, upload_offset=str(safe), upload_expires=_expires(upload)),
+    )
+
+
+@router.post("/{upload_id}", status_code=204, response_class=Response, max_body_size=UNLIMITED)
+async def overridden(request: Request, upload_id: str) -> Response:
+    """Take PATCH from clients that can only POST (X-HTTP-Method-Override)."""
+    if request.headers.get("x-http-method-override", "").upper() != "PATCH":
+        raise Malformed("send PATCH", "请使用 PATCH")
+    return await patch(request, upload_id)
+
+
+def _checksum(header: str | None) -> tuple[Any, bytes] | None:
+    """Return (running hash, expected digest) of an Upload-Checksum header."""
+    if header is None:
+        return None
+    name, _, value = header.partition(" ")
+    if name not in ALGORITHMS:
+        raise Malformed(
+            f"checksum algorithms are: {', '.join(ALGORITHMS)}",
+            f"支持的校验算法：{'、'.join(ALGORITHMS)}",
+            field="Upload-Checksum",
+        )
+    try:
+        return hashlib.new(name, usedforsecurity=False), base64.b64decode(value, validate=True)
+    except binascii.Error:
+        raise Malformed("the checksum is not base64", "校验值不是 base64") from None
+
+
+async def _receive(
+    request: Request, market: Market, upload: Upload, check: tuple[Any, bytes] | None
+) -> tuple[int, bool]:
+    """Write the body; returns (safe offset, whether the checksum held).
+
+    A broken connection keeps what has arrived, unless a checksum was to cover all of it.
+    """
+    appending = await asyncio.to_thread(
+        market.uploads.resume, upload.id, upload.offset, upload.length
+    )
+    buffer = bytearray()
+
+    def flush() -> None:
+        if check is not None:
+            check[0].update(buffer)
+        appending.write(bytes(buffer))
+        buffer.clear()
+
+    try:
+        try:
+            async for chunk in request.stream():
+                buffer += chunk
+                if len(buffer) >= BUFFER:
+                    await asyncio.to_thread(flush)
+            await asyncio.to_thread(flush)
+        except ClientDisconnect:
+            if check is not None:
+                appending.rollback()
+            else:
+                await asyncio.to_thread(flush)
+            check = None
+        if check is not None and not hmac.compare_digest(check[0].digest(), check[1]):
+            appending.rollback()
+            return upload.offset, False
+        return await asyncio.to_thread(appending.sync), True
+    finally:
+        await asyncio.to_thread(appending.close)
+
+
+def _acknowledge(tx: Transaction, upload: Upload, offset: int) -> Upload:
+    """Remember the offset, unless the upload was removed meanwhile."""
+    kept = tx.get(Upload, upload.id)
+    if kept.state != "open":
+        raise Gone("this upload was removed", "该上传已移除")
+    moved = replace(kept, offset=offset)
+    tx.put(moved)
+    return moved
+
+
+def _finish(market: Market, upload: Upload) -> None:
+    """Compare the digest, publish the blob, and then say so (B1, B2)."""
+    sha256, path = market.uploads.finish(upload.id, upload.length)
+    if upload.sha256 is not None and sha256 != upload.sha256:
+        market.store.write(lambda tx: tx.put(replace(upload, state="removed")))
+        market.uploads.remove(upload.id)
+        raise Unverified(
+            "the bytes have another SHA-256 than declared: upload them again",
+            "内容的 SHA-256 与声明不符，请重新上传",
+            sha256=sha256,
+        )
+    size = market.blobs.adopt(path, sha256=sha256, verified=True)
+
+    def step(tx: Transaction) -> None:
+        keep_holding(tx, upload.party_id, sha256, size)
+        tx.put(replace(upload, state="done", offset=upload.length, sha256=sha256))
+
+    market.store.write(step)
+    market.uploads.remove(upload.id)
+
+
+def keep_holding(tx: Transaction, party_id: str, sha256: str, size: int) -> None:
+    """Give a party the right to name a published blob."""
+    if tx.one(Holding, party_id=party_id, sha256=sha256) is None:
+        tx.add(
+            Holding(
+                id=new_id("hld"), party_id=party_id, sha256=sha256, bytes=size, created_at=tx.now
+            )
+        )
+
+
+async def take_whole(request: Request, actor: Actor, filename: str) -> Holding:
+    """Take a body in one go (a plain form without scripts), through the same machinery."""
+    market = market_of(request)
+    length = _number(request, "content-length")
+    allow(actor, "upload")
+
+    def begin(tx: Transaction) -> Upload:
+        _within_quota(tx, market, actor, length)
+        upload = Upload(
+            id=new_id("upl"),
+            party_id=actor.party_id,
+            length=length,
+            filename=filename[:255],
+            created_at=tx.now,
+            expires_at=tx.now + timedelta(days=1),
+        )
+        market.uploads.create(upload.id, length)
+        tx.add(upload)
+        return upload
+
+    upload = await asyncio.wrap_future(market.store.submit(begin))
+    safe, _ = await _receive(request, market, upload, None)
+    if safe != length:
+        raise Forbidden("the connection broke: send the file again", "连接中断，请重新上传")
+    done = await asyncio.wrap_future(market.store.submit(lambda tx: _acknowledge(tx, upload, safe)))
+    await asyncio.to_thread(_finish, market, done)
+    with market.store.read() as reader:
+        kept = reader.get(Upload, upload.id)
+        found = reader.one(Holding, party_id=actor.party_id, sha256=kept.sha256)
+    assert found is not None
+    return found
