@@ -42,6 +42,9 @@ def check(document: object, against: str = "dataset") -> list[Problem]:
     problems += conformance.conform(ready, against)
     problems += conformance.unsafe_texts(ready, against, _OPAQUE)
     problems += _rules(against, ready)
+    if against != "dataset":
+        # Only a descriptor has a draft stage; a record that lacks something is wrong.
+        problems = [_required(p) for p in problems]
     return _tidy(problems, against)
 
 
@@ -49,7 +52,7 @@ def descriptor_problems(descriptor: object, stage: Stage = "draft") -> list[Prob
     """Return what is wrong with, and what is missing from, the descriptor of a dataset."""
     problems = check(descriptor, "dataset")
     if stage == "submit":
-        return [replace(p, severity="error") if p.severity == "missing" else p for p in problems]
+        return [_required(p) for p in problems]
     return [replace(p, severity="missing") if _lenient(p) else p for p in problems]
 
 
@@ -104,6 +107,10 @@ def _lenient(problem: Problem) -> bool:
         return False
     # `resources` itself, one of them, or its path: without these nothing can be read at all.
     return not (path[0] == "resources" and (len(path) <= 2 or path[2] == "path"))
+
+
+def _required(problem: Problem) -> Problem:
+    return replace(problem, severity="error") if problem.severity == "missing" else problem
 
 
 def _tidy(problems: list[Problem], against: str) -> list[Problem]:
