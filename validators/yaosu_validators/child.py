@@ -140,7 +140,8 @@ def _describe(target: str, args: dict[str, Any], say: Say) -> object:
     from .describe import describe
 
     paths = args.get("paths") or [target]
-    return describe(paths, args.get("existing"), progress=_teller(say)).as_json()
+    said = describe(paths, args.get("existing"), name=args.get("name"), progress=_teller(say))
+    return said.as_json()
 
 
 def _preview(target: str, args: dict[str, Any], say: Say) -> object:
