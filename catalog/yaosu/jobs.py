@@ -40,8 +40,8 @@ class SqlJobQueue:
     def __init__(
         self,
         store: Store,
-        *,
         clock: Clock,
+        *,
         attempts: int = MAX_ATTEMPTS,
         first_delay_seconds: float = FIRST_DELAY_SECONDS,
     ) -> None:

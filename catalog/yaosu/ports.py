@@ -28,7 +28,7 @@ class Reader(Protocol):
     """A consistent snapshot of the store."""
 
     def get(self, kind: type[T], id: str) -> T:
-        """Return the record; NotFound if absent. In a write it is locked (FOR UPDATE)."""
+        """Return the record; NotFound if absent. In a write what has steps of its own is locked."""
         ...
 
     def one(self, kind: type[T], **equals: object) -> T | None:
@@ -73,6 +73,10 @@ class Reader(Protocol):
         ...
 
     def outbox(self, topic: str, after: int, *, limit: int = 500) -> list[OutboxRow]: ...
+
+    def outbox_head(self, topic: str) -> int:
+        """Return the position of the newest row of a topic, 0 if there is none."""
+        ...
 
     def jobs(self, *, state: str | None = None, limit: int = 100) -> list[Job]: ...
 
@@ -181,7 +185,10 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Reader]: ...
 
     def write(self, step: Callable[[Transaction], T]) -> T:
-        """Run `step` in one transaction and return when it is durable."""
+        """Run `step` in one transaction and return when it is durable.
+
+        It may run more than once before it commits: a step has no effect but on `tx`.
+        """
         ...
 
     def submit(self, step: Callable[[Transaction], T]) -> Future[T]:

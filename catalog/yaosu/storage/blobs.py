@@ -33,6 +33,9 @@ from .files import (
     out_of_space_is_typed,
     write_all,
 )
+from .uploads import UploadFiles
+
+__all__ = ["LocalBlobs", "UploadFiles", "sweep"]
 
 # Older than this and unreferenced: what a crash between publishing and committing left (B2).
 ORPHAN_SECONDS = 24 * 3600

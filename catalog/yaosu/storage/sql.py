@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yaosu.errors import Unsupported
-from yaosu.ports import Clock
+from yaosu.ports import Clock, Store
 
 from .migrate import upgrade_postgresql, upgrade_sqlite
 from .sqlite import SqliteStore, hold
@@ -22,7 +22,7 @@ def open_store(
     clock: Clock,
     on_fatal: Callable[[BaseException], None] | None = None,
     **options: Any,
-) -> SqliteStore:
+) -> Store:
     """Open the store of a data folder, or of a `sqlite:///` or `postgresql://` URL.
 
     An embedded store is brought up to date and held for this process; Unavailable if another
@@ -30,7 +30,9 @@ def open_store(
     """
     path = sqlite_path(url_or_path)
     if path is None:
-        raise Unsupported("not yet", "暂不支持")
+        from .postgres import PostgresStore
+
+        return PostgresStore(str(url_or_path), clock=clock, on_fatal=on_fatal, **options)
     held = hold(path)
     try:
         upgrade_sqlite(path)

@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from yaosu.errors import AlreadyExists, Conflict, NoSpace, Unavailable, YaosuError
+from yaosu.errors import Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
 
+from .refusals import no_space, refused, stopping
 from .transaction import SqlReader, SqlTransaction
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ class SqliteStore:
         future: Future[T] = Future()
         with self._door:
             if self._closed:
-                raise _stopping()
+                raise stopping()
             if self._broken is not None:
                 raise self._broken
             if self._steps.qsize() >= MAX_WAITING:
@@ -322,21 +323,6 @@ def must_keep_its_word(connection: sqlite3.Connection) -> None:
             )
 
 
-def refused(reason: str) -> YaosuError:
-    """Return what a caller is told when a constraint of the tables refused a step."""
-    if "append-only" in reason:
-        return Conflict("what is recorded is never changed", "已记录的内容不可更改", reason=reason)
-    if "unique" in reason.lower():
-        return AlreadyExists("that is already there", "该记录已存在", reason=reason)
-    return Conflict("the tables refuse that", "数据约束拒绝了该操作", reason=reason)
-
-
-def no_space() -> NoSpace:
-    return NoSpace(
-        "the store has no space left; reads go on", "存储空间不足，写入已暂停，读取不受影响"
-    )
-
-
 def hold(path: Path) -> int:
     """Hold the store for this process (P4); a second server hears Unavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -369,10 +355,6 @@ def _fail(batch: list[_Step], error: BaseException) -> None:
 def _code(error: sqlite3.Error) -> int:
     """Return the primary result code (extended ones keep it in the low byte)."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("the store is closed", "存储已关闭")
 
 
 def _translated(error: sqlite3.Error) -> BaseException:

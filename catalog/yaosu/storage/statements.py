@@ -66,15 +66,28 @@ class Statements:
         if verb == "update":
             del values["id"]
             return self._sql(sa.update(table).where(by_id).values(values))
-        statement = sa.select(table.c.body).where(by_id)
-        return self._sql(statement.with_for_update() if verb == "lock" else statement)
+        if verb == "update_unchanged":
+            del values["id"]
+            unchanged = _revision(table) == sa.bindparam("revision_")
+            return self._sql(sa.update(table).where(by_id, unchanged).values(values))
+        statement = self._body(kind, writing=verb == "lock").where(by_id)
+        lock = verb == "lock" and kind.locked
+        return self._sql(statement.with_for_update() if lock else statement)
+
+    def _body(self, kind: Kind[Any], *, writing: bool) -> sa.Select[Any]:
+        """Select a record; for a step on PostgreSQL also which revision of the row it saw."""
+        if writing and self.postgresql:
+            return sa.select(kind.table.c.body, _revision(kind.table))
+        return sa.select(kind.table.c.body)
 
     def _find(self, kind: Kind[Any], where: Filter, *, count: bool, page: str) -> str:
-        """Compile a lookup; `page` holds the letters n (newest first) and a (after an id)."""
+        """Compile a lookup; `page` may hold n (newest first), a (after an id), w (in a step)."""
         table = kind.table
-        selected = sa.select(sa.func.count()).select_from(table) if count else sa.select(
-            table.c.body
-        )  # fmt: skip
+        selected = (
+            sa.select(sa.func.count()).select_from(table)
+            if count
+            else self._body(kind, writing="w" in page)
+        )
         for column, values in where:
             selected = selected.where(_equals(table.c[column], values))
         if count:
@@ -209,6 +222,7 @@ class Statements:
             .where(topic, o.place > sa.bindparam("after"))
             .order_by(o.place)
             .limit(sa.bindparam("limit", type_=sa.Integer())),
+            "outbox_head": sa.select(sa.func.max(o.place)).where(topic),
             "outbox_forget": sa.delete(outbox).where(topic, o.place <= sa.bindparam("upto")),
             "view": sa.select(views.c.etag, views.c.body).where(views.c.key == sa.bindparam("key")),
             "view_upsert": insert.on_conflict_do_update(
@@ -217,6 +231,11 @@ class Statements:
             ),
             "view_delete": sa.delete(views).where(views.c.key == sa.bindparam("key_")),
         }
+
+
+def _revision(table: sa.Table) -> sa.ColumnElement[str]:
+    """The transaction that wrote the row (PostgreSQL): another one, if the row was replaced."""
+    return sa.cast(sa.column("xmin", _selectable=table), sa.Text())
 
 
 def _equals(column: sa.Column[Any], values: int) -> sa.ColumnElement[bool]:

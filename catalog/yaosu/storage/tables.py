@@ -51,6 +51,7 @@ class Kind(Generic[T]):
     table: sa.Table
     columns: tuple[str, ...]
     adapter: TypeAdapter[T]
+    locked: bool
 
     def row(self, record: T) -> dict[str, object]:
         """Return the values of the row by column name."""
@@ -78,9 +79,17 @@ def stamp(at: datetime) -> str:
 
 
 def _keep(
-    type_: type[T], name: str, *looked_up_by: str, unique: Sequence[tuple[str, ...]] = ()
+    type_: type[T],
+    name: str,
+    *looked_up_by: str,
+    unique: Sequence[tuple[str, ...]] = (),
+    locked: bool = False,
 ) -> None:
-    """Declare the table of a kind; a lookup column is indexed together with the id (paging)."""
+    """Declare the table of a kind; a lookup column is indexed together with the id (paging).
+
+    `locked`: a step that gets the record has it to itself (PostgreSQL). Not for what every step
+    looks at (venues, parties, keys): they would all wait for each other.
+    """
     hints = get_type_hints(type_)
     names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key)]))
     table = sa.Table(
@@ -96,7 +105,7 @@ def _keep(
         *(sa.Index(f"{name}_{c}_idx", c, "id") for c in looked_up_by),
     )
     assert set(names) <= {f.name for f in fields(type_)}, name  # type: ignore[arg-type]
-    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_))
+    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_), locked)
 
 
 def _optional(hint: Any) -> bool:
@@ -115,20 +124,21 @@ _keep(Member, "member", "party_id")
 _keep(AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)])
 _keep(SigningKey, "signing_key", "party_id", "public_key")
 _keep(Venue, "venue", "party_id")
-_keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")])
+_keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")], locked=True)
 _keep(
     Listing, "listing", "dataset_id", "provider_id", "state", "venue", "content_digest",
     "publisher", "name", "report_id", "view_policy", unique=[("dataset_id", "version")],
+    locked=True,
 )  # fmt: skip
 _keep(StoredReport, "report", "listing_id", "target", "digest")
 _keep(
     Trade, "trade", "listing_id", "provider_id", "user_id", "state", "venue",
-    "filing_no", "bill_no", "voucher_no",
+    "filing_no", "bill_no", "voucher_no", locked=True,
 )  # fmt: skip
-_keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state")
-_keep(Upload, "upload", "party_id", "state")
+_keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locked=True)
+_keep(Upload, "upload", "party_id", "state", locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")])
-_keep(Approval, "approval", "subject_id", "action")
+_keep(Approval, "approval", "subject_id", "action", locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------
@@ -298,8 +308,8 @@ def _postgresql_triggers() -> list[str]:
     ]
     return [
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; "
-        "END $$",
+        "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only', "
+        "ERRCODE = 'restrict_violation'; END $$",
         *made,
         "CREATE FUNCTION keep_escrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "INSERT INTO escrow (account, amount_fen) VALUES (NEW.account, 0) "

@@ -13,7 +13,7 @@ from yaosu.model import JSON, Event, Job, OutboxRow, Posting, Reply
 from yaosu_schemas.canonical import digest, jcs, sha256_hex
 
 from .statements import statements
-from .tables import column_value, kind_of, stamp
+from .tables import Kind, column_value, kind_of, stamp
 
 T = TypeVar("T")
 
@@ -51,7 +51,10 @@ class SqlReader:
         self._cursor.execute(sql, {"id_": id})
         row = self._cursor.fetchone()
         if row is None:
-            raise _absent(stored.table.name, id)
+            raise absent(stored.table.name, id)
+        return self._load(stored, row)
+
+    def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         return stored.load(row[0])
 
     def one(self, kind: type[T], **equals: object) -> T | None:
@@ -71,13 +74,13 @@ class SqlReader:
         if () in equals.values():
             return []
         where, parameters = _filter(stored.columns, equals)
-        page = ("n" if newest else "") + ("" if after is None else "a")
+        page = "n" * newest + "a" * (after is not None) + "w" * self.writing
         sql = self._statements.find(stored, where, count=False, page=page)
         if after is not None:
             parameters["after_"] = after
         parameters["limit_"] = limit
         self._cursor.execute(sql, parameters)
-        return [stored.load(row[0]) for row in self._cursor.fetchall()]
+        return [self._load(stored, row) for row in self._cursor.fetchall()]
 
     def count(self, kind: type[T], **equals: object) -> int:
         stored = kind_of(kind)
@@ -147,6 +150,10 @@ class SqlReader:
         rows = self._run("outbox", topic_=topic, after=after, limit=limit).fetchall()
         return [OutboxRow(id=i, topic=t, key=k) for i, t, k in rows]
 
+    def outbox_head(self, topic: str) -> int:
+        """Return the position of the newest row of a topic, 0 if there is none."""
+        return int(self._run("outbox_head", topic_=topic).fetchone()[0] or 0)
+
     def jobs(self, *, state: str | None = None, limit: int = 100) -> list[Job]:
         if state is None:
             return [_job(row) for row in self._run("jobs", limit=limit).fetchall()]
@@ -156,7 +163,7 @@ class SqlReader:
         """Return one job; NotFound if absent. In a write it is locked."""
         row = self._run("job_lock" if self.writing else "job", id_=job_id).fetchone()
         if row is None:
-            raise _absent("job", str(job_id))
+            raise absent("job", str(job_id))
         return _job(row)
 
     def due_job(self, now: datetime) -> Job | None:
@@ -193,7 +200,7 @@ class SqlTransaction(SqlReader):
         row["id_"] = row.pop("id")
         self._cursor.execute(self._statements.compiled(stored, "update"), row)
         if self._cursor.rowcount == 0:
-            raise _absent(stored.table.name, str(row["id_"]))
+            raise absent(stored.table.name, str(row["id_"]))
 
     # --- evidence and money ---------------------------------------------------------------------
 
@@ -377,7 +384,7 @@ def _filter(
     return tuple(where), parameters
 
 
-def _absent(name: str, id: str) -> NotFound:
+def absent(name: str, id: str) -> NotFound:
     return NotFound(f"there is no such {name}", f"未找到该 {name}", kind=name, id=id)
 
 
