@@ -17,6 +17,7 @@ from typing import Any
 
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.codes import code_list
+from yaosu_schemas.documents import PROFILE
 from yaosu_schemas.errors import InvalidInput, Problem, Text, YaosuError
 from yaosu_schemas.texts import clip, text_problem
 
@@ -93,6 +94,7 @@ def draft(said: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         if said.get(key)
     ]
     descriptor: dict[str, Any] = {
+        "$schema": PROFILE,
         "name": said["id"],
         "title": title,
         "description": _description(text, said.get("data_content") or {}),

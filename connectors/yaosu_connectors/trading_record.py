@@ -27,33 +27,76 @@ SCHEMA = "trading-record"
 SUFFIX = ".trade.json"
 # National rules ask for 20 years, Shenzhen's for 30: the longer one holds for all.
 RETENTION_YEARS = 30
-_PARTIES = ("provider", "user")
-_PRIVATE = ("contact", "phone", "address")
+
+JSON = Mapping[str, Any]
 
 
-def build(parts: Mapping[str, Any], *, private: bool = False) -> dict[str, Any]:
-    """Return the record of one trade; InvalidDocument with every problem of it.
+def build(
+    *,
+    trade: JSON,
+    agreement: JSON | None = None,
+    signatures: Sequence[JSON] = (),
+    delivery: JSON | None = None,
+    events: Sequence[JSON] = (),
+) -> dict[str, Any]:
+    """Return the record of one trade from what a market tells of it, as far as it has come.
 
-    Parts carry the dictionary's own names. Datetimes become RFC 3339 in UTC, dates ISO 8601, what
-    is None or empty is left out; contacts of the parties stay out unless `private`.
+    The parts are the market's plain JSON. What is unknown yet is left out, private contacts of the
+    parties always; `problems` says what a trade that is still under way lacks.
+    """
+    agreement = agreement or {}
+    subject = agreement.get("subject") or {}
+    object_type = subject.get("object_type")
+    record = {
+        "trade_id": trade.get("trade_id"),
+        "exchange": trade.get("venue"),
+        "state": trade.get("state"),
+        "listing_id": trade.get("listing_id"),
+        "listing_version": trade.get("listing_version"),
+        "content_digest": trade.get("content_digest"),
+        "terms_digest": trade.get("terms_digest"),
+        "report_digest": trade.get("report_digest"),
+        "object_type": object_type,
+        "business_type": object_type and ("service" if object_type == "service" else "product"),
+        "provider": _party(trade.get("provider"), "provider"),
+        "user": _party(trade.get("user"), "user"),
+        "certificate_no": agreement.get("certificate_no"),
+        **_rights(trade, agreement),
+        "contract": _contract_part(trade, agreement, signatures),
+        "signatures": [_signature(signature) for signature in signatures],
+        **_money(trade, agreement),
+        "delivery": [_delivery(trade, delivery)] if delivery else None,
+        **_ending(trade, agreement, events),
+        "events": [_event(event, trade.get("trade_id")) for event in events],
+    }
+    return _dated(tidy(record))
+
+
+def tidy(parts: JSON) -> dict[str, Any]:
+    """Return parts in the dictionary's own names as plain JSON: nothing empty, no contacts.
+
+    Datetimes become RFC 3339 in UTC, dates ISO 8601; a float is refused, money is whole fen.
     """
     record: dict[str, Any] = {}
     for key, value in parts.items():
         plain = _plain(value)
         if plain not in (None, "", [], {}):
             record[key] = plain
-    if not private:
-        record = _public(record)
-    if "retention_until" not in record:
-        start = _last_day(record)
-        if start is not None:
-            record["retention_until"] = _years_later(start, RETENTION_YEARS).isoformat()
-    return _valid(record)
+    return record
 
 
 def read(text: str) -> dict[str, Any]:
     """Return the record in a JSON text; Malformed, or InvalidDocument with every problem."""
-    return _valid(local.parse_json(text))
+    return valid(local.parse_json(text))
+
+
+def valid(record: Any) -> dict[str, Any]:
+    """Return a record that is whole; InvalidDocument with every problem of it."""
+    found = [problem for problem in problems(record) if problem.severity != "warning"]
+    if found:
+        raise InvalidDocument(found)
+    jcs(record)  # what has no canonical form cannot be signed either
+    return dict(record)
 
 
 def problems(record: object) -> list[Problem]:
@@ -61,8 +104,8 @@ def problems(record: object) -> list[Problem]:
     from yaosu_schemas.documents import check
 
     found: list[Problem] = check(record, against=SCHEMA)
-    if isinstance(record, Mapping) and not any(p.severity == "error" for p in found):
-        found = [*found, *_contract(record), *_amounts(record), *_chain(record)]
+    if isinstance(record, Mapping) and all(p.severity == "warning" for p in found):
+        found = [*found, *_order(record), *_amounts(record), *_chain(record)]
     return found
 
 
@@ -111,7 +154,7 @@ def _harvest(root: Path) -> Iterator[Record | Skipped]:
             if name.endswith(SUFFIX):
                 path = f"{step.path}/{name}" if step.path else name
                 try:
-                    yield as_record(_valid(local.read_document(root / path)))
+                    yield as_record(valid(local.read_document(root / path)))
                 except (YaosuError, OSError) as e:
                     yield Skipped(origin_id=name.removesuffix(SUFFIX), why=local.why_not(e))
 
@@ -128,7 +171,7 @@ def _publish(root: Path, record: Record) -> Change:
     if problem is not None:
         return Change(outcome="skipped", origin_id=origin, why=problem)
     try:
-        document = _valid(dict(record.document))
+        document = valid(dict(record.document))
     except YaosuError as e:
         return Change(outcome="skipped", origin_id=origin, why=local.why_not(e))
     there = (root / name).exists()
@@ -150,12 +193,161 @@ def _remove(root: Path, name: str) -> Change:
     return Change(outcome="removed", origin_id=name.removesuffix(SUFFIX))
 
 
-def _valid(record: Any) -> dict[str, Any]:
-    found = [problem for problem in problems(record) if problem.severity == "error"]
-    if found:
-        raise InvalidDocument(found)
-    jcs(record)  # what has no canonical form cannot be signed either
-    return dict(record)
+# --- from the market's words to the dictionary's ------------------------------------------------
+
+
+def _party(party: JSON | None, role: str) -> dict[str, Any] | None:
+    if not party:
+        return None
+    shown = {key: party.get(key) for key in ("name", "uscc", "party_id") if party.get(key)}
+    return {**shown, "role": role}
+
+
+def _rights(trade: JSON, agreement: JSON) -> dict[str, Any]:
+    terms = trade.get("terms") or {}
+    granted = agreement.get("rights") or {}
+    days = terms.get("term_days")
+    return {
+        "rights_granted": [
+            {
+                "type": right,
+                "mode": terms.get("rights_mode"),
+                "exclusive": terms.get("exclusive"),
+                "term": f"P{days}D" if days else None,
+                "territory": terms.get("territory") or None,
+            }
+            for right in terms.get("rights") or ()
+        ],
+        "scenario": agreement.get("scenario") or terms.get("scenario"),
+        "purpose": agreement.get("purpose") or terms.get("purpose"),
+        "policy": granted.get("policy"),
+    }
+
+
+def _contract_part(
+    trade: JSON, agreement: JSON, signatures: Sequence[JSON]
+) -> dict[str, Any] | None:
+    if not agreement:
+        return None
+    signed = trade.get("signed_at")
+    modes = {str(s["sign_mode"]) for s in signatures if s.get("sign_mode")}
+    void = str(trade.get("state", "")).upper() in ("TERMINATED", "CANCELLED")
+    return {
+        "no": agreement.get("contract_no"),
+        "name": agreement.get("contract_name"),
+        "template": agreement.get("template"),
+        # One side's own key does not make a contract that the platform signed for the other.
+        "sign_mode": max(modes) if modes else None,
+        "signed_at": signed,
+        "effective_at": signed,
+        "end_at": agreement.get("end_at"),
+        "status": "void" if void else "signed" if signed else "unsigned",
+        "hash": trade.get("agreement_digest"),
+    }
+
+
+def _signature(signature: JSON) -> dict[str, Any]:
+    names = ("party_id", "key_id", "public_key", "digest", "value", "sign_mode", "at")
+    return {name: signature.get(name) for name in names}
+
+
+def _money(trade: JSON, agreement: JSON) -> dict[str, Any]:
+    terms = trade.get("terms") or {}
+    settlement = None
+    if trade.get("settled_at"):
+        settlement = {
+            "amount_fen": trade.get("billed_fen"),
+            "fee_fen": trade.get("fee_fen"),
+            "shares": trade.get("shares"),
+            "at": trade.get("settled_at"),
+        }
+    bill = None
+    if trade.get("bill_no"):
+        status = "settled" if trade.get("settled_at") else "due_confirmation"
+        amount = trade.get("billed_fen")
+        bill = [{"no": trade["bill_no"], "amount_fen": amount, "status": status}]
+    return {
+        "price": {
+            "mode": terms.get("mode"),
+            "unit": terms.get("unit") or None,
+            "unit_price_fen": terms.get("unit_price_fen"),
+            "qty": terms.get("quantity"),
+            "amount_fen": terms.get("amount_fen"),
+            "currency": terms.get("currency"),
+        },
+        "payment": {"timing": terms.get("payment_timing"), "paid_at": trade.get("paid_at")},
+        "bill": bill,
+        "settlement": settlement,
+    }
+
+
+def _delivery(trade: JSON, delivery: JSON) -> dict[str, Any]:
+    done = bool(trade.get("delivered_at"))
+    files = delivery.get("files") or ()
+    return {
+        "task_no": delivery.get("delivery_id"),
+        "mode": "file",
+        "stage": "done" if done else "running" if delivery.get("opens_at") else "waiting",
+        "result": "success" if done else None,
+        "bytes": sum(file.get("bytes", 0) for file in files),
+        "sha256": delivery.get("manifest_digest"),
+        "at": trade.get("delivered_at"),
+    }
+
+
+def _ending(trade: JSON, agreement: JSON, events: Sequence[JSON]) -> dict[str, Any]:
+    """Return filing, acceptance, voucher, rating and disputes, each only if there is one."""
+    times = {event.get("type"): event.get("at") for event in events}
+    accepted, voucher = trade.get("accepted_at"), trade.get("voucher_no")
+    digests = {event.get("type"): event.get("digest") for event in events}
+    actors = {event.get("type"): event.get("actor_id") for event in events}
+    period = (agreement.get("acceptance") or {}).get("inspection_days")
+    rating = trade.get("rating")
+    return {
+        "filing": trade.get("filing_no")
+        and {"no": trade["filing_no"], "authority": trade.get("venue"), "at": times.get("file")},
+        "acceptance": accepted
+        and {
+            "period_days": period,
+            "result": "accepted",
+            "objection": trade.get("objection") or None,
+            "by": actors.get("accept"),
+            "at": accepted,
+        },
+        "voucher": voucher
+        and {
+            "no": voucher,
+            "issued_at": trade.get("vouchered_at"),
+            "digest": digests.get("voucher"),
+        },
+        "rating": rating and {"score": rating, "text": trade.get("rating_text") or None},
+        "dispute": [
+            {
+                key: dispute.get(key)
+                for key in ("raised_by", "ground", "opened_at", "channel", "outcome")
+                if dispute.get(key)
+            }
+            for dispute in trade.get("disputes") or ()
+        ],
+    }
+
+
+def _event(event: JSON, trade_id: Any) -> dict[str, Any]:
+    """Return one link of the chain; its time is written as the ledger hashed it."""
+    at = event.get("at")
+    time = _time(at) if isinstance(at, str) else at
+    return {
+        "trade_id": event.get("subject_id", trade_id),
+        "seq": event.get("seq"),
+        "type": event.get("type"),
+        "from": event.get("from_state"),
+        "to": event.get("to_state"),
+        "actor_id": event.get("actor_id"),
+        "at": time,
+        "payload_digest": event.get("payload_digest"),
+        "prev_digest": event.get("prev_digest"),
+        "digest": event.get("digest"),
+    }
 
 
 # --- plain values ------------------------------------------------------------------------------
@@ -184,32 +376,14 @@ def _plain(value: Any) -> Any:
     raise InvalidInput(f"a trading record holds no {kind}", f"交易记录不能包含 {kind} 类型")
 
 
-def _public(record: Mapping[str, Any]) -> dict[str, Any]:
-    def clean(party: Any) -> Any:
-        if not isinstance(party, dict):
-            return party
-        return {key: value for key, value in party.items() if key not in _PRIVATE}
-
-    found = dict(record)
-    for key in _PARTIES:
-        if key in found:
-            found[key] = clean(found[key])
-    if isinstance(found.get("intermediaries"), list):
-        found["intermediaries"] = [clean(party) for party in found["intermediaries"]]
-    return found
-
-
-def _last_day(record: Mapping[str, Any]) -> date | None:
-    """Return the day the years of keeping count from: the last event, else the signing."""
-    events = record.get("events")
-    times = [e.get("at") for e in events if isinstance(e, dict)] if isinstance(events, list) else []
-    contract = record.get("contract")
-    signed = contract.get("signed_at") if isinstance(contract, dict) else None
-    told = [text for text in [*times, signed] if isinstance(text, str)]
-    try:
-        return max(datetime.fromisoformat(text) for text in told).date() if told else None
-    except (ValueError, TypeError):
-        return None
+def _dated(record: dict[str, Any]) -> dict[str, Any]:
+    """Add the day until which the record is kept, counted from its last event or its signing."""
+    told = [event.get("at") for event in record.get("events", [])]
+    told.append(record.get("contract", {}).get("signed_at"))
+    times = [time for time in map(_time, told) if time is not None]
+    if times:
+        record["retention_until"] = _years_later(max(times).date(), RETENTION_YEARS).isoformat()
+    return record
 
 
 def _years_later(day: date, years: int) -> date:
@@ -226,7 +400,7 @@ def _problem(pointer: str, code: str, en: str, zh: str) -> Problem:
     return Problem(pointer=pointer, code=code, en=en, zh=zh)
 
 
-def _contract(record: Mapping[str, Any]) -> Iterator[Problem]:
+def _order(record: Mapping[str, Any]) -> Iterator[Problem]:
     """Signed ≤ effective < end."""
     contract = record.get("contract", {})
     at = {k: _time(contract.get(k)) for k in ("signed_at", "effective_at", "end_at")}
