@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +231,8 @@ def _validator(name: str) -> Validator:
     kind = extend(
         Draft202012Validator,
         {
-            "required": _required,
+            # A person fills in a descriptor field by field; of a record one has the part or not.
+            "required": partial(_required, leaves=name == "dataset"),
             "additionalProperties": _additional,
             "x-codes": _codes,
             "pattern": _pattern,
@@ -247,7 +248,7 @@ def _as_check(judge: Any) -> Any:
 
 
 def _required(
-    _: Any, names: Sequence[str], instance: Any, schema: Mapping[str, Any]
+    _: Any, names: Sequence[str], instance: Any, schema: Mapping[str, Any], *, leaves: bool
 ) -> Iterator[ValidationError]:
     from jsonschema import ValidationError
 
@@ -255,7 +256,8 @@ def _required(
         return
     for name in names:
         if name not in instance:
-            for path in _leaves(schema.get("properties", {}).get(name, {}), (name,)):
+            part = schema.get("properties", {}).get(name, {}) if leaves else {}
+            for path in _leaves(part, (name,)):
                 yield ValidationError("missing", path=path, validator="required")
 
 
