@@ -1,0 +1,263 @@
+"""What was bought, on the buyer's own disk: fetched, checked, opened.
+
+<folder>/<paths of the package>   the data, byte for byte as sold
+<folder>/datapackage.json         its descriptor
+<folder>/manifest.json            what was delivered: paths, sizes, digests
+<folder>/receipt.json             the proof of the trade, once it is issued
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from yaosu_schemas.canonical import content_digest, digest
+from yaosu_schemas.paths import collisions, safe_path
+
+from .connection import Connection, route
+from .errors import Conflict, Forbidden, Gone, NotFound, UnsafePath, Unverified
+from .transfer import Download, Progress, hash_file, silent
+
+if TYPE_CHECKING:
+    from .dataframes import Tables
+
+JSON = dict[str, Any]
+OURS = frozenset({"datapackage.json", "manifest.json", "receipt.json"})
+_STAMPS = ".fetched.json"
+
+
+class Purchase:
+    """The files of one trade; nothing is fetched before it is asked for."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        trade: JSON,
+        manifest: JSON,
+        folder: Path,
+        progress: Progress | None = None,
+    ) -> None:
+        self._connection = connection
+        self.trade = trade
+        self.manifest = manifest
+        self.folder = folder
+        self._progress = progress or silent
+        self._descriptor: JSON | None = None
+
+    def __repr__(self) -> str:
+        return f"<Purchase {self.trade['trade_id']} in {self.folder}>"
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the files, as the package names them."""
+        return [str(entry["path"]) for entry in self.manifest["files"]]
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files take together."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"])
+
+    @property
+    def descriptor(self) -> JSON:
+        """The Data Package of the version that was bought, checked against the trade's digest."""
+        if self._descriptor is None:
+            path = route("v1", "listings", str(self.trade["listing_id"]), "descriptor")
+            found = dict(self._connection.get(path))
+            if content_digest(found) != self.trade["content_digest"]:
+                raise Unverified(
+                    "the descriptor is not that of the version that was bought",
+                    "描述文件与所购版本不符",
+                    content_digest=self.trade["content_digest"],
+                )
+            self._descriptor = found
+        return self._descriptor
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def files(self) -> list[Path]:
+        """Return all files, fetching what is not here yet; manifest and receipt beside them."""
+        found = [self.file(path) for path in self.paths]
+        self._write_documents()
+        return found
+
+    def file(self, path: str) -> Path:
+        """Return one file of the package, fetching it when it is not here yet."""
+        entry = next((e for e in self.manifest["files"] if e["path"] == path), None)
+        if entry is None:
+            raise NotFound(
+                f"the delivery has no file '{path[:200]}'; it has: {', '.join(self.paths[:20])}",
+                f"交付中没有文件“{path[:200]}”",
+                path=path,
+            )
+        target = self._place(path)
+        sha256, size = str(entry["sha256"]), int(entry["bytes"])
+        if self._is_here(path, target, sha256, size):
+            return target
+        Download(
+            self._connection,
+            target,
+            name=path,
+            sha256=sha256,
+            size=size,
+            link=lambda renew: self._link(path, renew),
+            progress=self._progress,
+        ).run()
+        self._stamp(path, target, sha256)
+        return target
+
+    def _place(self, path: str) -> Path:
+        """Return where a file goes, inside the folder whatever stands there already."""
+        root = self.folder.resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        place = root
+        *folders, name = safe_path(path).split("/")
+        for part in folders:
+            place = place / part
+            place.mkdir(exist_ok=True)
+            if place.is_symlink():
+                raise _leads_out(path)
+        if (place / name).is_symlink():
+            raise _leads_out(path)
+        return place / name
+
+    def _link(self, path: str, renew: bool) -> str:
+        if renew:
+            place = route("v1", "deliveries", str(self.manifest["delivery_id"]))
+            self.manifest = checked_manifest(self._connection.get(place), self.trade)
+        entry = next(e for e in self.manifest["files"] if e["path"] == path)
+        if not entry.get("url"):
+            raise Forbidden(
+                f"the delivery is '{self.manifest.get('state')}': its files cannot be fetched",
+                f"交付状态为“{self.manifest.get('state')}”，无法下载文件",
+                state=self.manifest.get("state"),
+            )
+        return str(entry["url"])
+
+    def _is_here(self, path: str, target: Path, sha256: str, size: int) -> bool:
+        """Say whether the file is here and right; it is read again only if it was touched."""
+        if not target.is_file() or target.stat().st_size != size:
+            return False
+        if self._stamps().get(path) == [sha256, size, target.stat().st_mtime_ns]:
+            return True
+        if hash_file(target, progress=self._progress, name=path) != (sha256, size):
+            return False
+        self._stamp(path, target, sha256)
+        return True
+
+    def _stamps(self) -> JSON:
+        try:
+            found = json.loads((self.folder / _STAMPS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _stamp(self, path: str, target: Path, sha256: str) -> None:
+        known = target.stat()
+        stamps = {**self._stamps(), path: [sha256, known.st_size, known.st_mtime_ns]}
+        _write(self.folder / _STAMPS, stamps)
+
+    # --- documents ------------------------------------------------------------------------------
+
+    @property
+    def documents(self) -> Path:
+        """Where manifest, descriptor and receipt lie: beside the data."""
+        taken = {path.casefold() for path in self.paths} & OURS
+        return self.folder / ".yaosu" if taken else self.folder
+
+    def _write_documents(self) -> None:
+        files = [
+            {k: entry[k] for k in ("path", "bytes", "sha256")} for entry in self.manifest["files"]
+        ]
+        kept = {k: v for k, v in self.manifest.items() if k != "files"}
+        kept |= {"content_digest": self.trade["content_digest"], "files": files}
+        _write(self.documents / "manifest.json", kept)
+        # No longer shown by the market: the agreement in the receipt still pins its digest.
+        with contextlib.suppress(NotFound, Gone):
+            _write(self.documents / "datapackage.json", self.descriptor)
+        self.receipt()
+
+    def receipt(self) -> JSON | None:
+        """Return the receipt and keep it beside the data; None while it is not issued yet."""
+        path = route("v1", "trades", str(self.trade["trade_id"]), "receipt")
+        try:
+            found = dict(self._connection.get(path))
+        except Conflict:
+            return None
+        _write(self.documents / "receipt.json", found)
+        return found
+
+    # --- as tables ------------------------------------------------------------------------------
+
+    def _tables(self) -> Tables:
+        from .dataframes import Tables
+
+        return Tables(self)
+
+    def dataset(self, resource: str | None = None) -> Any:
+        """Return a `pyarrow.dataset.Dataset` over one resource (by name or path), or over all."""
+        return self._tables().dataset(resource)
+
+    def to_pandas(self, resource: str | None = None) -> Any:
+        """Return a pandas DataFrame, where pandas is installed."""
+        return self._tables().to_pandas(resource)
+
+    def to_polars(self, resource: str | None = None) -> Any:
+        """Return a polars DataFrame, where polars is installed."""
+        return self._tables().to_polars(resource)
+
+    def to_hf(self, resource: str | None = None) -> Any:
+        """Return a Hugging Face `datasets.Dataset`, where datasets is installed."""
+        return self._tables().to_hf(resource)
+
+
+def checked_manifest(manifest: Mapping[str, Any], trade: Mapping[str, Any]) -> JSON:
+    """Return the manifest if it is the one that the trade's digest names, with safe paths."""
+    files = [
+        {"path": str(f["path"]), "bytes": int(f["bytes"]), "sha256": str(f["sha256"])}
+        for f in manifest["files"]
+    ]
+    pinned = digest(
+        {"trade_id": trade["trade_id"], "content_digest": trade["content_digest"], "files": files}
+    )
+    if pinned != manifest["manifest_digest"] or manifest["trade_id"] != trade["trade_id"]:
+        raise Unverified(
+            "the manifest is not what its digest says: do not accept the delivery",
+            "交付清单与其摘要不符，请勿验收",
+            manifest_digest=manifest["manifest_digest"],
+        )
+    paths = [safe_path(str(f["path"])) for f in files]
+    for first, second in collisions(paths):
+        raise UnsafePath(
+            f"'{first}' and '{second}' would be one file on some disks",
+            f"“{first}”与“{second}”在部分系统上会是同一文件",
+            path=second,
+        )
+    return dict(manifest)
+
+
+def cache_folder(market: str, trade_id: str) -> Path:
+    """Return where a purchase is kept unless told otherwise."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    place = urlsplit(market).netloc.replace(":", "_")
+    return Path(home) / "yaosu" / place / trade_id
+
+
+def _leads_out(path: str) -> UnsafePath:
+    return UnsafePath(
+        f"a symbolic link stands where '{path}' goes: fetch into an empty folder",
+        f"“{path}”的目标位置是符号链接，请换用空目录",
+        path=path,
+    )
+
+
+def _write(path: Path, document: Any) -> None:
+    """Write a JSON document whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
