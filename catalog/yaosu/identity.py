@@ -144,7 +144,7 @@ def register_party(
     member: str,
     roles: frozenset[Role],
     name_en: str = "",
-    holder_type: str = "legal",
+    holder_type: str = "legal_person",
     uscc: str | None = None,
     contact: dict[str, str] | None = None,
     by: Actor | None = None,

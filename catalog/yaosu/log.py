@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from yaosu_schemas.canonical import digest
+
 from . import merkle
 from .checkpoint import Checkpoint, check_origin, read, verified, verifier_key
 from .errors import InvalidInput, NotFound, Unavailable, Unverified
@@ -58,6 +60,7 @@ class Log:
         self._tiles = TileFolder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.origin = self._kept_origin(check_origin(origin))
+        self._keep_key()
         self._seen: tuple[int, int, int] | None = None
         with self._held():
             self._open()
@@ -125,6 +128,15 @@ class Log:
         """Return one checkpoint and the inclusion proofs of all these events in it."""
         checkpoint, signed = self._current()
         return signed.decode(), [self.inclusion(d, checkpoint.size) for d in event_digests]
+
+    def seal(self, document: dict[str, Any]) -> dict[str, str]:
+        """Return the log's own signature over a document that the market vouches for."""
+        named = digest(document)
+        return {
+            "public_key": self._key.public_key,
+            "digest": named,
+            "value": self._key.sign(named),
+        }
 
     def consistency(self, old: int, new: int | None = None) -> dict[str, Any]:
         """Return the proof that the tree of `new` begins with that of `old`."""
@@ -250,6 +262,19 @@ class Log:
         if kept != wanted:
             _log.info("the log keeps its name %r, not %r", kept, wanted)
         return kept
+
+    def _keep_key(self) -> None:
+        """Leave the public key beside the tiles, for whoever verifies a copy of the folder."""
+        path = self.folder / "key"
+        line = f"{verifier_key(self.origin, self._key.public_bytes)}\n".encode()
+        if not path.exists():
+            write_durably(path, line)
+        elif path.read_bytes() != line:
+            raise Unverified(
+                "this log was begun with another key",
+                "该日志由另一把密钥签名",
+                origin=self.origin,
+            )
 
     def _open(self) -> None:
         """Read the last checkpoint; finish a step that was broken off before its signature."""

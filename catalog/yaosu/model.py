@@ -100,7 +100,7 @@ class Party:
     slug: str
     name: str
     name_en: str = ""
-    holder_type: str = "legal"
+    holder_type: str = "legal_person"
     uscc: str | None = None
     roles: tuple[Role, ...] = ()
     contact: Mapping[str, str] = field(default_factory=dict)

@@ -63,7 +63,7 @@ def party(who: Party, *, private: bool = False) -> dict[str, Any]:
         "name": who.name,
         "name_en": who.name_en,
         "holder_type": who.holder_type,
-        "uscc": who.uscc if who.holder_type != "natural" or private else None,
+        "uscc": who.uscc if who.holder_type != "natural_person" or private else None,
         "roles": list(who.roles),
         "verified": who.verified_at is not None,
         "verified_at": plain(who.verified_at),

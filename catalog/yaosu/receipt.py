@@ -38,7 +38,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
     events = _until_voucher(reader.events(trade_id))
     checkpoint, proofs = log.prove([event.digest for event in events])
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
-    return {
+    made = {
         "type": "yaosu-receipt",
         "version": 1,
         "trade": public_trade(trade, provider, user),
@@ -50,6 +50,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
         "proofs": proofs,
         "log": log.identity(),
     }
+    return {**made, "seal": log.seal(made)}
 
 
 def _until_voucher(events: list[Event]) -> list[Event]:

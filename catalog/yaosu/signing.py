@@ -50,6 +50,16 @@ def _raw(text: str, length: int) -> bytes:
     return raw
 
 
+def base64_bytes(text: str) -> bytes:
+    """Return the bytes of base64 text; ValueError when it is none."""
+    return base64.b64decode(text.encode("ascii"), validate=True)
+
+
+def base64_text(raw: bytes) -> str:
+    """Return bytes as base64 text."""
+    return base64.b64encode(raw).decode()
+
+
 def read_public_key(text: str) -> bytes:
     """Return the 32 raw bytes of a public key; InvalidInput when it is none."""
     try:

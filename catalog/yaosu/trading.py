@@ -176,7 +176,8 @@ def _terms(listing: Listing, wish: Mapping[str, Any], venue: Venue) -> Terms:
         scenario=str(wish.get("scenario") or ""),
         territory=str(wish.get("territory") or ""),
         term_days=wish.get("term_days"),
-        inspection_days=venue.inspection_days,
+        inspection_days=int(offer.get("inspection_days") or venue.inspection_days),
+        silent_acceptance=bool(offer.get("silent_acceptance", False)),
         note=str(wish.get("note") or ""),
     )
 

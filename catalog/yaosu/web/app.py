@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import logging
@@ -136,9 +137,12 @@ def create_app(market: Market) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        market.start()
+        await asyncio.to_thread(market.start)
+        ready = getattr(app.state, "ready", None)
+        if ready is not None:
+            asyncio.get_running_loop().run_in_executor(None, ready)
         yield
-        market.close()
+        await asyncio.to_thread(market.close)
 
     app = FastAPI(
         title="Yaosu 要素",

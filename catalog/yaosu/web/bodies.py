@@ -38,7 +38,7 @@ class NewParty(Body):
     name_en: Line = ""
     member: Line = Field(min_length=1, examples=["陈工"])
     roles: list[Role] = Field(max_length=5, examples=[["provider"]])
-    holder_type: Line = "legal"
+    holder_type: Line = "legal_person"
     uscc: Line | None = Field(default=None, examples=["91440300MA5FAKE086"])
     contact: dict[str, Line] = Field(default_factory=dict)
 

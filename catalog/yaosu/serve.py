@@ -1,0 +1,92 @@
+"""Runs the market in one process: uvicorn with a shutdown that lets the writer finish.
+
+One process owns the single writer, the index and the log; SIGTERM and Ctrl-C end open streams,
+run the application's shutdown, and exit 0. A failed sync ends the process with exit 1 (P1).
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from .errors import Unavailable
+from .market import Market
+from .settings import Settings
+from .web.app import create_app
+
+
+class _Server(uvicorn.Server):
+    """Tells the application first that it is stopping, so that streams can end themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: Any) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.stopping = True
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; Unavailable when the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port",
+            f"无法监听 {host}:{port}，请用 --port 指定其他端口",
+            host=host,
+            port=port,
+        ) from None
+    bound.listen(1024)
+    return bound
+
+
+def run(
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    ready: Callable[[Market, str], None] | None = None,
+) -> int:
+    """Serve until told to stop; `ready(market, address)` is called once it answers.
+
+    Returns the exit code: 0 after a clean stop, 1 when writing had to end.
+    """
+    bound = listen(host, port)
+    address = f"http://{host}:{bound.getsockname()[1]}"
+    try:
+        market = Market(settings)
+    except BaseException:
+        bound.close()
+        raise
+    app = create_app(market)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_graceful_shutdown=20,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    server = _Server(config, app)
+    market.on_fatal = lambda: setattr(server, "should_exit", True)
+    app.state.ready = (lambda: ready(market, address)) if ready else None
+    # uvicorn raises the signal again after a clean stop; with a handler of ours the exit is 0.
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run(sockets=[bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        bound.close()
+    return 1 if market.fatal is not None else 0
