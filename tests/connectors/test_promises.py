@@ -241,3 +241,9 @@ def test_what_cannot_be_read_today_is_not_removed() -> None:
     report = Report.of(changes).as_json()
     assert report["removed"] == []
     assert report["skipped"] == [{"origin_id": "a", "message": "torn", "message_zh": "损坏"}]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_connector_is_documented(name: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    assert f"| `{name}` |" in (root / "docs" / "connectors.md").read_text("utf-8")
