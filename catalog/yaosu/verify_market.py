@@ -1,0 +1,578 @@
+"""Offline verification of a data directory: ledger, log and blobs, live or copied.
+
+The database is read through the standard library alone, in one read-only snapshot that is taken
+after the checkpoint was read, so that it knows every leaf the checkpoint counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from yaosu_schemas.canonical import digest
+from yaosu_schemas.errors import NotFound, Unavailable, YaosuError
+
+from . import checkpoint as notes
+from . import merkle, signing
+from .evidence import COVERED, event_digest, leaf_entry
+from .proofs import Findings, Progress, VerifyReport, silent, strict_json
+from .tiles import TileFolder
+from .verify import DATABASE, check_receipt
+
+_MAX_FEN = 10**15
+_HEX = re.compile(r"[0-9a-f]{64}")
+_EVENT = ("id", *COVERED, "payload", "digest")
+
+
+def verify_market(
+    folder: Path, *, log_key: str | None = None, progress: Progress = silent
+) -> VerifyReport:
+    """Verify a data directory, or the folder of a log alone."""
+    found = Findings()
+    alone = (folder / "checkpoint").exists()
+    log = folder if alone else folder / "log"
+    tree = None
+    with found.shape("/log/checkpoint"):
+        tree = _checkpoint(log, log_key, found)
+    if (folder / DATABASE).exists():
+        with open_snapshot(folder / DATABASE) as db:
+            _verify_database(db, folder, log, tree, found, progress)
+    elif not alone:
+        found.wrong(
+            f"/{DATABASE}",
+            "absent",
+            "there is no database here: log and blobs are checked alone",
+            "此处没有数据库：仅核对日志与文件",
+            severity="warning",
+        )
+        _blobs(folder / "blobs", {}, found, progress)
+    if tree is not None and not (folder / DATABASE).exists():
+        check_log(log, tree, None, found, progress)
+    return found.report("log" if alone else "market", folder.name)
+
+
+# --- the database -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database read-only in one transaction; Unavailable when it cannot be read.
+
+    Beside a write-ahead log SQLite needs to write its index file; where the folder is read-only
+    the two files are read from a copy.
+    """
+    with contextlib.ExitStack() as stack:
+        wal = path.with_name(f"{path.name}-wal")
+        options = "mode=ro"
+        if not os.access(path.parent, os.W_OK):
+            if wal.exists() and wal.stat().st_size:
+                copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                shutil.copyfile(path, copy / path.name)
+                shutil.copyfile(wal, copy / wal.name)
+                path = copy / path.name
+            else:
+                options = "mode=ro&immutable=1"
+        try:
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+            stack.callback(db.close)
+            db.execute("PRAGMA query_only = ON")
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"the database cannot be read: {error}", f"无法读取数据库：{error}"
+            ) from None
+        yield db
+
+
+def _verify_database(
+    db: sqlite3.Connection,
+    folder: Path,
+    log: Path,
+    tree: notes.Checkpoint | None,
+    found: Findings,
+    progress: Progress,
+) -> None:
+    steps: dict[str, Callable[[], None]] = {
+        "/database": lambda: _integrity(db, found),
+        "/events": lambda: _events(db, found, progress),
+        "/postings": lambda: _postings(db, found),
+        "/leaves": lambda: _places(db, found),
+        "/trades": lambda: _trades(db, found),
+        "/receipts": lambda: _receipts(db, found),
+        "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
+    }
+    if tree is not None:
+        signed = tree
+        steps["/log"] = lambda: check_log(log, signed, db, found, progress)
+    for pointer, step in steps.items():
+        with found.shape(pointer):
+            try:
+                step()
+            except sqlite3.Error as error:
+                found.wrong(
+                    pointer,
+                    "database",
+                    f"the database cannot be read here: {error}",
+                    f"数据库此处无法读取：{error}",
+                )
+
+
+def _integrity(db: sqlite3.Connection, found: Findings) -> None:
+    for (line,) in db.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            found.wrong(
+                "/database", "database", f"SQLite finds: {line}", f"SQLite 检查发现：{line}"
+            )
+    for table, child, parent, _ in db.execute("PRAGMA foreign_key_check"):
+        found.wrong(
+            "/database",
+            "database",
+            f"a row of {table} ({child}) refers to a missing one of {parent}",
+            f"{table} 的一行（{child}）引用了不存在的 {parent}",
+        )
+    guards = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='trigger'")}
+    for table in ("event", "posting", "reply", "leaf"):
+        for verb in ("update", "delete"):
+            found.need(
+                f"{table}_no_{verb}" in guards,
+                f"/database/{table}",
+                "unguarded",
+                f"nothing in the database refuses to {verb} rows of {table}",
+                f"数据库未阻止对 {table} 的{'修改' if verb == 'update' else '删除'}",
+            )
+
+
+def _row_event(row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(_EVENT, row, strict=True))
+
+
+def _events(db: sqlite3.Connection, found: Findings, progress: Progress) -> None:
+    """Every chain is dense from 0 and linked, and every event is what its digests say (I1)."""
+    total = db.execute("SELECT count(*) FROM event").fetchone()[0]
+    columns = ", ".join(f'"{c}"' for c in _EVENT)
+    before: dict[str, Any] | None = None
+    rows = db.execute(f"SELECT {columns} FROM event ORDER BY subject_id, seq, id")
+    for n, row in enumerate(rows, 1):
+        event = _row_event(row)
+        first = before is None or before["subject_id"] != event["subject_id"]
+        with found.shape(f"/events/{event['id']}"):
+            _event(event, None if first else before, found)
+        before = event
+        if n % 1000 == 0 or n == total:
+            progress("events", n, total)
+
+
+def _event(event: Mapping[str, Any], before: Mapping[str, Any] | None, found: Findings) -> None:
+    place = f"/events/{event['id']}"
+    found.checked["events"] += 1
+    found.need(
+        event["seq"] == (0 if before is None else before["seq"] + 1),
+        f"{place}/seq",
+        "chain",
+        f"the chain of {event['subject_id']} is not dense at {event['seq']}",
+        f"{event['subject_id']} 的存证链在 {event['seq']} 处不连续",
+    )
+    found.need(
+        event["prev_digest"] == (None if before is None else before["digest"]),
+        f"{place}/prev_digest",
+        "chain",
+        "the event does not follow the one before it",
+        "事件与前一事件不相连",
+    )
+    found.need(
+        event["payload_digest"] == digest(strict_json(event["payload"])),
+        f"{place}/payload",
+        "digest",
+        "the content of the event is not what its digest says",
+        "事件内容与其摘要不符",
+    )
+    found.need(
+        event["digest"] == event_digest(event),
+        f"{place}/digest",
+        "digest",
+        "the event is not what its digest says",
+        "事件与其摘要不符",
+    )
+    if before is not None:
+        found.need(
+            event["at"] >= before["at"],
+            f"{place}/at",
+            "time",
+            "the event is earlier than the one before it",
+            "事件时间早于前一事件",
+        )
+
+
+def _postings(db: sqlite3.Connection, found: Findings) -> None:
+    """Entries balance, belong to an event of their trade, and overdraw no escrow (I2, I3)."""
+    found.checked["postings"] += db.execute("SELECT count(*) FROM posting").fetchone()[0]
+    unbalanced = (
+        "SELECT event_digest, sum(amount_fen) FROM posting GROUP BY 1 HAVING sum(amount_fen) <> 0"
+    )
+    for named, total in db.execute(unbalanced):
+        found.wrong(
+            f"/postings/{named}",
+            "unbalanced",
+            f"the postings of this event add up to {total} fen, not 0",
+            f"该事件的分录合计为 {total} 分，应为 0",
+        )
+    strays = (
+        "SELECT p.id FROM posting p LEFT JOIN event e ON e.digest = p.event_digest "
+        "WHERE e.id IS NULL OR e.subject_id <> p.trade_id"
+    )
+    for (number,) in db.execute(strays):
+        found.wrong(
+            f"/postings/{number}",
+            "unbound",
+            "the posting belongs to no event of its trade",
+            "该分录不属于其交易的任何事件",
+        )
+    held: dict[str, int] = {}
+    for number, account, amount in db.execute(
+        "SELECT id, account, amount_fen FROM posting ORDER BY id"
+    ):
+        plain = type(amount) is int and abs(amount) <= _MAX_FEN
+        found.need(
+            plain,
+            f"/postings/{number}",
+            "amount",
+            "the amount is not a whole number of fen within ±10^15",
+            "金额不是 ±10^15 以内的整数（分）",
+        )
+        if plain and account.startswith("escrow:"):
+            held[account] = held.get(account, 0) + amount
+            found.need(
+                held[account] >= 0,
+                f"/postings/{number}",
+                "overdrawn",
+                f"{account} falls to {held[account]} fen",
+                f"{account} 余额降至 {held[account]} 分",
+            )
+    kept = dict(db.execute("SELECT account, amount_fen FROM escrow").fetchall())
+    for account in sorted(held.keys() | kept.keys()):
+        found.need(
+            held.get(account, 0) == kept.get(account),
+            f"/escrow/{account}",
+            "mismatch",
+            f"escrow is kept as {kept.get(account)} fen, its postings make {held.get(account, 0)}",
+            f"托管余额记为 {kept.get(account)} 分，分录合计为 {held.get(account, 0)} 分",
+        )
+
+
+def _places(db: sqlite3.Connection, found: Findings) -> None:
+    """Leaves are dense, and every event either has its leaf or waits for one (I10)."""
+    found.checked["leaves"] += db.execute("SELECT count(*) FROM leaf").fetchone()[0]
+    for n, (place,) in enumerate(db.execute("SELECT place FROM leaf ORDER BY place")):
+        if place != n:
+            found.wrong(f"/leaves/{n}", "chain", f"leaf {n} is missing", f"日志第 {n} 个叶子缺失")
+            break
+    query = (
+        "SELECT e.id, l.place, q.event_id FROM event e LEFT JOIN leaf l ON l.event_id = e.id "
+        "LEFT JOIN log_queue q ON q.event_id = e.id WHERE (l.place IS NULL) = (q.event_id IS NULL)"
+    )
+    for number, place, _ in db.execute(query):
+        en = (
+            "has a leaf and waits for one"
+            if place is not None
+            else "has no leaf and waits for none"
+        )
+        zh = "既有叶子又在排队" if place is not None else "既无叶子也未排队"
+        found.wrong(f"/events/{number}", "unlogged", f"the event {en}", f"该事件{zh}")
+    for (place,) in db.execute(
+        "SELECT l.place FROM leaf l LEFT JOIN event e ON e.id = l.event_id WHERE e.id IS NULL"
+    ):
+        found.wrong(f"/leaves/{place}", "unbound", "the leaf has no event", "该叶子没有对应事件")
+
+
+def _trades(db: sqlite3.Connection, found: Findings) -> None:
+    """A trade stands where its events led it; its documents and signatures hold (I4, I7)."""
+    last = "SELECT to_state FROM event WHERE subject_id = ? ORDER BY seq DESC LIMIT 1"
+    for trade_id, body in db.execute("SELECT id, body FROM trade ORDER BY id"):
+        place = f"/trades/{trade_id}"
+        with found.shape(place):
+            trade = strict_json(body)
+            found.checked["trades"] += 1
+            stands = db.execute(last, (trade_id,)).fetchone()
+            found.need(
+                stands is not None and stands[0] == trade["state"],
+                f"{place}/state",
+                "state",
+                f"the trade is {trade['state']!r}, its events end at {stands and stands[0]!r}",
+                f"交易状态为 {trade['state']!r}，而存证链止于 {stands and stands[0]!r}",
+            )
+            if trade.get("agreement") is not None:
+                found.need(
+                    digest(trade["agreement"]) == trade["agreement_digest"],
+                    f"{place}/agreement",
+                    "digest",
+                    "the agreement is not what its digest says",
+                    "合同与其摘要不符",
+                )
+            for n, signature in enumerate(trade.get("signatures") or ()):
+                found.checked["signatures"] += 1
+                found.need(
+                    signing.verify(signature["public_key"], signature["digest"], signature["value"])
+                    and (
+                        signature["over"] != "agreement"
+                        or signature["digest"] == trade["agreement_digest"]
+                    ),
+                    f"{place}/signatures/{n}",
+                    "signature",
+                    "the signature does not hold",
+                    "签名无效",
+                )
+
+
+def _receipts(db: sqlite3.Connection, found: Findings) -> None:
+    for key, body in db.execute("SELECT key, body FROM view WHERE key LIKE 'receipt:%'"):
+        place = f"/receipts/{key.partition(':')[2]}"
+        with found.shape(place):
+            part = Findings()
+            check_receipt(strict_json(bytes(body)), part)
+            found.checked["receipts"] += 1
+            found.within(place, part)
+
+
+# --- the log ----------------------------------------------------------------------------------
+
+
+def _checkpoint(log: Path, log_key: str | None, found: Findings) -> notes.Checkpoint | None:
+    """Return the checkpoint if its signature holds under the key of the log."""
+    try:
+        signed = (log / "checkpoint").read_bytes()
+        name, _, key = (log / "key").read_text("utf-8").strip().rsplit("+", 2)
+        raw = signing.base64_bytes(key)[1:]
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        found.wrong(
+            f"/log/{missing}", "missing", f"the log has no {missing}", f"日志缺少 {missing}"
+        )
+        return None
+    public_key = signing.base64_text(raw)
+    found.facts |= {"log_origin": name, "log_key": public_key}
+    found.need(
+        log_key is None or log_key == public_key,
+        "/log/key",
+        "key",
+        "the log has another key than the one you know",
+        "日志密钥与您已知的密钥不同",
+    )
+    tree = notes.verified(signed, name, public_key)
+    found.facts["log_size"] = tree.size
+    found.checked["checkpoints"] += 1
+    return tree
+
+
+def check_log(
+    log: Path,
+    tree: notes.Checkpoint,
+    db: sqlite3.Connection | None,
+    found: Findings,
+    progress: Progress,
+) -> None:
+    """Recompute every tile and the root from the entries, and the entries from the events."""
+    tiles = TileFolder(log)
+    hashes: list[bytes] = []
+    events = _leaf_events(db) if db is not None else None
+    for index in range(-(-tree.size // merkle.TILE_WIDTH)):
+        width = min(merkle.TILE_WIDTH, tree.size - index * merkle.TILE_WIDTH)
+        pointer = f"/log/{merkle.entries_path(index, width)}"
+        entries: list[bytes] = []
+        try:
+            entries = tiles.entries(index, width)
+        except (NotFound, ValueError, OSError) as error:
+            _unreadable(found, pointer, error)
+        hashes += [merkle.leaf_hash(e) for e in entries]
+        hashes += [b""] * (width - len(entries))
+        if events is not None:
+            for at in range(width):
+                _entry(entries, at, index * merkle.TILE_WIDTH + at, next(events, None), found)
+        progress("log", min(tree.size, (index + 1) * merkle.TILE_WIDTH), tree.size)
+    root = _check_tiles(tiles, hashes, found) if tree.size else merkle.EMPTY_ROOT
+    found.need(
+        root == tree.root,
+        "/log/checkpoint",
+        "root",
+        "the entries do not make the root that the log has signed",
+        "日志条目推不出已签名的根",
+    )
+    _note(log, tree, found)
+
+
+def _entry(
+    entries: list[bytes], at: int, place: int, event: Mapping[str, Any] | None, found: Findings
+) -> None:
+    if event is None:
+        found.wrong(
+            f"/log/leaves/{place}",
+            "unbound",
+            "the log has a leaf that the database does not know",
+            "日志中有数据库未知的叶子",
+        )
+        return
+    found.checked["entries"] += 1
+    if at < len(entries):
+        found.need(
+            entries[at] == leaf_entry(event),
+            f"/log/leaves/{place}",
+            "mismatch",
+            f"the leaf is not that of event {event['id']}",
+            f"该叶子与事件 {event['id']} 不符",
+        )
+
+
+def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    columns = ", ".join(f'e."{c}"' for c in _EVENT)
+    query = f"SELECT {columns} FROM leaf l JOIN event e ON e.id = l.event_id ORDER BY l.place"
+    return map(_row_event, db.execute(query))
+
+
+def _check_tiles(tiles: TileFolder, hashes: list[bytes], found: Findings) -> bytes:
+    """Compare every tile with what the entries make, and return the root they make."""
+    level, here = 0, hashes
+    levels: list[list[bytes]] = []
+    while here:
+        levels.append(here)
+        above: list[bytes] = []
+        for start in range(0, len(here), merkle.TILE_WIDTH):
+            part = here[start : start + merkle.TILE_WIDTH]
+            pointer = f"/log/{merkle.tile_path(level, start // merkle.TILE_WIDTH, len(part))}"
+            try:
+                found.checked["tiles"] += 1
+                found.need(
+                    tiles.hashes(level, start // merkle.TILE_WIDTH, len(part)) == b"".join(part),
+                    pointer,
+                    "mismatch",
+                    "the tile is not what the entries make",
+                    "数据块与条目推算结果不符",
+                )
+            except (NotFound, OSError) as error:
+                _unreadable(found, pointer, error)
+            if len(part) == merkle.TILE_WIDTH:
+                while len(part) > 1:
+                    part = merkle.pair_up(part)
+                above.append(part[0])
+        level, here = level + 1, above
+    content = {
+        (n, index): b"".join(row[index * 256 : index * 256 + 256])
+        for n, row in enumerate(levels)
+        for index in range(-(-len(row) // 256))
+    }
+    try:
+        return merkle.root(
+            merkle.node_in_tiles(lambda level, index: content[level, index]), len(hashes)
+        )
+    except (KeyError, ValueError):
+        return b""  # an unreadable entry, noted above
+
+
+def _unreadable(found: Findings, pointer: str, error: Exception) -> None:
+    reason = error.en if isinstance(error, YaosuError) else str(error)
+    found.wrong(
+        pointer,
+        "missing",
+        f"this part of the log is missing or cut: {reason}",
+        f"日志的这一部分缺失或被截断：{reason}",
+    )
+
+
+def _note(log: Path, tree: notes.Checkpoint, found: Findings) -> None:
+    """The root that was noted before its signature is the one that was signed (I10)."""
+    try:
+        note = json.loads((log / "next").read_bytes())
+    except FileNotFoundError:
+        return
+    if note["size"] == tree.size:
+        found.need(
+            bytes.fromhex(note["root"]) == tree.root,
+            "/log/next",
+            "root",
+            "another root was noted for the size that was signed",
+            "同一大小曾记录过另一个根",
+        )
+
+
+# --- blobs ------------------------------------------------------------------------------------
+
+
+def _references(db: sqlite3.Connection, found: Findings) -> dict[str, tuple[int | None, str]]:
+    """Return SHA-256 → (bytes, where) of every blob that the database refers to."""
+    wanted: dict[str, tuple[int | None, str]] = {}
+    for number, body in db.execute("SELECT id, body FROM holding"):
+        with found.shape(f"/holdings/{number}"):
+            holding = strict_json(body)
+            wanted[holding["sha256"]] = (holding["bytes"], f"/holdings/{number}")
+    for number, body in db.execute("SELECT id, body FROM delivery"):
+        with found.shape(f"/deliveries/{number}"):
+            for file in strict_json(body)["files"]:
+                wanted.setdefault(file["sha256"], (file["bytes"], f"/deliveries/{number}"))
+    return wanted
+
+
+def _blobs(
+    folder: Path, wanted: Mapping[str, tuple[int | None, str]], found: Findings, progress: Progress
+) -> None:
+    """Every blob referred to is there, and every blob is what its name says (B2, B7)."""
+    there: dict[str, Path] = {}
+    for path in sorted((folder / "sha256").glob("*/*/*")):
+        if _HEX.fullmatch(path.name) and path.parent.name == path.name[2:4]:
+            there[path.name] = path
+        else:
+            found.wrong(
+                f"/blobs/{path.name}",
+                "unlisted",
+                "this file is not named by a digest",
+                "该文件未以摘要命名",
+                severity="warning",
+            )
+    for sha256, (_, where) in wanted.items():
+        found.need(
+            sha256 in there,
+            f"/blobs/{sha256}",
+            "missing",
+            f"the bytes that {where} refers to are missing",
+            f"{where} 引用的文件内容缺失",
+        )
+    for n, (sha256, path) in enumerate(there.items(), 1):
+        _blob(sha256, path, wanted.get(sha256, (None, ""))[0], found)
+        progress("blobs", n, len(there))
+    aside = list((folder / "quarantine").glob("*"))
+    found.need(
+        not aside,
+        "/blobs/quarantine",
+        "quarantined",
+        f"{len(aside)} blobs were set aside because they differ from their names",
+        f"{len(aside)} 个文件因与摘要不符已被隔离",
+    )
+
+
+def _blob(sha256: str, path: Path, size: int | None, found: Findings) -> None:
+    found.checked["blobs"] += 1
+    pointer = f"/blobs/{sha256}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if path.is_symlink() or path.exists():
+            found.wrong(pointer, "missing", f"it cannot be read: {error}", f"无法读取：{error}")
+        return  # removed by the sweep since it was listed
+    with os.fdopen(fd, "rb") as file:
+        real = os.fstat(fd).st_size
+        same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    found.need(same, pointer, "digest", "the bytes are not what their name says", "内容与摘要不符")
+    found.need(
+        size in (None, real),
+        f"{pointer}/bytes",
+        "bytes",
+        f"it has {real} bytes, not {size}",
+        f"大小为 {real} 字节，应为 {size}",
+    )
