@@ -1,0 +1,35 @@
+"""Is it true? Data packages against their schemas and promises, at any size.
+
+`validate(target)` returns a `Report`; `describe(paths)` writes what can be inferred. Both are
+loaded when first used, because they bring the readers of data with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .check import Check as Check
+    from .check import Finding as Finding
+    from .check import check as check
+    from .describe import describe as describe
+    from .run import validate as validate
+
+__all__ = ["Check", "Finding", "check", "describe", "validate"]
+
+_HOMES = {
+    "Check": "check",
+    "Finding": "check",
+    "check": "check",
+    "describe": "describe",
+    "validate": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{home}"), name)

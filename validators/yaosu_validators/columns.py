@@ -1,0 +1,401 @@
+"""Typed columns (Parquet, Arrow): whole batches are proven valid at once, the rest row by row.
+
+A column filter may only accept cells that `readers.py` accepts. Where a file brings its own types
+and nobody gave a schema, the types of the file are the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yaosu_schemas.texts import clip
+
+from .checks.structure import Structure, TableState
+from .fields import BOUNDS, Field, Schema
+from .keys import ESCAPE, PART, Key
+from .patterns import translate
+from .readers import CellReader, cell_reader, value_reader
+from .streams import problem
+
+BATCH_BYTES = 16 << 20
+BATCH_ROWS = 1 << 16
+_PROBE_ROWS = 64
+_FIRST_ROW = 2  # columns have no header row; Frictionless numbers them as if they had
+
+Mask = Any  # pa.BooleanArray; None means every row, False no row
+
+
+@dataclass(slots=True)
+class ColumnReader:
+    """An open columnar file: its schema, the rows it promises, its batches."""
+
+    schema: Any
+    rows: int | None
+    batches: Callable[[], Iterator[Any]]
+
+
+def open_columns(format_: str, file: Any) -> ColumnReader:
+    """Open a Parquet or Arrow file; SourceProblem if it is broken."""
+    try:
+        source = pa.PythonFile(file, mode="r")
+        return _parquet(source) if format_ == "parquet" else _ipc(source)
+    except (pa.ArrowException, OSError, ValueError, EOFError) as why:
+        raise _broken(why) from None
+
+
+def _broken(why: Exception) -> Exception:
+    note = clip(why, 200)
+    return problem("source-error", f"the columns cannot be read: {note}", f"无法读取列数据：{note}")
+
+
+def _parquet(source: Any) -> ColumnReader:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(source)
+
+    def batches() -> Iterator[Any]:
+        probe = next(file.iter_batches(batch_size=_PROBE_ROWS), None)
+        if probe is None:
+            return
+        per_row = max(1, probe.nbytes // max(1, probe.num_rows))
+        size = max(_PROBE_ROWS, min(BATCH_ROWS, BATCH_BYTES // per_row))
+        yield from file.iter_batches(batch_size=size, use_threads=False)
+
+    return ColumnReader(file.schema_arrow, file.metadata.num_rows, batches)
+
+
+def _ipc(source: Any) -> ColumnReader:
+    try:
+        file = pa.ipc.open_file(source)
+    except pa.ArrowInvalid:
+        source.seek(0)
+        stream = pa.ipc.open_stream(source)
+        return ColumnReader(stream.schema, None, lambda: iter(stream))
+
+    def batches() -> Iterator[Any]:
+        for number in range(file.num_record_batches):
+            yield file.get_batch(number)
+
+    return ColumnReader(file.schema, None, batches)
+
+
+def checked(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches whose buffers were looked over: a broken file must not break the reader."""
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            start = 0
+            while start < batch.num_rows:
+                yield batch.slice(start, BATCH_ROWS)
+                start += BATCH_ROWS
+    except (pa.ArrowException, OSError, ValueError, EOFError, NotImplementedError) as why:
+        raise _broken(why) from None
+
+
+def schema_of(columns: Any) -> Schema:
+    """Return the schema that the types of a columnar file spell out."""
+    return Schema(
+        fields=tuple(Field(name=c.name, type=_field_type(c.type), missing=()) for c in columns)
+    )
+
+
+def _field_type(t: Any) -> str:
+    for test, name in _TYPES:
+        if test(t):
+            return name
+    return "any"
+
+
+_TYPES: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (pa.types.is_boolean, "boolean"),
+    (pa.types.is_integer, "integer"),
+    (pa.types.is_floating, "number"),
+    (pa.types.is_decimal, "number"),
+    (pa.types.is_string, "string"),
+    (pa.types.is_large_string, "string"),
+    (pa.types.is_date, "date"),
+    (pa.types.is_timestamp, "datetime"),
+    (pa.types.is_time, "time"),
+    (pa.types.is_list, "array"),
+    (pa.types.is_large_list, "array"),
+    (pa.types.is_fixed_size_list, "array"),
+    (pa.types.is_struct, "object"),
+)
+
+
+class ColumnJudge:
+    """Judges batches of typed columns for a `Structure` check."""
+
+    def __init__(self, check: Structure) -> None:
+        self.check = check
+        self.reader = check.reader()
+        self.filters = [ColumnFilter(field) for field in check.columns]
+
+    def observe(self, state: TableState, batch: Any) -> None:
+        """Add a batch: accepted rows by columns, the others by the exact path."""
+        if state.numbers == 0:
+            state.numbers = _FIRST_ROW - 1
+        base = state.numbers + 1
+        accepted, blank = self._masks(batch)
+        if blank is not None:
+            accepted = _and(accepted, pc.invert(blank))
+        if accepted is None and not self.check.keys:
+            state.rows += batch.num_rows
+            state.numbers += batch.num_rows
+            return
+        keyed = self._keys(batch, accepted)
+        accepted = keyed.accepted
+        rejected = _rejected(accepted, batch.num_rows)
+        self._rows(state, batch, rejected, base)
+        if not state.full:
+            keyed.add(state, base)
+            state.rows += batch.num_rows - len(rejected)
+            state.numbers = base + batch.num_rows - 1
+
+    def _masks(self, batch: Any) -> tuple[Mask, Mask]:
+        accepted: Mask = None
+        blank: Mask = None
+        some_value = False
+        for filter_, column in zip(self.filters, batch.columns, strict=False):
+            mask, absent = filter_.accept(column)
+            accepted = _and(accepted, mask)
+            if absent is None:
+                some_value = True
+            elif not some_value:
+                blank = absent if blank is None else pc.and_(blank, absent)
+        return accepted, None if some_value else blank
+
+    def _rows(self, state: TableState, batch: Any, rejected: list[int], base: int) -> None:
+        if not rejected:
+            return
+        taken = batch.take(pa.array(rejected))
+        columns = [_values(column) for column in taken.columns]
+        before = 0
+        for n, offset in enumerate(rejected):
+            cells = [column[n] for column in columns]
+            state.rows += offset - before
+            self.check.rows(state, [(base + offset, cells)], self.reader)
+            before = offset + 1
+            if state.full:
+                return
+        state.rows -= before - len(rejected)
+
+    def _keys(self, batch: Any, accepted: Mask) -> _Keyed:
+        return _Keyed(self.check.keys, batch, accepted)
+
+
+class _Keyed:
+    """The key texts of the accepted rows of one batch; rows it cannot spell are given back."""
+
+    def __init__(self, keys: Sequence[Key], batch: Any, accepted: Mask) -> None:
+        self.accepted = accepted
+        self.keys = keys
+        self.batch = batch
+        self.texts = [[_key_text(batch.column(i)) for i in key.columns] for key in keys]
+        for key, texts in zip(keys, self.texts, strict=True):
+            for text in texts:
+                if text is None:
+                    self.accepted = False
+                    return
+                odd = pc.match_substring_regex(text, f"[{ESCAPE}{PART}]")
+                nulls = key.rule != "unique" and text.null_count
+                if nulls:
+                    odd = pc.or_kleene(odd, text.is_null())
+                if pc.any(odd).as_py():
+                    self.accepted = _and(self.accepted, pc.invert(pc.fill_null(odd, False)))
+
+    def add(self, state: TableState, base: int) -> None:
+        if self.accepted is False or not self.keys:
+            return
+        rows = pa.array(range(base, base + self.batch.num_rows), pa.int64())
+        for texts, pairs in zip(self.texts, state.pairs, strict=True):
+            ready = [pc.cast(t, pa.large_string()) for t in texts]
+            joined = ready[0] if len(ready) == 1 else pc.binary_join_element_wise(*ready, PART)
+            keep = joined.is_valid()
+            if self.accepted is not None:
+                keep = pc.and_(keep, self.accepted)
+            pairs.add_arrays(joined.filter(keep), rows.filter(keep))
+
+
+def _key_text(column: Any) -> Any:
+    t = column.type
+    if pa.types.is_string(t) or pa.types.is_large_string(t):
+        return pc.if_else(pc.equal(column, ""), None, column)
+    if pa.types.is_integer(t) or pa.types.is_date32(t):
+        return pc.cast(column, pa.string())
+    return None
+
+
+def _rejected(accepted: Mask, rows: int) -> list[int]:
+    if accepted is None:
+        return []
+    if accepted is False:
+        return list(range(rows))
+    return pc.indices_nonzero(pc.invert(accepted)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _values(column: Any) -> list[Any]:
+    """Return Python values; times in nanoseconds lose what Python cannot hold."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (ValueError, OverflowError, pa.ArrowException):
+        return [str(value) for value in column]
+
+
+def _and(left: Mask, right: Mask) -> Mask:
+    if left is None:
+        return right
+    if right is None:
+        return left
+    if left is False or right is False:
+        return False
+    return pc.and_(left, right)
+
+
+class ColumnFilter:
+    """Accepts cells of one column that are certainly valid."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.read: CellReader = cell_reader(field)
+        self.cast = value_reader(field)
+
+    def accept(self, column: Any) -> tuple[Mask, Mask]:
+        """Return (mask of proven cells, mask of absent cells); None: all proven, none absent."""
+        absent = self._absent(column)
+        try:
+            mask = self._proven(column)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            mask = False
+        if mask is False:
+            mask = self._by_distinct(column)
+        if absent is not None and mask is not None and mask is not False:
+            # What a test says of an absent cell is null: only `required` minds it.
+            mask = pc.if_else(absent, not self.field.required, pc.fill_null(mask, False))
+        elif absent is not None and self.field.required:
+            mask = _and(mask, pc.invert(absent))
+        return mask, absent
+
+    def _absent(self, column: Any) -> Mask:
+        t = column.type
+        absent = column.is_null() if column.null_count else None
+        missing = self.field.missing
+        if not missing:
+            return absent
+        if pa.types.is_string(t) or pa.types.is_large_string(t):
+            there = pc.is_in(column, value_set=pa.array(missing, t))
+        elif pa.types.is_integer(t):
+            numbers = [int(m) for m in missing if _is_int_text(m)]
+            if not numbers:
+                return absent
+            there = pc.is_in(pc.cast(column, pa.int64()), value_set=pa.array(numbers, pa.int64()))
+        elif set(missing) <= {""} or not pa.types.is_primitive(t):
+            return absent
+        else:
+            texts = [str(v) in missing for v in _values(column)]
+            there = pa.array(texts, pa.bool_())
+        if not pc.any(there).as_py():
+            return absent
+        return there if absent is None else pc.or_(absent, there)
+
+    def _proven(self, column: Any) -> Mask:
+        field = self.field
+        if field.categories is not None or (field.type == "array" and field.array_item):
+            return False
+        mask = _type_mask(field, column)
+        if mask is False:
+            return False
+        for name, value in field.constraints.items():
+            if name in ("required", "unique") or value is None:
+                continue
+            mask = _and(mask, self._constraint(name, value, column))
+            if mask is False:
+                return False
+        return mask
+
+    def _constraint(self, name: str, value: Any, column: Any) -> Mask:
+        t = column.type
+        if name in BOUNDS:
+            return _bound(name, self.cast(value), column)
+        if name == "enum":
+            values = [self.cast(v) for v in value]
+            return pc.is_in(column, value_set=pa.array([v for v in values if v is not None], t))
+        if name == "pattern":
+            return pc.match_substring_regex(column, translate(value))
+        length = pc.utf8_length(column) if pa.types.is_string(t) else pc.list_value_length(column)
+        compare = pc.greater_equal if name == "minLength" else pc.less_equal
+        return compare(length, value)
+
+    def _by_distinct(self, column: Any) -> Mask:
+        """Ask the exact reader once for each distinct value."""
+        t = column.type
+        if not (pa.types.is_primitive(t) or pa.types.is_string(t) or pa.types.is_large_string(t)):
+            return False
+        encoded = column.dictionary_encode()
+        if len(encoded.dictionary) * 2 > len(column) and len(column) > 1000:
+            return False
+        good = [self.read(value)[1] is None for value in _values(encoded.dictionary)]
+        return pc.take(pa.array(good, pa.bool_()), encoded.indices)
+
+
+def _is_int_text(text: str) -> bool:
+    body = text.removeprefix("-")
+    return body.isdecimal() and body.isascii() and len(body) < 19 and str(int(text)) == text
+
+
+def _type_mask(field: Field, column: Any) -> Mask:
+    t, kind = column.type, field.type
+    if kind == "any":
+        return None
+    if kind == "string" and field.format != "default":
+        return False
+    if kind == "integer" and pa.types.is_floating(t):
+        return pc.and_(pc.is_finite(column), pc.equal(pc.floor(column), column))
+    if kind == "year" and pa.types.is_integer(t):
+        return pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 9999))
+    if kind == "array" and pa.types.is_fixed_size_list(t):
+        return None
+    known = _KNOWN.get(kind, ())
+    return None if any(test(t) for test in known) else False
+
+
+_KNOWN: dict[str, tuple[Callable[[Any], bool], ...]] = {
+    "integer": (pa.types.is_integer,),
+    "number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+    "string": (pa.types.is_string, pa.types.is_large_string),
+    "boolean": (pa.types.is_boolean,),
+    "date": (pa.types.is_date,),
+    "datetime": (pa.types.is_timestamp,),
+    "time": (pa.types.is_time,),
+    "array": (pa.types.is_list, pa.types.is_large_list),
+    "object": (pa.types.is_struct,),
+}
+
+
+def _bound(name: str, bound: Any, column: Any) -> Mask:
+    t = column.type
+    compare = {
+        "minimum": pc.greater_equal,
+        "maximum": pc.less_equal,
+        "exclusiveMinimum": pc.greater,
+        "exclusiveMaximum": pc.less,
+    }[name]
+    if pa.types.is_floating(t):
+        # The bound is exact and the column is not: what equals the rounded bound is not proven.
+        strict = pc.greater if name in ("minimum", "exclusiveMinimum") else pc.less
+        return strict(column, pa.scalar(float(bound), pa.float64()))
+    if pa.types.is_integer(t) and isinstance(bound, Decimal) and bound != bound.to_integral_value():
+        inner = bound.to_integral_value(
+            "ROUND_FLOOR" if "Max" in name or name == "maximum" else "ROUND_CEILING"
+        )
+        compare = pc.less_equal if "Max" in name or name == "maximum" else pc.greater_equal
+        return compare(column, pa.scalar(int(inner), pa.int64()))
+    if pa.types.is_integer(t):
+        return compare(column, pa.scalar(int(bound), pa.int64()))
+    return compare(column, pa.scalar(bound, t))

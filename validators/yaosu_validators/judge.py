@@ -1,0 +1,171 @@
+"""One resource from the first byte to its findings: open, match the header, read every row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from yaosu_schemas.errors import Text
+
+from .check import Finding
+from .checks.structure import Structure, TableState, structure
+from .fields import Field, Schema
+from .header import Header, match_header
+from .infer import infer_schema
+from .keys import Key, lookup_key
+from .resources import Resource
+from .sources import OpenFile, Table, open_table
+from .streams import Digests, SourceProblem
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All that is known of one resource before keys are judged and promises compared."""
+
+    resource: Resource
+    place: str = ""
+    labels: tuple[str, ...] = ()
+    schema: Schema = field(default_factory=Schema)
+    columns: tuple[Field, ...] = ()
+    check: Structure | None = None
+    start: list[Finding] = field(default_factory=list)  # header and content findings
+    state: TableState | None = None
+    first_row: int = 2
+    digests: Digests | None = None
+    end: list[Finding] = field(default_factory=list)
+    warnings: list[Text] = field(default_factory=list)
+    opened: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may use, and when it stops looking."""
+
+    errors: int = 1000
+    wanted: tuple[tuple[str, ...], ...] = ()  # field names that other tables refer to
+
+
+def judge(resource: Resource, limits: Limits) -> Outcome:
+    """Return the outcome of one resource; whatever is wrong inside is in its findings."""
+    started = time.perf_counter()
+    outcome = Outcome(resource=resource, place=resource.place)
+    with OpenFile(resource) as file:
+        try:
+            if resource.type == "table":
+                _judge_table(file, outcome, limits)
+            else:
+                _judge_file(file, outcome)
+        except SourceProblem as why:
+            outcome.start.append(why.finding)
+        try:
+            outcome.digests = file.digests()
+        except SourceProblem as why:
+            outcome.end.append(why.finding)
+        change = file.changed()
+        if change is not None:
+            outcome.end.append(Finding(type="file-changed", note=change))
+    outcome.seconds = round(time.perf_counter() - started, 3)
+    return outcome
+
+
+def _judge_file(file: OpenFile, outcome: Outcome) -> None:
+    """Look at a file that is no table as far as its kind allows."""
+    r = file.resource
+    if r.data is not None:
+        outcome.opened = True
+        return
+    stream, outcome.place = file.open()
+    if r.type == "json" and r.format in ("json", "geojson", "topojson"):
+        _well_formed(stream)
+    elif r.compression is not None:
+        while stream.read(1 << 20):
+            pass
+    outcome.opened = True
+
+
+def _well_formed(stream: object) -> None:
+    import ijson
+    from ijson.common import JSONError
+
+    from .streams import problem
+
+    try:
+        for _ in ijson.basic_parse(stream):
+            pass
+    except (JSONError, UnicodeDecodeError) as why:
+        note = str(why)[:160]
+        raise problem("source-error", note, note) from None
+
+
+def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
+    table = open_table(file)
+    header = _prepare(table, outcome, limits)
+    if header.refused is not None:
+        outcome.start.append(header.refused)
+        return
+    check = outcome.check
+    assert check is not None
+    outcome.opened = True
+    outcome.first_row = table.dialect.first_content_row
+    state = check.start()
+    outcome.state = state
+    try:
+        if table.arrow is not None:
+            _judge_columns(table, check, state)
+        else:
+            check.rows(state, table.content(), check.reader())
+    except SourceProblem as why:
+        state.failed = why.finding
+
+
+def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
+    from .columns import ColumnJudge, checked
+
+    columns = ColumnJudge(check)
+    for batch in checked(table.arrow.batches()):
+        columns.observe(state, batch)
+        if state.full:
+            return
+
+
+def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
+    """Match labels and schema, and make the check that fits them."""
+    r = table.resource
+    outcome.place = table.place
+    outcome.labels = tuple(table.labels)
+    outcome.warnings += table.warnings
+    schema = r.schema
+    if schema is None or not schema.fields:
+        guessed = _guessed(table)
+        schema = guessed if schema is None else replace(schema, fields=guessed.fields)
+    null = table.dialect.null_sequence
+    if null:
+        marked = tuple(replace(f, missing=(*f.missing, null)) for f in schema.fields)
+        schema = replace(schema, fields=marked)
+    header = match_header(table.labels, schema, ignore_case=not table.dialect.header_case)
+    outcome.schema = schema
+    outcome.columns = header.columns
+    if not table.labels and not table.fragment:
+        outcome.start.append(Finding(type="source-error", note=_EMPTY))
+    outcome.start += header.findings
+    check = structure(schema, header.columns, limits.errors)
+    outcome.check = replace(check, keys=(*check.keys, *_lookups(header.columns, limits.wanted)))
+    return header
+
+
+def _guessed(table: Table) -> Schema:
+    if table.arrow is None:
+        return infer_schema(table.labels, table.fragment)
+    from .columns import schema_of
+
+    return schema_of(table.arrow.schema)
+
+
+def _lookups(columns: Sequence[Field], wanted: Sequence[tuple[str, ...]]) -> list[Key]:
+    keys = (lookup_key(columns, names) for names in wanted)
+    return [key for key in keys if key is not None]
+
+
+_EMPTY = Text("the source is empty", "内容为空")

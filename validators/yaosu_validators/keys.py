@@ -1,0 +1,385 @@
+"""Keys of any size, exactly: unique fields, primary keys, unique keys, foreign keys.
+
+While the table is read each key only collects (canonical text, row). At the end the pairs are
+sorted; equal neighbours are duplicates, and each names the row before it. What does not fit into
+memory lies on disk as sorted runs, and is read back range by range.
+
+A canonical text is equal exactly where the typed values are equal ("01" and "1" of an integer).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .fields import Field, ForeignKey, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rule = Literal["unique", "primary", "unique-key", "foreign", "lookup"]
+PART = "\x1f"  # between the parts of a composite key
+ESCAPE = "\x1e"
+_NULL = ESCAPE + "2"
+BUFFER = 1 << 16
+BUDGET_BYTES = 48 << 20
+
+_NUMERIC = ("integer", "number", "year", "boolean")
+_PLAIN_EXPONENT = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One rule over some columns of a table (positions from 0)."""
+
+    rule: Rule
+    columns: tuple[int, ...]
+    names: tuple[str, ...]
+    reference: ForeignKey | None = None
+    families: tuple[str, ...] = ()
+
+
+def keys_of(schema: Schema, columns: Sequence[Field]) -> list[Key]:
+    """Return the keys that the columns at hand can be judged by, in order of reporting."""
+    places: dict[str, int] = {}
+    for i, column in enumerate(columns):
+        places.setdefault(column.name, i)
+
+    def key(rule: Rule, names: Sequence[str], reference: ForeignKey | None = None) -> Key | None:
+        if not names or any(name not in places for name in names):
+            return None
+        at = tuple(places[name] for name in names)
+        return Key(
+            rule=rule,
+            columns=at,
+            names=tuple(names),
+            reference=reference,
+            families=tuple(family(columns[i]) for i in at),
+        )
+
+    wanted = [key("unique", (c.name,)) for c in columns if c.unique]
+    wanted.append(key("primary", schema.primary_key))
+    wanted += [key("unique-key", names) for names in schema.unique_keys]
+    wanted += [key("foreign", fk.fields, fk) for fk in schema.foreign_keys]
+    return [k for k in wanted if k is not None]
+
+
+def lookup_key(columns: Sequence[Field], names: Sequence[str]) -> Key | None:
+    """Return the key that collects what foreign keys of other tables refer to."""
+    places = {column.name: i for i, column in enumerate(columns)}
+    if any(name not in places for name in names):
+        return None
+    at = tuple(places[name] for name in names)
+    return Key(
+        rule="lookup",
+        columns=at,
+        names=tuple(names),
+        families=tuple(family(columns[i]) for i in at),
+    )
+
+
+def family(field_: Field) -> str:
+    """Return which values can be equal at all: numbers of any kind are, text and numbers not."""
+    return "number" if field_.type in _NUMERIC else field_.type
+
+
+def canonical(values: Sequence[Any]) -> str | None:
+    """Return the text of a key, or None if it can equal no other (it holds a NaN)."""
+    parts = []
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+            continue
+        text = value if type(value) is str else _text(value)
+        if text is None:
+            return None
+        if ESCAPE in text or PART in text:
+            text = text.replace(ESCAPE, ESCAPE + "0").replace(PART, ESCAPE + "1")
+        parts.append(text)
+    return parts[0] if len(parts) == 1 else PART.join(parts)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float | Decimal):
+        return _decimal(Decimal(str(value)) if isinstance(value, float) else value)
+    if isinstance(value, datetime | time):
+        return _moment(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"{value.days}:{value.seconds}:{value.microseconds}"
+    if isinstance(value, tuple):
+        return ",".join("" if v is None else str(_text(v)) for v in value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, sort_keys=True, default=str)
+    return str(value)
+
+
+def _integer(value: int) -> str:
+    return str(value) if abs(value) < 10**4000 else hex(value)
+
+
+def _decimal(value: Decimal) -> str | None:
+    if value.is_nan():
+        return None
+    if value.is_infinite():
+        return "-inf" if value < 0 else "inf"
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    if not text:
+        return "0"
+    assert isinstance(exponent, int)
+    stripped = text.rstrip("0")
+    exponent += len(text) - len(stripped)
+    mark = "-" if sign else ""
+    if abs(exponent) > _PLAIN_EXPONENT:
+        return f"{mark}{stripped}E{exponent}"
+    if exponent >= 0:
+        return mark + stripped + "0" * exponent
+    padded = stripped.rjust(1 - exponent, "0")
+    return f"{mark}{padded[:exponent]}.{padded[exponent:]}"
+
+
+def _moment(value: datetime | time) -> str:
+    offset = value.utcoffset()
+    if offset is None:
+        return value.isoformat()
+    if isinstance(value, datetime):
+        try:
+            return (value.replace(tzinfo=None) - offset).isoformat() + "Z"
+        except OverflowError:
+            return value.isoformat()
+    return value.isoformat()
+
+
+@dataclass(slots=True)
+class KeyPairs:
+    """The (key, row) pairs of one key in one part of a table; rows count from the part's start."""
+
+    texts: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    chunks: list[Any] = field(default_factory=list)  # pyarrow.RecordBatch of key: string, row
+
+    def add(self, text: str, row: int) -> None:
+        self.texts.append(text)
+        self.rows.append(row)
+        if len(self.texts) >= BUFFER:
+            self.flush()
+
+    def add_arrays(self, keys: pa.Array, rows: pa.Array) -> None:
+        import pyarrow as pa
+
+        self.flush()
+        self.chunks.append(
+            pa.RecordBatch.from_arrays([keys.cast(pa.large_string()), rows], names=["key", "row"])
+        )
+
+    def flush(self) -> None:
+        if not self.texts:
+            return
+        import pyarrow as pa
+
+        self.chunks.append(
+            pa.RecordBatch.from_arrays(
+                [pa.array(_sound(self.texts), pa.large_string()), pa.array(self.rows, pa.int64())],
+                names=["key", "row"],
+            )
+        )
+        self.texts, self.rows = [], []
+
+    @property
+    def bytes(self) -> int:
+        return int(sum(c.nbytes for c in self.chunks)) + 100 * len(self.texts)
+
+    def drain(self) -> list[Any]:
+        """Give up what was collected so far."""
+        self.flush()
+        chunks, self.chunks = self.chunks, []
+        return chunks
+
+
+def _sound(texts: list[str]) -> list[str]:
+    """Replace half surrogate pairs, which Arrow's UTF-8 cannot hold, by text of their own."""
+    try:
+        "".join(texts).encode()
+        return texts
+    except UnicodeEncodeError:
+        return [t.encode("utf-8", "backslashreplace").decode() for t in texts]
+
+
+class KeyIndex:
+    """All pairs of one key of one table, sorted; on disk where they are many."""
+
+    def __init__(self, scratch: Path | None = None) -> None:
+        self._scratch = scratch
+        self._folder: Path | None = None
+        self._runs: list[Path] = []
+        self._held: list[Any] = []
+        self._held_bytes = 0
+
+    def add(self, chunks: Iterable[Any], first_row: int = 0) -> None:
+        """Take chunks of a part whose rows count from `first_row`."""
+        import pyarrow.compute as pc
+
+        for chunk in chunks:
+            if first_row:
+                import pyarrow as pa
+
+                rows = pc.add(chunk.column(1), first_row)
+                chunk = pa.RecordBatch.from_arrays([chunk.column(0), rows], names=["key", "row"])
+            self._held.append(chunk)
+            self._held_bytes += chunk.nbytes
+            if self._held_bytes > BUDGET_BYTES:
+                self._spill()
+
+    def _sorted(self) -> pa.Table:
+        import pyarrow as pa
+
+        schema = pa.schema([("key", pa.large_string()), ("row", pa.int64())])
+        table = pa.Table.from_batches(self._held, schema)
+        self._held, self._held_bytes = [], 0
+        return table.sort_by([("key", "ascending"), ("row", "ascending")])
+
+    def _spill(self) -> None:
+        import pyarrow as pa
+
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="yaosu-keys-", dir=self._scratch))
+        path = self._folder / f"run{len(self._runs)}.arrow"
+        table = self._sorted()
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=1 << 14)
+        self._runs.append(path)
+
+    def ranges(self) -> Iterator[pa.Table]:
+        """Yield sorted tables of (key, row), in order; no key is in two of them."""
+        if not self._runs:
+            yield self._sorted()
+            return
+        if self._held:
+            self._spill()
+        yield from _merged(self._runs)
+
+    def close(self) -> None:
+        self._held, self._runs = [], []
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _merged(paths: list[Path]) -> Iterator[pa.Table]:
+    """Merge sorted runs: take what is certainly complete, keep the rest for the next range."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    files = [pa.ipc.open_file(pa.memory_map(str(path))) for path in paths]
+    ahead = [0] * len(files)
+    held: list[Any] = [None] * len(files)
+    while True:
+        for i, file in enumerate(files):
+            if held[i] is None and ahead[i] < file.num_record_batches:
+                stop = min(ahead[i] + 8, file.num_record_batches)
+                batches = [file.get_batch(n) for n in range(ahead[i], stop)]
+                ahead[i] = stop
+                held[i] = pa.Table.from_batches(batches)
+        live = [i for i in range(len(files)) if held[i] is not None]
+        if not live:
+            return
+        open_ = [i for i in live if ahead[i] < files[i].num_record_batches]
+        ready = [held[i] for i in live]
+        if open_:
+            # Every key below the smallest last key is complete; that key itself may go on.
+            bound = min(held[i].column(0)[-1].as_py() for i in open_)
+            ready = []
+            for i in live:
+                table = held[i]
+                cut = pc.sum(pc.less(table.column(0), bound)).as_py() or 0
+                ready.append(table.slice(0, cut))
+                rest = table.slice(cut)
+                held[i] = rest if rest.num_rows else None
+            if not any(t.num_rows for t in ready):
+                _extend(files, ahead, held, open_, bound)
+                continue
+        else:
+            held = [None] * len(files)
+        whole = pa.concat_tables(ready).combine_chunks()
+        if whole.num_rows:
+            yield whole.sort_by([("key", "ascending"), ("row", "ascending")])
+
+
+def _extend(
+    files: list[Any], ahead: list[int], held: list[Any], open_: list[int], bound: str
+) -> None:
+    """Read on in the runs that stand at one long-repeated key."""
+    import pyarrow as pa
+
+    for i in open_:
+        table = held[i]
+        last = bound if table is None else table.column(0)[-1].as_py()
+        if last == bound and ahead[i] < files[i].num_record_batches:
+            batch = files[i].get_batch(ahead[i])
+            ahead[i] += 1
+            more = pa.Table.from_batches([batch])
+            held[i] = more if table is None else pa.concat_tables([table, more])
+
+
+def duplicates(index: KeyIndex) -> Iterator[tuple[int, int]]:
+    """Yield (row, the row before it with the same key), in no particular order."""
+    import pyarrow.compute as pc
+
+    for table in index.ranges():
+        if table.num_rows < 2:
+            continue
+        keys = table.column(0).combine_chunks()
+        rows = table.column(1).combine_chunks()
+        same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+        at = pc.indices_nonzero(same)
+        if len(at):
+            yield from zip(
+                rows.slice(1).take(at).to_pylist(), rows.take(at).to_pylist(), strict=True
+            )
+
+
+def strangers(children: KeyIndex, parents: KeyIndex) -> Iterator[tuple[int, str]]:
+    """Yield (row, key) of children whose key no parent has."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = parents.ranges()
+    window: list[Any] = []
+    done = False
+    for table in children.ranges():
+        if not table.num_rows:
+            continue
+        last = table.column(0)[-1].as_py()
+        while not done and (not window or window[-1][-1].as_py() < last):
+            found = next(known, None)
+            if found is None:
+                done = True
+            elif found.num_rows:
+                window.append(pc.unique(found.column(0)))
+        values = pa.chunked_array(window, pa.large_string()) if window else None
+        if values is None:
+            missing = table
+        else:
+            missing = table.filter(pc.invert(pc.is_in(table.column(0), value_set=values)))
+        yield from zip(missing.column(1).to_pylist(), missing.column(0).to_pylist(), strict=True)
+        window = [w for w in window if w[-1].as_py() >= last]
+
+
+def shown(text: str) -> str:
+    """Return a key as people read it."""
+    parts = text.split(PART)
+    plain = ["" if p == _NULL else p.replace(ESCAPE + "1", PART) for p in parts]
+    return ", ".join(p.replace(ESCAPE + "0", ESCAPE) for p in plain)

@@ -1,0 +1,303 @@
+"""Which resources a target holds, and by which descriptor they are judged."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from yaosu_schemas.canonical import content_digest, digest
+from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, Unsupported
+from yaosu_schemas.paths import is_remote
+from yaosu_schemas.texts import clip
+
+from .archives import unpacked
+from .check import Finding
+from .descriptors import (
+    Refused,
+    kind_of,
+    package_from,
+    parse_document,
+    resource_from_document,
+    schema_from_document,
+)
+from .fields import Schema, schema_from
+from .judge import Outcome
+from .resources import Resource, from_descriptor, from_path, slug, split_name
+from .sources import is_lines
+from .streams import SourceProblem, magic, open_file
+
+DESCRIPTORS = (
+    "datapackage.json",
+    "datapackage.yaml",
+    "datapackage.yml",
+    "dataresource.json",
+)
+KINDS = ("package", "resource", "schema", "table")
+MAX_FILES = 10_000
+_SNIFF = 1 << 20
+_DATA = (
+    *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".feather"),
+    *(".ipc", ".xlsx", ".xls", ".ods", ".gz", ".zst", ".bz2", ".xz", ".zip"),
+)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to judge: resources in order, and what is wrong with the descriptor itself."""
+
+    place: str = ""
+    resources: list[Resource] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    documents: dict[str, list[Finding]] = field(default_factory=dict)
+    warnings: list[Text] = field(default_factory=list)
+    document: Mapping[str, Any] | None = None
+
+    def digest(self, outcomes: list[Outcome]) -> str:
+        """Return what the verdict is bound to: the descriptor's content, or the file's bytes."""
+        if self.document is not None:
+            try:
+                return content_digest(self.document)
+            except Malformed:
+                return ""
+        files = [
+            {"path": o.place, "sha256": o.digests.sha256} for o in outcomes if o.digests is not None
+        ]
+        if len(files) == 1 and len(outcomes) == 1:
+            return "sha256:" + files[0]["sha256"]
+        return digest(files) if files else ""
+
+
+@contextmanager
+def make_plan(
+    target: str | Path | Mapping[str, Any],
+    *,
+    kind: str | None = None,
+    schema: str | Path | Mapping[str, Any] | None = None,
+) -> Iterator[Plan]:
+    """Open a target; NotFound or Unsupported if there is nothing that could be judged."""
+    if kind is not None and kind not in KINDS:
+        raise InvalidInput(
+            f"there is no kind {kind!r}; there are: {', '.join(KINDS)}",
+            f"没有类型“{kind}”；可用的有：{'、'.join(KINDS)}",
+        )
+    given = _given_schema(schema)
+    if isinstance(target, Mapping):
+        yield _with_schema(_from_document(dict(target), Path.cwd(), "", kind), given)
+        return
+    path = _existing(target)
+    if path.is_dir():
+        yield _with_schema(_from_folder(path, kind), given)
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(_maybe_unpacked(path, kind))
+            plan = _from_folder(folder, kind) if folder is not None else _from_file(path, kind)
+        except SourceProblem as why:
+            plan = Plan(place=path.name, findings=[why.finding])
+        yield _with_schema(plan, given)
+
+
+def _existing(target: str | Path) -> Path:
+    if is_remote(str(target)):
+        raise Unsupported(
+            "the target lies elsewhere; download it first",
+            "目标位于远程；请先下载到本地",
+            target=clip(target, 200),
+        )
+    path = Path(os.path.realpath(target))
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as why:
+        reason = getattr(why, "strerror", None) or str(why)
+        raise NotFound(
+            f"the target cannot be opened: {reason}", f"无法打开目标：{reason}", target=clip(target)
+        ) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise Unsupported("the target is neither a file nor a folder", "目标既不是文件也不是文件夹")
+    return path
+
+
+@contextmanager
+def _maybe_unpacked(path: Path, kind: str | None) -> Iterator[Path | None]:
+    """Give the folder of an unpacked archive, where a package or several tables are inside."""
+    if kind == "table" or not _looks_like_archive(path):
+        yield None
+        return
+    with unpacked(path, DESCRIPTORS) as folder:
+        yield folder
+
+
+def _looks_like_archive(path: Path) -> bool:
+    name, format_, compression = split_name(path.name)
+    if format_ in ("xlsx", "ods"):
+        return False
+    with path.open("rb") as file:
+        return compression == "zip" and magic(file.read(8)) == "zip"
+
+
+def _from_folder(folder: Path, kind: str | None) -> Plan:
+    for name in DESCRIPTORS:
+        if (folder / name).is_file():
+            return _from_descriptor_file(folder, name, kind)
+    inner = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    if len(inner) == 1 and not files:  # an archive of one folder
+        for name in DESCRIPTORS:
+            if (inner[0] / name).is_file():
+                return _from_descriptor_file(inner[0], name, kind)
+    return _bare_folder(folder)
+
+
+def _bare_folder(folder: Path) -> Plan:
+    """Judge every data file below a folder that has no descriptor; hidden ones are left out."""
+    plan = Plan(place=folder.name)
+    for base, dirs, names in os.walk(folder, followlinks=False):
+        dirs[:] = sorted(d for d in dirs if not d.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or not name.lower().endswith(_DATA):
+                continue
+            path = os.path.relpath(os.path.join(base, name), folder)
+            plan.resources.append(_bare(folder, path))
+    if len(plan.resources) > MAX_FILES:
+        raise Unsupported(
+            f"the folder holds more than {MAX_FILES} data files; describe it first",
+            f"文件夹中数据文件超过 {MAX_FILES} 个；请先编写描述符",
+        )
+    if not plan.resources:
+        raise Unsupported(
+            "the folder holds no data file and no descriptor",
+            "文件夹中没有数据文件，也没有描述符",
+        )
+    return plan
+
+
+def _from_file(path: Path, kind: str | None) -> Plan:
+    name = path.name
+    _, format_, compression = split_name(name)
+    if kind in ("package", "resource", "schema"):
+        return _from_descriptor_file(path.parent, name, kind)
+    if kind is None and compression is None and format_ in ("json", "yaml"):
+        document = _as_descriptor(path, format_)
+        if document is not None:
+            return _from_descriptor_file(path.parent, name, kind_of(document))
+    resource = _bare(path.parent, name)
+    if kind == "table" and resource.type != "table":
+        resource = replace(resource, type="table")
+    return Plan(place=name, resources=[resource])
+
+
+def _bare(root: Path, path: str) -> Resource:
+    """Return the resource of a file nobody described; one JSON object is no table."""
+    resource = from_path(root, path)
+    if resource.format == "json" and resource.compression is None:
+        try:
+            with open_file(root, path) as file:
+                head = (file.read(_SNIFF) or b"").lstrip()
+        except SourceProblem:
+            return resource
+        if head.startswith(b"{") and not is_lines(head):
+            return replace(resource, type="json")
+    return resource
+
+
+def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:
+    """Return the document if a JSON or YAML file is a descriptor, and None if it is data."""
+    with path.open("rb") as file:
+        head = file.read(_SNIFF)
+        if format_ == "json" and not head.lstrip().startswith(b"{"):
+            return None
+        rest = file.read((16 << 20) - len(head) + 1)
+    try:
+        value = parse_document(head + rest, yaml=format_ == "yaml")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and kind_of(value) else None
+
+
+def _from_descriptor_file(root: Path, name: str, kind: str | None) -> Plan:
+    kind = kind or "package"
+    if name == "dataresource.json":
+        kind = "resource"
+    try:
+        document = _read(root, name, kind)
+    except Refused as why:
+        return _refused(list(why.findings), root, name, kind)
+    return _from_document(document, root, name, kind)
+
+
+def _read(root: Path, name: str, kind: str) -> dict[str, Any]:
+    """Read the descriptor itself; its own name was given by a person and may be any."""
+    try:
+        with (root / name).open("rb") as file:
+            data = file.read((16 << 20) + 1)
+        value = parse_document(data, yaml=name.lower().endswith((".yaml", ".yml")))
+        if not isinstance(value, dict):
+            raise ValueError("the document is not an object")
+    except (OSError, ValueError) as why:
+        note = clip(why if isinstance(why, ValueError) else "it cannot be opened", 160)
+        raise Refused(
+            Finding(
+                type=f"{kind}-error", note=Text(f"it cannot be read: {note}", f"无法读取：{note}")
+            )
+        ) from None
+    return value
+
+
+def _refused(found: list[Finding], root: Path, name: str, kind: str) -> Plan:
+    if kind == "schema":
+        return Plan(place=name, documents={slug(Path(name).stem): found})
+    return Plan(place=name, findings=found)
+
+
+def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | None) -> Plan:
+    kind = kind or kind_of(document) or "package"
+    plan = Plan(place=name, document=document)
+    try:
+        if kind == "schema":
+            schema_from_document(document)
+            plan.documents[slug(Path(name).stem or "schema")] = []
+            plan.document = None
+        elif kind == "package":
+            package = package_from(document, root)
+            plan.resources = [from_descriptor(r, root) for r in package["resources"]]
+        else:
+            plan.resources = [from_descriptor(resource_from_document(document, root), root)]
+    except Refused as why:
+        refused = _refused(list(why.findings), root, name or "schema", kind)
+        refused.document = document if kind != "schema" else None
+        return refused
+    return plan
+
+
+def _given_schema(schema: str | Path | Mapping[str, Any] | None) -> Schema | None:
+    if schema is None:
+        return None
+    try:
+        if isinstance(schema, Mapping):
+            document: Mapping[str, Any] = schema
+        else:
+            path = _existing(schema)
+            document = _read(path.parent, path.name, "schema")
+        return schema_from(schema_from_document(document))
+    except Refused as why:
+        first = report_text(why.findings[0])
+        raise InvalidInput(
+            f"the schema is not valid: {first.en}", f"表模式无效：{first.zh}"
+        ) from None
+
+
+def report_text(finding: Finding) -> Text:
+    return finding.note
+
+
+def _with_schema(plan: Plan, schema: Schema | None) -> Plan:
+    if schema is not None:
+        plan.resources = [
+            replace(r, schema=schema) if r.type == "table" else r for r in plan.resources
+        ]
+    return plan

@@ -1,0 +1,89 @@
+"""The exact row path: one row at a time, cell by cell, with findings in the order of the house.
+
+Order within a row: fields, extra cells, missing cells; a row without any value is one
+`blank-row` instead. Keys come after, from `keys.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .check import Finding
+from .fields import Field
+from .readers import cell_reader
+
+_SHOWN_CELLS = 100
+
+
+class RowReader:
+    """Reads rows of one table; `read` gives typed values (None where wrong) and findings."""
+
+    def __init__(self, columns: Sequence[Field]) -> None:
+        self.columns = tuple(columns)
+        self._readers = [cell_reader(f) for f in columns]
+        self._width = len(self._readers)
+
+    def read(self, cells: Sequence[Any], row: int) -> tuple[list[Any], list[Finding]]:
+        """Return the values by column and what is wrong with them, in order."""
+        values: list[Any] = []
+        wrong: list[tuple[int, Any]] = []
+        blank = 0
+        count = len(cells)
+        for i, reader in enumerate(self._readers):
+            value, notes = reader(cells[i] if i < count else None)
+            values.append(value)
+            if notes:
+                wrong.append((i, notes))
+            if value is None and (not notes or notes[0][0] != "type-error"):
+                blank += 1
+        if not wrong and count == self._width and blank < self._width:
+            return values, []
+        if blank == self._width:
+            return values, [Finding(type="blank-row", row=row, cells=_texts(cells))]
+        return values, self._findings(cells, row, wrong)
+
+    def _findings(
+        self, cells: Sequence[Any], row: int, wrong: list[tuple[int, Any]]
+    ) -> list[Finding]:
+        shown = _texts(cells)
+        found = [
+            Finding(
+                type=kind,
+                note=note,
+                row=row,
+                field_name=self.columns[i].name,
+                field_number=i + 1,
+                cell=str(cells[i] if i < len(cells) else None),
+                cells=shown,
+            )
+            for i, notes in wrong
+            for kind, note in notes
+        ]
+        for i in range(self._width, len(cells)):
+            found.append(
+                Finding(
+                    type="extra-cell",
+                    row=row,
+                    field_name="",
+                    field_number=i + 1,
+                    cell=str(cells[i]),
+                    cells=shown,
+                )
+            )
+        for i in range(len(cells), self._width):
+            found.append(
+                Finding(
+                    type="missing-cell",
+                    row=row,
+                    field_name=self.columns[i].name,
+                    field_number=i + 1,
+                    cell="",
+                    cells=shown,
+                )
+            )
+        return found
+
+
+def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
+    return tuple("" if c is None else str(c)[:200] for c in cells[:_SHOWN_CELLS])

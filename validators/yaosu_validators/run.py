@@ -1,0 +1,296 @@
+"""Plan, judge, report: from a target to the verdict on everything in it.
+
+target → plan (which resources, by which descriptor) → outcomes (one pass each, anywhere)
+       → keys across resources, promises of the descriptor → Report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from yaosu_schemas.errors import Text
+from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
+
+from .check import Finding
+from .checks.structure import VERSION, in_order
+from .judge import Limits, Outcome, judge
+from .keys import KeyIndex, duplicates, shown, strangers
+from .messages import report_error
+from .plans import Plan, make_plan
+from .resources import Resource
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+def validate(
+    target: str | Path | Mapping[str, Any],
+    *,
+    kind: str | None = None,
+    schema: str | Path | Mapping[str, Any] | None = None,
+    checks: Sequence[str] | None = None,
+    limit_errors: int = 1000,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Report:
+    """Return the report on a file, folder, descriptor or archive.
+
+    InvalidInput if the target cannot be opened at all; whatever is wrong inside is a finding.
+    """
+    started = time.perf_counter()
+    at = datetime.now(UTC)
+    with make_plan(target, kind=kind, schema=schema) as plan:
+        outcomes = [
+            judge(resource, _limits(plan, resource, limit_errors)) for resource in plan.resources
+        ]
+        report = _report(plan, outcomes, limit_errors)
+    return replace(
+        report,
+        started_at=at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _limits(plan: Plan, resource: Resource, limit_errors: int) -> Limits:
+    """Say which fields of this resource others refer to; a table referred to is read whole."""
+    wanted = {
+        key.reference_fields
+        for other in plan.resources
+        if other.schema is not None
+        for key in other.schema.foreign_keys
+        if (key.resource or other.name) == resource.name
+    }
+    return Limits(errors=limit_errors, wanted=tuple(sorted(wanted)))
+
+
+def _report(plan: Plan, outcomes: list[Outcome], limit: int) -> Report:
+    indexes = _Indexes(outcomes)
+    try:
+        tasks = [_task(outcome, indexes, limit) for outcome in outcomes]
+    finally:
+        indexes.close()
+    tasks += [_document_task(plan, name) for name in plan.documents]
+    rows = [(t.stats.rows, o) for t, o in zip(tasks, outcomes, strict=False)]
+    seen = sum(r for r, _ in rows if r is not None)
+    whole = all(o.state is not None and not o.state.full and not o.state.failed for _, o in rows)
+    return Report(
+        target=plan.digest(outcomes),
+        tasks=tuple(tasks),
+        errors=tuple(report_error(f) for f in plan.findings),
+        warnings=tuple(_both(w) for w in plan.warnings),
+        checks=(
+            CheckRun(
+                name="structure",
+                version=VERSION,
+                rows_seen=seen,
+                rows_total=seen if whole else None,
+            ),
+        ),
+    )
+
+
+def _document_task(plan: Plan, name: str) -> Task:
+    found = plan.documents[name]
+    return Task(
+        name=name,
+        place=plan.place,
+        type="json",
+        stats=TaskStats(errors=len(found)),
+        errors=tuple(report_error(f) for f in found),
+    )
+
+
+def _task(outcome: Outcome, indexes: _Indexes, limit: int) -> Task:
+    state = outcome.state
+    found = list(outcome.start)
+    rows = None
+    warnings = [_both(w) for w in outcome.warnings]
+    partial = False
+    if state is not None:
+        assert outcome.check is not None
+        keyed = in_order([*state.found, *indexes.findings(outcome)], outcome.check.keys)
+        rows = state.rows
+        total = len(found) + len(keyed)
+        if limit and total >= limit and state.rows:
+            found, rows = _cut(outcome, found, keyed, limit)
+            warnings.append(_both(_limit_text(limit)))
+            partial = True
+        else:
+            found += keyed
+            if state.failed is not None:
+                found.append(state.failed)
+    if not partial:
+        found += outcome.end
+        if outcome.opened:
+            found += _promises(outcome, rows, warnings)
+    digests = outcome.digests
+    return Task(
+        name=outcome.resource.name,
+        place=outcome.place,
+        type=outcome.resource.type,
+        labels=outcome.labels,
+        warnings=tuple(warnings),
+        stats=TaskStats(
+            errors=len(found),
+            warnings=len(warnings),
+            seconds=outcome.seconds,
+            md5=digests.md5 if digests else None,
+            sha256=digests.sha256 if digests else None,
+            bytes=digests.bytes if digests else None,
+            fields=len(outcome.schema.fields) if outcome.opened and state is not None else None,
+            rows=rows,
+        ),
+        errors=tuple(report_error(f) for f in found),
+    )
+
+
+def _cut(
+    outcome: Outcome, found: list[Finding], keyed: list[Finding], limit: int
+) -> tuple[list[Finding], int]:
+    """Keep `limit` findings, and say after how many rows reading would have stopped."""
+    state = outcome.state
+    assert state is not None
+    room = limit - len(found)
+    if room <= 0:
+        return found[:limit], 1
+    last = keyed[room - 1].row or 0
+    skipped = sum(1 for n in state.skips if n <= last)
+    return found + keyed[:room], last - outcome.first_row + 1 - skipped
+
+
+def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterable[Finding]:
+    """Compare what the descriptor promises with what was there, in Frictionless's order."""
+    r, digests = outcome.resource, outcome.digests
+
+    def differs(type_: str, promised: object, actual: object) -> Finding:
+        return Finding(
+            type=type_,
+            note=Text(
+                f'promised is "{promised}" and there is "{actual}"',
+                f"承诺为“{promised}”，实际为“{actual}”",
+            ),
+        )
+
+    if r.hash and digests is not None:
+        algorithm, _, promised = r.hash.rpartition(":")
+        actual = {"": digests.md5, "md5": digests.md5, "sha256": digests.sha256}.get(algorithm)
+        if actual is None:
+            text = Text(
+                f"the hash was not compared: {algorithm} is not computed (md5 and sha256 are)",
+                f"未比较哈希：不计算 {algorithm}（支持 md5 与 sha256）",
+            )
+            warnings.append(_both(text))
+        elif actual != promised:
+            yield differs("hash-count", promised, actual)
+    if r.bytes and digests is not None and r.bytes != digests.bytes:
+        yield differs("byte-count", r.bytes, digests.bytes)
+    if rows is not None and r.fields and r.fields != len(outcome.schema.fields):
+        yield differs("field-count", r.fields, len(outcome.schema.fields))
+    if rows is not None and r.rows and r.rows != rows:
+        yield differs("row-count", r.rows, rows)
+
+
+class _Indexes:
+    """The keys of all outcomes, sorted when first asked for."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        self._outcomes = outcomes
+        self._made: list[KeyIndex] = []
+
+    def close(self) -> None:
+        for index in self._made:
+            index.close()
+
+    def _index(self, outcome: Outcome, position: int) -> KeyIndex:
+        index = KeyIndex()
+        self._made.append(index)
+        assert outcome.state is not None
+        pairs = outcome.state.pairs[position]
+        pairs.flush()
+        index.add(pairs.chunks)
+        return index
+
+    def findings(self, outcome: Outcome) -> list[Finding]:
+        """Return what is wrong with the keys of one table, in no particular order."""
+        found: list[Finding] = []
+        assert outcome.check is not None
+        for position, key in enumerate(outcome.check.keys):
+            if key.rule == "lookup":
+                continue
+            index = self._index(outcome, position)
+            if key.rule == "foreign":
+                found += self._foreign(outcome, position, index)
+                continue
+            for row, before in duplicates(index):
+                found.append(_duplicate(outcome, position, row, before))
+        return found
+
+    def _foreign(self, outcome: Outcome, position: int, children: KeyIndex) -> list[Finding]:
+        assert outcome.check is not None
+        key = outcome.check.keys[position]
+        assert key.reference is not None
+        parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
+        if parents is None:
+            parents = (KeyIndex(), key.families)
+            self._made.append(parents[0])
+        elif parents[1] != key.families:
+            parents = (KeyIndex(), key.families)
+        where = key.reference.resource or outcome.resource.name
+        return [
+            Finding(
+                type="foreign-key",
+                note=Text(
+                    f'"{shown(text)}" of {", ".join(key.names)} is not in '
+                    f"{', '.join(key.reference.reference_fields)} of {where!r}",
+                    f"{'、'.join(key.names)} 的值“{shown(text)}”不在“{where}”的"
+                    f" {'、'.join(key.reference.reference_fields)} 中",
+                ),
+                row=row,
+            )
+            for row, text in strangers(children, parents[0])
+        ]
+
+    def _parents(
+        self, outcome: Outcome, resource: str, names: tuple[str, ...]
+    ) -> tuple[KeyIndex, tuple[str, ...]] | None:
+        for other in self._outcomes:
+            if other.resource.name != (resource or outcome.resource.name):
+                continue
+            if other.check is None or other.state is None:
+                return None
+            for position, key in enumerate(other.check.keys):
+                if key.rule == "lookup" and key.names == names:
+                    return self._index(other, position), key.families
+        return None
+
+
+def _duplicate(outcome: Outcome, position: int, row: int, before: int) -> Finding:
+    assert outcome.check is not None
+    key = outcome.check.keys[position]
+    note = Text(f"the same stands in row {before}", f"与第 {before} 行相同")
+    if key.rule == "unique":
+        return Finding(
+            type="unique-error",
+            note=note,
+            row=row,
+            field_name=key.names[0],
+            field_number=key.columns[0] + 1,
+        )
+    return Finding(
+        type="primary-key" if key.rule == "primary" else "unique-key", note=note, row=row
+    )
+
+
+def _limit_text(limit: int) -> Text:
+    return Text(
+        f"reached error limit: {limit}; what follows was not looked at",
+        f"已达到错误上限：{limit}；其后的内容未检查",
+    )
+
+
+def _both(text: Text) -> str:
+    return f"{text.en} / {text.zh}"

@@ -1,0 +1,432 @@
+"""Anything as a table: rows with labels, from text, JSON, columns or sheets, compressed or not.
+
+`open_table` looks at the content first: what poses as data is named, and a mismatch between
+content and name is a warning. Failures while reading are `SourceProblem`s with one finding.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import IO, Any
+
+from yaosu_schemas.errors import Text
+from yaosu_schemas.texts import clip
+
+from .dialects import (
+    SAMPLE_LINES,
+    Dialect,
+    content_rows,
+    csv_reader,
+    detect_encoding,
+    find_header,
+    guess_encoding,
+    read_labels,
+    sniff_csv,
+)
+from .resources import Resource
+from .streams import (
+    Digests,
+    HashedFile,
+    SourceProblem,
+    decompressed,
+    magic,
+    named_intruder,
+    open_file,
+    problem,
+)
+
+HEAD = 100_000  # bytes that the encoding is guessed from
+SAMPLE_ROWS = 100
+_TEXTUAL = ("csv", "tsv", "jsonl", "json")
+
+
+@dataclass(slots=True)
+class Table:
+    """An open table: what the first rows tell, and all rows from the first on."""
+
+    resource: Resource
+    dialect: Dialect
+    labels: list[str] = field(default_factory=list)
+    fragment: list[Sequence[Any]] = field(default_factory=list)
+    rows: Iterator[Sequence[Any]] = field(default_factory=lambda: iter(()))
+    encoding: str = "utf-8"
+    format: str = ""
+    place: str = ""
+    warnings: list[Text] = field(default_factory=list)
+    stream: IO[bytes] | None = None  # plain bytes from the start, before any row was taken
+    arrow: Any = None  # a reader of typed batches, for Parquet and Arrow
+
+    def content(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Yield (row number, cells) of the rows that are data."""
+        return content_rows(self.dialect, self.rows)
+
+
+class OpenFile:
+    """The file or files of one resource while they are read; digests at the end."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self._stack = ExitStack()
+        self._hashed: HashedFile | None = None
+        self._joined: Joined | None = None
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def size(self) -> int:
+        return self._hashed.size if self._hashed else 0
+
+    def open(self) -> tuple[IO[bytes], str]:
+        """Return the plain bytes and the place; SourceProblem for what poses as data."""
+        r = self.resource
+        if len(r.paths) > 1:
+            self._joined = Joined(r)
+            self._stack.callback(self._joined.close)
+            return io.BufferedReader(self._joined, 1 << 20), r.place
+        raw = open_file(r.root, r.paths[0])
+        self._hashed = HashedFile(raw)
+        self._stack.callback(self._hashed.release)
+        head = raw.read(512) or b""
+        raw.seek(0)
+        intruder = named_intruder(head) if r.format not in ("html", "txt", "text") else None
+        if intruder is not None:
+            raise intruder
+        compression = r.compression
+        if compression is None and r.format not in ("xlsx", "ods", "xls"):
+            _same_kind(r, magic(head))
+        plain, member = self._stack.enter_context(
+            decompressed(self._hashed, compression, r.inner_path, size=self._hashed.size)
+        )
+        place = r.place if member is None else f"{r.paths[0]} -> {member}"
+        return plain, place
+
+    def raw(self) -> HashedFile:
+        """Return the file as it lies on disk (Parquet, sheets)."""
+        assert self._hashed is not None
+        self._hashed.seek(0)
+        return self._hashed
+
+    def digests(self) -> Digests | None:
+        """Read what is left and return the digests; None where nothing was opened."""
+        try:
+            if self._joined is not None:
+                return self._joined.finish()
+            return None if self._hashed is None else self._hashed.finish()
+        except OSError as why:
+            raise problem("source-error", why.strerror or "error", "读取失败") from None
+
+    def changed(self) -> Text | None:
+        return None if self._hashed is None else self._hashed.changed()
+
+
+def _same_kind(r: Resource, seen: str | None) -> None:
+    """Refuse bytes of another kind under a text name, with the kind that Frictionless gives."""
+    if seen is None or seen == r.format:
+        return
+    if r.format in ("csv", "tsv", "jsonl"):
+        raise problem(
+            "encoding-error",
+            f"the bytes are {seen}, not {r.format} text",
+            f"内容是 {seen} 格式，不是 {r.format} 文本",
+        )
+    if r.format in ("json", "parquet", "arrow"):
+        raise problem(
+            "format-mismatch",
+            f"the bytes are {seen}, not {r.format}",
+            f"内容是 {seen} 格式，不是 {r.format}",
+        )
+
+
+class Joined(io.RawIOBase):
+    """Several files read as one; the header line of every further CSV part is left out."""
+
+    def __init__(self, resource: Resource) -> None:
+        import hashlib
+
+        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        self._bytes = 0
+        self._chunks = self._read(resource)
+        self._left = memoryview(b"")
+
+    def _read(self, r: Resource) -> Iterator[bytes]:
+        drop = r.format == "csv" and r.dialect.header
+        for number, path in enumerate(r.paths):
+            part = replace(r, paths=(path,), compression=_compression(path))
+            with OpenFile(part) as file:
+                stream, _ = file.open()
+                if drop and number:
+                    stream.readline()
+                while chunk := stream.read(1 << 20):
+                    yield chunk
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            chunk = next(self._chunks, b"")
+            self._sha256.update(chunk)
+            self._md5.update(chunk)
+            self._bytes += len(chunk)
+            self._left = memoryview(chunk)
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def finish(self) -> Digests:
+        buffer = bytearray(1 << 20)
+        self._left = memoryview(b"")
+        while self.readinto(buffer):
+            self._left = memoryview(b"")
+        return Digests(self._sha256.hexdigest(), self._md5.hexdigest(), self._bytes)
+
+
+def _compression(path: str) -> str | None:
+    from .resources import split_name
+
+    return split_name(path)[2]
+
+
+class Rewound(io.RawIOBase):
+    """The head that was looked at, then the rest; always fills the buffer it is given."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), len(self._head))
+        view[:count] = self._head[:count]
+        self._head = self._head[count:]
+        while count < len(view):
+            got = self._rest.readinto(view[count:])  # type: ignore[attr-defined]
+            if not got:
+                break
+            count += got
+        return count
+
+
+def open_table(file: OpenFile) -> Table:
+    """Open the resource of a file as a table; SourceProblem if it is none."""
+    r = file.resource
+    if r.data is not None:
+        return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
+    stream, place = file.open()
+    if r.format in ("parquet", "arrow"):
+        return _open_columns(file, stream, place)
+    if r.format in ("xlsx", "xls", "ods"):
+        return _open_sheet(file, stream, place)
+    if r.format not in _TEXTUAL:
+        raise problem(
+            "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
+        )
+    head = stream.read(HEAD)
+    intruder = named_intruder(head[:512])
+    if intruder is not None:
+        raise intruder
+    stream = io.BufferedReader(Rewound(head, stream), 1 << 20)
+    table = Table(r, r.dialect, place=place, format=r.format, stream=stream)
+    if r.format == "json":
+        return _open_json(table, head)
+    table.encoding = detect_encoding(head, r.encoding, guess_encoding)
+    if r.format == "jsonl":
+        return _finish_opening(table, _jsonl_rows(table, _text(table)))
+    return _open_csv(table)
+
+
+def _text(table: Table) -> io.TextIOWrapper:
+    assert table.stream is not None
+    newline = "" if table.format == "csv" else None
+    return io.TextIOWrapper(table.stream, table.encoding, newline=newline)
+
+
+def _open_csv(table: Table) -> Table:
+    text = _text(table)
+    sample = list(_guarded(_first(text, SAMPLE_LINES)))
+    table.dialect = sniff_csv(table.dialect, sample, table.format)
+    return _finish_opening(table, csv_reader(table.dialect, chain(sample, text)))
+
+
+def _first(lines: Iterator[str], count: int) -> Iterator[str]:
+    for _ in range(count):
+        line = next(lines, None)
+        if line is None:
+            return
+        yield line
+
+
+def _finish_opening(table: Table, rows: Iterator[Sequence[Any]]) -> Table:
+    """Take the first rows, and read header, labels and fragment off them."""
+    rows = _guarded(rows)
+    sample = [cells for _, cells in zip(range(SAMPLE_ROWS), rows, strict=False)]
+    table.dialect = find_header(table.dialect, sample)
+    table.labels = read_labels(table.dialect, sample)
+    table.fragment = [cells for _, cells in content_rows(table.dialect, sample)]
+    table.rows = chain(sample, rows)
+    return table
+
+
+def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
+    """Turn whatever a reader raises into one finding."""
+    import csv
+
+    try:
+        yield from rows
+    except UnicodeDecodeError as why:
+        raise problem(
+            "encoding-error",
+            f"the bytes are not {why.encoding}: {why.reason}",
+            f"字节不是 {why.encoding} 编码",
+        ) from None
+    except (csv.Error, ValueError, RecursionError, EOFError) as why:
+        note = clip(why, 200)
+        raise problem("source-error", note, note) from None
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def _open_json(table: Table, head: bytes) -> Table:
+    start = head.lstrip()
+    if start.startswith(b"{") and not table.dialect.json_property and is_lines(start):
+        table.format = "jsonl"
+        table.warnings.append(
+            Text(
+                "the content is JSON Lines under a .json name; it was read as JSON Lines",
+                "文件名为 .json，内容是 JSON Lines；已按 JSON Lines 读取",
+            )
+        )
+        return _finish_opening(table, _jsonl_rows(table, _text(table)))
+    return _finish_opening(table, _json_rows(table))
+
+
+def is_lines(head: bytes) -> bool:
+    """Say whether the first line is a whole JSON object and a second one follows."""
+    first, _, rest = head.partition(b"\n")
+    try:
+        whole = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+    return whole and rest.lstrip().startswith(b"{")
+
+
+def _json_rows(table: Table) -> Iterator[Sequence[Any]]:
+    import ijson
+
+    name = table.dialect.json_property
+    prefix = f"{name}.item" if name else "item"
+    items = ijson.items(table.stream, prefix)
+    rows = _keyed(_ijson(items), table.dialect.json_keys)
+    first = next(rows, None)
+    if first is None:
+        raise problem("source-error", "there is no array of records in it", "其中没有记录数组")
+    yield first
+    yield from rows
+
+
+def _ijson(items: Iterator[Any]) -> Iterator[Any]:
+    from ijson.common import JSONError
+
+    try:
+        yield from items
+    except (JSONError, UnicodeDecodeError) as why:
+        note = clip(why, 200)
+        raise problem("source-error", note, note) from None
+
+
+def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
+    return _keyed(_json_lines(lines), table.dialect.json_keys)
+
+
+def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix("\ufeff")
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError) as why:
+            note = clip(why, 160)
+            raise problem(
+                "source-error",
+                f"line {number} is not JSON: {note}",
+                f"第 {number} 行不是 JSON：{note}",
+            ) from None
+
+
+def _inline(r: Resource) -> Iterator[Sequence[Any]]:
+    keys = r.dialect.json_keys
+    if r.schema is not None and r.schema.fields:
+        keys = tuple(f.name for f in r.schema.fields)
+    return _keyed(iter(r.data if isinstance(r.data, list) else [r.data]), keys)
+
+
+def _keyed(items: Iterator[Any], keys: tuple[str, ...] | None) -> Iterator[Sequence[Any]]:
+    """Give records as rows under one header row; arrays are rows already."""
+    first = next(items, _END)
+    if first is _END:
+        return
+    if isinstance(first, dict):
+        names = list(keys or first)
+        yield names
+        yield [first.get(name) for name in names]
+        for item in items:
+            if not isinstance(item, dict):
+                raise _mixed()
+            yield [item.get(name) for name in names]
+    elif isinstance(first, list):
+        yield first
+        for item in items:
+            if not isinstance(item, list):
+                raise _mixed()
+            yield item
+    else:
+        raise _mixed()
+
+
+_END = object()
+
+
+def _mixed() -> SourceProblem:
+    return problem(
+        "source-error",
+        "the records are not all objects, or all arrays",
+        "记录并非全部为对象或全部为数组",
+    )
+
+
+# --- columns and sheets ------------------------------------------------------------------------
+
+
+def _open_columns(file: OpenFile, stream: IO[bytes], place: str) -> Table:
+    from .columns import open_columns
+
+    r = file.resource
+    table = Table(r, r.dialect, place=place, format=r.format)
+    table.arrow = open_columns(r.format, file.raw() if r.compression is None else stream)
+    table.labels = list(table.arrow.schema.names)
+    table.fragment = [()] if table.arrow.rows else []
+    return table
+
+
+def _open_sheet(file: OpenFile, stream: IO[bytes], place: str) -> Table:
+    from .excel import sheet_rows
+
+    r = file.resource
+    table = Table(r, r.dialect, place=place, format=r.format)
+    book = file.raw().read() if r.compression is None else stream.read()
+    return _finish_opening(table, sheet_rows(book, r.format, r.dialect.controls))
