@@ -28,8 +28,11 @@ NOT_BENCHMARKS = {"run", "figure"}
 
 
 def names() -> list[str]:
-    found = (path.stem for path in HERE.glob("*.py"))
-    return sorted(name for name in found if name not in NOT_BENCHMARKS and not name.startswith("_"))
+    return sorted(
+        path.stem
+        for path in HERE.glob("*.py")
+        if path.stem not in NOT_BENCHMARKS and "\ndef measure(" in path.read_text("utf-8")
+    )
 
 
 def machine() -> dict[str, Any]:
