@@ -8,6 +8,7 @@ digests are ``sha256:<64 hex>``, ids are ``<prefix>_<uuid7 hex>``.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +21,24 @@ JSON = Any
 
 
 def new_id(prefix: str) -> str:
-    """Return `<prefix>_<uuid7>` in hex (RFC 9562 §5.7): unique, and sortable by time."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return f"{prefix}_{value:032x}"
+    """Return `<prefix>_<uuid7>` in hex: unique, and sorted by time of creation.
+
+    Ids of one process never go back, even within a millisecond or when the clock does
+    (RFC 9562 §6.2, method 2): the random part of the id before is counted up by a random step.
+    """
+    global _last_id
+    value = (time.time_ns() // 1_000_000) << 74 | int.from_bytes(os.urandom(10), "big") >> 6
+    with _id_lock:
+        if value >> 74 <= _last_id >> 74:
+            value = _last_id + 1 + int.from_bytes(os.urandom(4), "big")
+        _last_id = value
+    # 48 bits of time, version 7, 12 bits, variant 2, 62 bits.
+    head, middle, tail = value >> 74, value >> 62 & 0xFFF, value & (1 << 62) - 1
+    return f"{prefix}_{head << 80 | 7 << 76 | middle << 64 | 2 << 62 | tail:032x}"
+
+
+_last_id = 0
+_id_lock = threading.Lock()
 
 
 class Role(StrEnum):

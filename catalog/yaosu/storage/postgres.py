@@ -13,7 +13,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
@@ -29,8 +29,8 @@ from yaosu.ports import Clock, Reader, Transaction
 from .migrate import HEAD
 from .refusals import locked, no_space, refused, stopping
 from .statements import statements
-from .tables import Kind, column_value, kind_of
-from .transaction import SqlReader, SqlTransaction, absent
+from .tables import column_value
+from .transaction import Collision, SqlReader, SqlTransaction
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ LOCK_SECONDS = 10
 _OUTBOX_LOCK = 7_261_006
 
 # Two steps wanted the same place: the later one starts again and sees what the first one did.
-_PLACES = {"event_chain_key", "event_digest_key", "reply_pkey", "leaf_pkey", "leaf_event_key"}
+_PLACES = {"event_chain_key", "reply_pkey", "leaf_pkey", "leaf_event_key"}
 
 _CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
@@ -88,7 +88,7 @@ class PostgresStore:
         for tries in range(MAX_TRIES):
             try:
                 return self._try(step)
-            except _Again:
+            except Collision:
                 # The longer it goes on, the further apart the contenders are sent.
                 time.sleep(random.uniform(0, 0.002 * min(tries + 1, 20)))
         raise Unavailable(
@@ -150,7 +150,7 @@ class PostgresStore:
         tx = PostgresTransaction(cursor, now, lambda: work.append(True))
         value = step(tx)
         if tx.collided:
-            raise _Again
+            raise Collision
         # A COMMIT after a refused statement would roll back and report no error.
         if connection.info.transaction_status != TransactionStatus.INTRANS:
             raise RuntimeError("a step went on after the database had refused a statement")
@@ -225,34 +225,10 @@ class PostgresReader(SqlReader):
 
 
 class PostgresTransaction(SqlTransaction):
-    """A step that notices when what it read was replaced by another one meanwhile."""
+    """A step; one with the idempotency key of another waits until that one has its answer."""
 
     def __init__(self, cursor: Any, now: datetime, wake: Callable[[], None]) -> None:
         super().__init__(cursor, "postgresql", now, wake)
-        self.collided = False
-        self._seen: dict[tuple[type[Any], str], str] = {}
-
-    def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
-        record = stored.load(row[0])
-        id: str = getattr(record, "id")  # noqa: B009
-        self._seen[stored.type, id] = row[1]
-        return record
-
-    def put(self, record: object) -> None:
-        stored = kind_of(type(record))
-        row = stored.row(record)
-        row["id_"] = id = str(row.pop("id"))
-        revision = self._seen.pop((stored.type, id), None)
-        if revision is None:
-            self._cursor.execute(self._statements.compiled(stored, "update"), row)
-        else:
-            row["revision_"] = revision
-            self._cursor.execute(self._statements.compiled(stored, "update_unchanged"), row)
-        if self._cursor.rowcount == 0:
-            if revision is None:
-                raise absent(stored.table.name, id)
-            self.collided = True
-            raise _Again
 
     def replay(self, actor_id: str, key: str) -> Reply | None:
         # The same request, sent twice at once, is answered twice from one effect (I5).
@@ -261,10 +237,6 @@ class PostgresTransaction(SqlTransaction):
             {"name": f"{column_value(actor_id)}\n{key}"},
         )
         return super().replay(actor_id, key)
-
-
-class _Again(Exception):
-    """Another step was first: this one has to start anew."""
 
 
 def _must_be_ready(connection: psycopg.Connection[Any]) -> None:
@@ -304,9 +276,9 @@ def _unreachable(error: psycopg.Error) -> Unavailable:
 
 
 def _translated(error: psycopg.Error) -> BaseException:
-    """Return what a caller is told, or `_Again`, instead of a driver's error."""
+    """Return what a caller is told, or `Collision`, instead of a driver's error."""
     if isinstance(error, _CONFLICTS) or error.diag.constraint_name in _PLACES:
-        return _Again()
+        return Collision()
     if isinstance(error, errors.LockNotAvailable):
         return locked()
     if isinstance(error, errors.DiskFull):

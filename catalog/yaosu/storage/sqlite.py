@@ -32,6 +32,7 @@ MAX_WAITING = 10_000
 MAX_READERS = 16
 STEPS_PER_CHECKPOINT = 400
 WAL_LIMIT_BYTES = 64 * 2**20
+WRITER_CACHE_KIB = 64 * 2**10
 
 # What a connection must run under; read back at start, and the start refused if one differs.
 PRAGMAS = {
@@ -288,6 +289,8 @@ class SqliteStore:
             connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
             if reading:
                 connection.execute("PRAGMA query_only=ON")
+            else:
+                connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
             must_keep_its_word(connection)
         except sqlite3.Error as e:
             connection.close()

@@ -44,6 +44,7 @@ class Statements:
         self._dialect = dialects(paramstyle="pyformat" if self.postgresql else "named")
         self._insert = postgresql.insert if self.postgresql else sqlite.insert
         self.compiled = functools.cache(self._compiled)
+        self.update = functools.cache(self._update)
         self.find = functools.cache(self._find)
         self.events_after = functools.cache(self._events_after)
         self.fixed: Mapping[str, str] = {
@@ -59,20 +60,22 @@ class Statements:
     def _compiled(self, kind: Kind[Any], verb: str) -> str:
         table = kind.table
         by_id = table.c.id == sa.bindparam("id_")
-        values: Binds = {c: sa.bindparam(c) for c in [*kind.columns, "body"]}
         if verb == "insert":
+            values: Binds = {c: sa.bindparam(c) for c in [*kind.columns, "body"]}
             # A conflict is an answer, not an error: on PostgreSQL an error ends the transaction.
             return self._sql(self._insert(table).values(values).on_conflict_do_nothing())
-        if verb == "update":
-            del values["id"]
-            return self._sql(sa.update(table).where(by_id).values(values))
-        if verb == "update_unchanged":
-            del values["id"]
-            unchanged = _revision(table) == sa.bindparam("revision_")
-            return self._sql(sa.update(table).where(by_id, unchanged).values(values))
         statement = self._body(kind, writing=verb == "lock").where(by_id)
         lock = verb == "lock" and kind.locked
         return self._sql(statement.with_for_update() if lock else statement)
+
+    def _update(self, kind: Kind[Any], columns: tuple[str, ...], *, unchanged: bool) -> str:
+        """Compile a replacement that sets these columns, if need be only of the revision read."""
+        table = kind.table
+        values: Binds = {c: sa.bindparam(c) for c in columns}
+        statement = sa.update(table).where(table.c.id == sa.bindparam("id_")).values(values)
+        if unchanged:
+            statement = statement.where(_revision(table) == sa.bindparam("revision_"))
+        return self._sql(statement)
 
     def _body(self, kind: Kind[Any], *, writing: bool) -> sa.Select[Any]:
         """Select a record; for a step on PostgreSQL also which revision of the row it saw."""
@@ -211,19 +214,22 @@ class Statements:
         view: Binds = {c.name: sa.bindparam(c.name) for c in views.c}
         topic = o.topic == sa.bindparam("topic_")
         insert = self._insert(views).values(view)
+        # One writer numbers rows in the order it commits them; many need a place given later.
+        position = o.place if self.postgresql else o.id
+        unplaced = sa.null() if self.postgresql else sa.literal_column("0")
+        placed = sa.true() if self.postgresql else o.place == sa.literal_column("0")
         return {
             "outbox_insert": sa.insert(outbox)
-            .values(topic=sa.bindparam("topic"), key=sa.bindparam("key"))
-            .returning(o.id),
-            "outbox_place": sa.update(outbox)
-            .where(o.id == sa.bindparam("id_"))
-            .values(place=sa.bindparam("place")),
-            "outbox": sa.select(o.place, o.topic, o.key)
-            .where(topic, o.place > sa.bindparam("after"))
-            .order_by(o.place)
+            .values(topic=sa.bindparam("topic"), key=sa.bindparam("key"), place=unplaced)
+            .inline(),
+            "outbox": sa.select(position, o.topic, o.key)
+            .where(topic, placed, position > sa.bindparam("after"))
+            .order_by(position)
             .limit(sa.bindparam("limit", type_=sa.Integer())),
-            "outbox_head": sa.select(sa.func.max(o.place)).where(topic),
-            "outbox_forget": sa.delete(outbox).where(topic, o.place <= sa.bindparam("upto")),
+            "outbox_head": sa.select(sa.func.max(position)).where(topic, placed),
+            "outbox_forget": sa.delete(outbox).where(
+                topic, placed, position <= sa.bindparam("upto")
+            ),
             "view": sa.select(views.c.etag, views.c.body).where(views.c.key == sa.bindparam("key")),
             "view_upsert": insert.on_conflict_do_update(
                 index_elements=[views.c.key],

@@ -53,11 +53,18 @@ class Kind(Generic[T]):
     adapter: TypeAdapter[T]
     locked: bool
 
-    def row(self, record: T) -> dict[str, object]:
-        """Return the values of the row by column name."""
-        values: dict[str, object] = {c: column_value(getattr(record, c)) for c in self.columns}
+    def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
+        """Return the values of these columns by name."""
+        values = {c: column_value(getattr(record, c)) for c in columns if c != "body"}
         values["body"] = self.adapter.dump_json(record).decode()
         return values
+
+    def changed(self, before: T | None, after: T) -> tuple[str, ...]:
+        """Return the columns to set: those that differ, all but the id if `before` is unknown."""
+        names = self.columns[1:]
+        if before is not None:
+            names = tuple(c for c in names if getattr(before, c) != getattr(after, c))
+        return (*names, "body")
 
     def load(self, body: str) -> T:
         return self.adapter.validate_json(body)
@@ -159,7 +166,6 @@ events = sa.Table(
     sa.Column("prev_digest", TEXT),
     sa.Column("digest", TEXT, nullable=False),
     sa.UniqueConstraint("subject_id", "seq", name="event_chain_key"),
-    sa.UniqueConstraint("digest", name="event_digest_key"),
     sa.CheckConstraint("(seq = 0) = (prev_digest IS NULL)", name="event_chain_check"),
     sa.Index("event_type_idx", "type", "id"),
     sa.Index("event_at_idx", "at"),
@@ -249,8 +255,9 @@ jobs = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# `place` is the order for followers: at once on SQLite, on PostgreSQL when the row is seen
-# committed, so that a slow transaction can never slip in behind a follower.
+# Followers read by `place`, which PostgreSQL gives to a row when it is seen committed, so that a
+# slow transaction can never slip in behind a follower. SQLite has one writer: there the id will
+# do, and `place` is 0.
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -258,7 +265,7 @@ outbox = sa.Table(
     sa.Column("topic", TEXT, nullable=False),
     sa.Column("key", TEXT, nullable=False),
     sa.Column("place", NUMBER),
-    sa.Index("outbox_topic_idx", "topic", "place"),
+    sa.Index("outbox_topic_idx", "topic", "place", "id"),
     sa.Index(
         "outbox_unplaced_idx",
         "id",

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from yaosu.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from yaosu.model import JSON, Event, Job, OutboxRow, Posting, Reply
-from yaosu_schemas.canonical import digest, jcs, sha256_hex
+from yaosu_schemas.canonical import jcs, sha256_hex
 
 from .statements import statements
 from .tables import Kind, column_value, kind_of, stamp
@@ -173,6 +173,10 @@ class SqlReader:
         return None if row is None else _job(row)
 
 
+class Collision(Exception):
+    """Another step replaced what this one read: it has to start anew."""
+
+
 class SqlTransaction(SqlReader):
     """A step in the making: nothing of it is seen or durable before its commit."""
 
@@ -183,24 +187,46 @@ class SqlTransaction(SqlReader):
     ) -> None:
         super().__init__(cursor, dialect)
         self.now = now
+        self.collided = False
         self._wake = wake
+        # What this step has read or written, and which revision of the row that was.
+        self._seen: dict[tuple[type[Any], str], tuple[Any, str | None]] = {}
 
     # --- records --------------------------------------------------------------------------------
 
     def add(self, record: object) -> None:
         stored = kind_of(type(record))
-        self._cursor.execute(self._statements.compiled(stored, "insert"), stored.row(record))
+        row = stored.row(record, stored.columns)
+        self._cursor.execute(self._statements.compiled(stored, "insert"), row)
         if self._cursor.rowcount == 0:
             name, id = stored.table.name, str(getattr(record, "id", ""))
             raise AlreadyExists(f"this {name} is already there", f"{name} 已存在", kind=name, id=id)
+        self._seen[stored.type, str(row["id"])] = (record, None)
 
     def put(self, record: object) -> None:
         stored = kind_of(type(record))
-        row = stored.row(record)
-        row["id_"] = row.pop("id")
-        self._cursor.execute(self._statements.compiled(stored, "update"), row)
+        id: str = record.id  # type: ignore[attr-defined]
+        before, revision = self._seen.get((stored.type, id), (None, None))
+        # Setting a column again would rewrite every index it is in.
+        columns = stored.changed(before, record)
+        row = stored.row(record, columns)
+        row["id_"] = id
+        if revision is not None:
+            row["revision_"] = revision
+        sql = self._statements.update(stored, columns, unchanged=revision is not None)
+        self._cursor.execute(sql, row)
         if self._cursor.rowcount == 0:
-            raise absent(stored.table.name, str(row["id_"]))
+            if revision is not None:
+                self.collided = True
+                raise Collision
+            raise absent(stored.table.name, id)
+        self._seen[stored.type, id] = (record, None)
+
+    def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
+        record = stored.load(row[0])
+        revision = row[1] if self._statements.postgresql else None
+        self._seen[stored.type, record.id] = (record, revision)  # type: ignore[attr-defined]
+        return record
 
     # --- evidence and money ---------------------------------------------------------------------
 
@@ -230,7 +256,7 @@ class SqlTransaction(SqlReader):
             "payload_digest": "sha256:" + sha256_hex(body),
             "prev_digest": prev,
         }
-        values["digest"] = digest(values)
+        values["digest"] = "sha256:" + sha256_hex(_canonical(values))
         row = self._run("event_insert", payload=body.decode(), **values).fetchone()
         self._run("queue_insert", event_id=row[0])
         return Event(id=row[0], payload=payload, **{**values, "at": _time(at)})
@@ -312,9 +338,7 @@ class SqlTransaction(SqlReader):
         return self._run("jobs_forget", before=stamp(before)).rowcount
 
     def notify(self, topic: str, key: str) -> None:
-        row = self._run("outbox_insert", topic=topic, key=key).fetchone()
-        if not self._statements.postgresql:
-            self._run("outbox_place", id_=row[0], place=row[0])
+        self._run("outbox_insert", topic=topic, key=key)
         self._wake()
 
     def forget_outbox(self, topic: str, upto: int) -> None:
@@ -346,6 +370,14 @@ class SqlTransaction(SqlReader):
             body=reply.body,
             at=stamp(self.now),
         )
+
+
+def _canonical(statement: Mapping[str, Any]) -> bytes:
+    """Return RFC 8785 of a flat object of text, whole numbers and null, at the speed of C.
+
+    For such values and ASCII keys the standard library's compact form is the canonical one.
+    """
+    return json.dumps(statement, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _must_balance(lines: Mapping[str, int]) -> None:
