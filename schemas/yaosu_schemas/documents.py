@@ -115,10 +115,23 @@ def _required(problem: Problem) -> Problem:
 
 def _tidy(problems: list[Problem], against: str) -> list[Problem]:
     rank = {"error": 0, "missing": 1, "warning": 2}
-    return sorted(
+    tidy = sorted(
         dict.fromkeys(problems),
         key=lambda p: (rank[p.severity], conformance.order(against, p.pointer), p.code),
     )
+    more = len(tidy) - conformance.MAX_PROBLEMS
+    if more <= 0:
+        return tidy
+    return [
+        *tidy[: conformance.MAX_PROBLEMS],
+        Problem(
+            pointer="",
+            code="too_many",
+            en=f"{more} more problems are not listed",
+            zh=f"另有 {more} 个问题未列出",
+            severity=tidy[conformance.MAX_PROBLEMS].severity,
+        ),
+    ]
 
 
 def _not_an_object(against: str) -> Problem:

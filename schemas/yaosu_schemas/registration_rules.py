@@ -5,6 +5,7 @@ The national rule is 国数综政策〔2026〕35号; its limits that say 一般 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -27,6 +28,7 @@ def registration_rules(element: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _registration(element)
     yield from _rights(element)
     yield from _supported(element)
+    yield from _identifiers(element)
 
 
 def _holder(element: Mapping[str, Any]) -> Iterator[Problem]:
@@ -130,6 +132,16 @@ def _rights(element: Mapping[str, Any]) -> Iterator[Problem]:
     if list(rows(element, "rights")) and not named:
         text = Text("none of them belongs to the applicant", "其中没有申请人的权利")
         yield wrong((ELEMENT, "rights"), "applicant_without_right", text, "warning")
+
+
+def _identifiers(element: Mapping[str, Any]) -> Iterator[Problem]:
+    for i, row in rows(element, "identifiers"):
+        entry, value = code_list("identifier_scheme").get(str(row.get("scheme"))), row.get("value")
+        if entry is None or not isinstance(value, str) or len(value) > 500:
+            continue
+        if not re.fullmatch(entry["pattern"], value):
+            text = Text(f"it is no {entry.en}", f"不是有效的{entry.zh}")
+            yield wrong((ELEMENT, "identifiers", i, "value"), "identifier_form", text)
 
 
 def _supported(element: Mapping[str, Any]) -> Iterator[Problem]:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from yaosu_schemas.errors import Text
 
 # They reorder what follows, so that a reader sees other words than the machine (CVE-2021-42574).
 BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_LAYOUT = frozenset("\n\r\t")
+_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_REFUSED_BUT_LAYOUT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def text_problem(text: str, *, layout: bool = True) -> Text | None:
     """Return why a text is refused, or None; `layout` allows line breaks and tabs."""
-    if text.isascii() and text.isprintable():
-        return None
-    for char in text:
-        category = unicodedata.category(char)
-        if category == "Cs":
+    found = (_REFUSED_BUT_LAYOUT if layout else _REFUSED).search(text)
+    if found is not None:
+        code = f"U+{ord(found.group()):04X}"
+        if "\ud800" <= found.group() <= "\udfff":
             return Text(
                 "it holds half of a surrogate pair, which no encoding can carry",
                 "含有不成对的代理字符，无法编码",
             )
-        if category == "Cc" and not (layout and char in _LAYOUT):
+        if found.group() in BIDI_OVERRIDES:
             return Text(
-                f"it holds the control character U+{ord(char):04X}",
-                f"含有控制字符 U+{ord(char):04X}",
+                f"it holds {code}, which reorders the text around it",
+                f"含有改变文字方向的字符 {code}",
             )
-        if char in BIDI_OVERRIDES:
-            return Text(
-                f"it holds U+{ord(char):04X}, which reorders the text around it",
-                f"含有改变文字方向的字符 U+{ord(char):04X}",
-            )
+        return Text(f"it holds the control character {code}", f"含有控制字符 {code}")
     if text and not visible(text):
         return Text("it holds no visible character", "不含任何可见字符")
     return None
