@@ -26,15 +26,16 @@ COVERED = (
 
 
 def stamp(at: object) -> object:
-    """Return a time as the ledger writes it: RFC 3339 in UTC with microseconds and Z."""
+    """Return a time as the ledger writes it (RFC 3339, UTC, microseconds, Z); else what it is."""
+    read = at
     if isinstance(at, str):
         try:
-            at = datetime.fromisoformat(at)
+            read = datetime.fromisoformat(at)
         except ValueError:
             return at
-    if not isinstance(at, datetime) or at.tzinfo is None:
+    if not isinstance(read, datetime) or read.tzinfo is None:
         return at
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return read.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def event_digest(event: Mapping[str, Any]) -> str:

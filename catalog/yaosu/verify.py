@@ -146,7 +146,9 @@ def check_seal(receipt: Mapping[str, Any], found: Findings, log_key: str | None)
         "收据在签发后被改动",
     )
     found.need(
-        seal["public_key"] == key and signing.verify(key, seal["digest"], seal["value"]),
+        seal.keys() == {"public_key", "digest", "value"}
+        and seal["public_key"] == key
+        and signing.verify(key, seal["digest"], seal["value"]),
         "/seal/value",
         "signature",
         "the market's seal on the receipt does not hold",
@@ -418,7 +420,12 @@ def verify_report(report: Mapping[str, Any], *, target: str = "report") -> Verif
     with found.shape(""):
         read = Report.from_json(report)
         found.checked["reports"] += 1
-        found.facts |= {"report_digest": read.digest(), "judged": read.target, "valid": read.valid}
+        found.facts |= {
+            "report_digest": digest(report),
+            "timeless_digest": read.digest(),
+            "judged": read.target,
+            "valid": read.valid,
+        }
         again = read.as_json()
         for name in ("valid", "stats"):
             found.need(

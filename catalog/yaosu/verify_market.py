@@ -318,6 +318,7 @@ def _trades(db: sqlite3.Connection, found: Findings) -> None:
                     "the agreement is not what its digest says",
                     "合同与其摘要不符",
                 )
+            _money(db, trade, place, found)
             for n, signature in enumerate(trade.get("signatures") or ()):
                 found.checked["signatures"] += 1
                 found.need(
@@ -333,12 +334,38 @@ def _trades(db: sqlite3.Connection, found: Findings) -> None:
                 )
 
 
+def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: Findings) -> None:
+    """What was posted for the trade is what it says was paid, settled and given back (I3, I6)."""
+    paid, back = trade["paid_fen"], trade["refund_fen"]
+    lines = [(f"buyer:{trade['user_id']}", back - paid)]
+    if trade["settled_at"] is not None:
+        lines += [(f"provider:{party}", fen) for party, fen in trade["shares"]]
+        lines.append((f"fee:{trade['venue']}", trade["fee_fen"]))
+    else:
+        lines.append((f"escrow:{trade['id']}", paid - back))
+    expected: dict[str, int] = {}
+    for account, fen in lines:
+        expected[account] = expected.get(account, 0) + fen
+    query = "SELECT account, sum(amount_fen) FROM posting WHERE trade_id = ? GROUP BY account"
+    posted = dict(db.execute(query, (trade["id"],)).fetchall())
+    for account in sorted(expected.keys() | posted.keys()):
+        found.need(
+            expected.get(account, 0) == posted.get(account, 0),
+            f"{place}/postings/{account}",
+            "mismatch",
+            f"{posted.get(account, 0)} fen are posted to {account}; "
+            f"the trade says {expected.get(account, 0)}",
+            f"{account} 的分录为 {posted.get(account, 0)} 分，"
+            f"交易记载为 {expected.get(account, 0)} 分",
+        )
+
+
 def _receipts(db: sqlite3.Connection, found: Findings) -> None:
     for key, body in db.execute("SELECT key, body FROM view WHERE key LIKE 'receipt:%'"):
         place = f"/receipts/{key.partition(':')[2]}"
         with found.shape(place):
             part = Findings()
-            check_receipt(strict_json(bytes(body)), part)
+            check_receipt(strict_json(body), part)
             found.checked["receipts"] += 1
             found.within(place, part)
 
@@ -350,8 +377,11 @@ def _checkpoint(log: Path, log_key: str | None, found: Findings) -> notes.Checkp
     """Return the checkpoint if its signature holds under the key of the log."""
     try:
         signed = (log / "checkpoint").read_bytes()
-        name, _, key = (log / "key").read_text("utf-8").strip().rsplit("+", 2)
+        line = (log / "key").read_text("utf-8")
+        name, _, key = line.rstrip("\n").split("+", 2)
         raw = signing.base64_bytes(key)[1:]
+        if line != f"{notes.verifier_key(name, raw)}\n":
+            raise ValueError("the key of the log is not a verifier key")
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         found.wrong(
