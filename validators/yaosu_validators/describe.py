@@ -7,10 +7,12 @@ is on the list of things to do. Reading is one pass, in memory that does not gro
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from yaosu_schemas.errors import InvalidInput, Problem
@@ -52,11 +54,11 @@ def describe(
     `existing` is an earlier descriptor: what a person wrote in it stays, measures are renewed.
     `progress(done_bytes, total_bytes, path)` is called while reading. Links are never followed.
     """
-    from .describing.cards import read_card
-    from .describing.compose import compose
-    from .describing.edits import merge
-    from .describing.inventory import group, identify, roots_of, walk
-    from .describing.measure import measure
+    from yaosu_validators.describing.cards import read_card
+    from yaosu_validators.describing.compose import compose
+    from yaosu_validators.describing.edits import merge
+    from yaosu_validators.describing.inventory import group, identify, roots_of, walk
+    from yaosu_validators.describing.measure import measure
 
     starts = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not starts:
@@ -129,3 +131,13 @@ def _todo(
 def _paths(resource: object) -> list[str]:
     path = resource.get("path") if isinstance(resource, dict) else None
     return [path] if isinstance(path, str) else list(path or ())
+
+
+class _Callable(ModuleType):
+    """Lets `yaosu_validators.describe(...)` work although importing this module takes the name."""
+
+    def __call__(self, *args: Any, **named: Any) -> Description:
+        return describe(*args, **named)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -327,7 +327,7 @@ def _conclude(job: str, run: _Run, request: dict[str, Any], *, hide: list[str]) 
         answer = _without_paths(said["result"], hide)
         assert isinstance(answer, dict)
         return answer
-    return stopped_result(job, _why(run, request), request["args"], request["target"])
+    return stopped_result(job, _why(run, request), request["args"])
 
 
 def _why(run: _Run, request: dict[str, Any]) -> Stop:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from yaosu_schemas.errors import Text
+from yaosu_schemas.report import Report, ReportError
 
 _SENTENCES = {
     "memory": Text(
@@ -68,45 +69,34 @@ class Stop:
         return Text(sentence.en.format(**facts), sentence.zh.format(**facts))
 
 
-def stopped_result(job: str, why: Stop, args: dict[str, Any], target: str) -> dict[str, Any]:
+def stopped_result(job: str, why: Stop, args: dict[str, Any]) -> dict[str, Any]:
     """Return the answer of `job` when its child ended early: a report that is not valid, or
     an empty answer with `error`."""
     error = _error(why)
     if job == "validate":
-        return _report(error, args, target)
-    empty: dict[str, Any] = {"error": error}
+        return _report(error)
+    empty: dict[str, Any] = {"error": error.as_json()}
     if job == "describe":
         existing = args.get("existing") or {}
         return {"descriptor": existing, "todo": [], "changed": [], "skipped": [], **empty}
     return {"fields": [], "rows": [], "truncated": True, **empty}
 
 
-def _error(why: Stop) -> dict[str, Any]:
+def _error(why: Stop) -> ReportError:
     title, description = _TITLES[why.type], _DESCRIPTIONS[why.type]
-    return {
-        "type": why.type,
-        "title": title.en,
-        "title_zh": title.zh,
-        "description": description.en,
-        "description_zh": description.zh,
-        "message": why.text.en,
-        "message_zh": why.text.zh,
-        "tags": ["#file"],
-        "note": why.kind,
-    }
+    return ReportError(
+        type=why.type,
+        title=title.en,
+        title_zh=title.zh,
+        description=description.en,
+        description_zh=description.zh,
+        message=why.text.en,
+        message_zh=why.text.zh,
+        tags=("#file",),
+        note=why.kind,
+    )
 
 
-def _report(error: dict[str, Any], args: dict[str, Any], target: str) -> dict[str, Any]:
-    return {
-        "valid": False,
-        "stats": {"tasks": 0, "errors": 1, "warnings": 0, "seconds": 0.0},
-        "warnings": [],
-        "errors": [error],
-        "tasks": [],
-        "target": args.get("target") or "",
-        "checks": [],
-        "metrics": [],
-        "ruleset": "",
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "engine": "local",
-    }
+def _report(error: ReportError) -> dict[str, Any]:
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return Report(target="", errors=(error,), started_at=at).as_json()

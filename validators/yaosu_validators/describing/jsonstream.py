@@ -49,7 +49,7 @@ def lines(source: IO[bytes]) -> Iterator[Any]:
         if len(line) >= _LARGEST:
             raise TooLarge("one line is longer than 64 MiB", "单行超过 64 MiB")
         try:
-            yield json.loads(line, parse_constant=_no_constant)
+            yield _DECODER.decode(line)
         except (ValueError, RecursionError, Malformed):
             yield Broken
 

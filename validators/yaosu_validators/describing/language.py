@@ -7,7 +7,6 @@ A text that shows neither is left unnamed rather than guessed.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 _SCRIPTS = {
@@ -76,6 +75,10 @@ _FUNCTION_WORDS = {
 _LATIN = {
     tag: frozenset(word for word in words.split() if len(word) > 1)
     for tag, words in _FUNCTION_WORDS.items()
+}
+_TAGS_OF_WORD = {
+    word: tuple(tag for tag, known in _LATIN.items() if word in known)
+    for word in frozenset().union(*_LATIN.values())
 }
 _EITHER_CHINESE = "zh?"
 
@@ -160,13 +163,13 @@ def _chinese(text: str) -> str:
 
 
 def _latin(text: str) -> str | None:
-    words = Counter(_WORDS.findall(text.lower()))
-    total = sum(words.values())
-    if total < 4 or text.count(" ") < 3:
+    words = _WORDS.findall(text.lower())
+    if len(words) < 4 or text.count(" ") < 3:
         return None
-    scores = sorted(
-        ((sum(words[word] for word in known) / total, tag) for tag, known in _LATIN.items()),
-        reverse=True,
-    )
+    hits = dict.fromkeys(_LATIN, 0)
+    for word in words:
+        for tag in _TAGS_OF_WORD.get(word, ()):
+            hits[tag] += 1
+    scores = sorted(((n / len(words), tag) for tag, n in hits.items()), reverse=True)
     (best, tag), (second, _) = scores[0], scores[1]
     return tag if best >= 0.1 and best >= 1.15 * second else None

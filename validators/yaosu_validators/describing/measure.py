@@ -15,7 +15,7 @@ from .language import Languages
 from .shapes import Shape, shape_of
 from .tables import Table, read_table
 
-_POSING = {
+POSING = {
     "lfs-pointer": Text(
         "it is a Git-LFS pointer, not the data: fetch it with `git lfs pull`",
         "这是 Git LFS 指针而非数据本身，请先执行 git lfs pull",
@@ -138,7 +138,7 @@ def _measure_file(base: Path, file: Found, tick: Callable[[int], None]) -> Measu
     hash_, size_bytes = digest_of(path, tick)
     one.parts.append(Part(file.path, size_bytes, hash_))
     if file.posing:
-        one.trouble(file.path, file.posing, _POSING[file.posing])
+        one.trouble(file.path, file.posing, POSING[file.posing])
         return one
     if file.mislabelled is not None:
         one.trouble(

@@ -1,0 +1,501 @@
+"""The report as a page: what is wrong, where, and how to mend it, at a glance.
+
+Plain HTML and SVG without scripts or inline styles, so that the same fragment stands in a
+single file and on a page under a strict content security policy. Cells of the data are masked
+unless the reader may see them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any, Literal
+
+from yaosu_schemas.errors import Text
+
+from .mending import how_to_mend
+from .svg import bar, heat_map, histogram
+
+Lang = Literal["zh", "en", "both"]
+
+_LISTED = 100
+_TASKS = 200
+_FIELDS = 16
+_BUCKETS = 80
+
+
+@cache
+def report_css() -> str:
+    """Return the style sheet of the report: to be served, or put in the one file."""
+    return (files("yaosu_validators") / "report.css").read_text(encoding="utf-8")
+
+
+def report_html(report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False) -> str:
+    """Return one self-contained HTML document for a report (JSON, as in the contract)."""
+    tag = {"zh": "zh-Hans", "en": "en", "both": "zh-Hans"}[lang]
+    title = {"zh": "检验报告", "en": "Validation report", "both": "检验报告 · Validation report"}[
+        lang
+    ]
+    return (
+        f'<!DOCTYPE html>\n<html lang="{tag}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'\">\n"
+        f"<title>{title}</title>\n<style>\n{report_css()}</style>\n</head>\n"
+        f'<body class="yr-page">\n<main>\n<h1>{title}</h1>\n'
+        f"{report_fragment(report, lang=lang, show_cells=show_cells)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def report_fragment(
+    report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False
+) -> str:
+    """Return the report as one `<section class="yr">`, styled by `report_css()` alone."""
+    page = _Page(lang, show_cells)
+    tasks = [task for task in report.get("tasks") or () if isinstance(task, Mapping)]
+    errors = list(report.get("errors") or ())
+    everything = errors + [error for task in tasks for error in task.get("errors") or ()]
+    parts = [
+        page.verdict(report, tasks),
+        page.kinds(everything),
+        page.package_errors(errors),
+        *(page.task(task) for task in tasks[:_TASKS]),
+        page.left_out(len(tasks)),
+        page.metrics(report.get("metrics") or ()),
+        page.checks(report.get("checks") or ()),
+        page.origin(report),
+    ]
+    return '<section class="yr">\n' + "\n".join(filter(None, parts)) + "\n</section>"
+
+
+class _Page:
+    """One rendering: its language, and whether cells may be shown."""
+
+    def __init__(self, lang: Lang, show_cells: bool) -> None:
+        self.lang = lang
+        self.show_cells = show_cells
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def say(self, en: str, zh: str) -> str:
+        """Return words in the language of the page, or in both."""
+        if self.lang == "en" or not zh:
+            return escape(en)
+        if self.lang == "zh" or not en:
+            return escape(zh)
+        return (
+            f'<span lang="zh-Hans">{escape(zh)}</span> '
+            f'<span class="yr-en" lang="en">{escape(en)}</span>'
+        )
+
+    def words(self, en: str, zh: str) -> str:
+        return {"en": en, "zh": zh, "both": f"{zh} {en}"}[self.lang]
+
+    def plain(self, en: str, zh: str) -> str:
+        """Return words without markup, for attributes and SVG."""
+        return escape(self.words(en, zh))
+
+    def text(self, text: Text) -> str:
+        return self.say(text.en, text.zh)
+
+    def told(self, thing: Mapping[str, Any], key: str) -> str:
+        en, zh = str(thing.get(key) or ""), str(thing.get(f"{key}_zh") or "")
+        return self.say(_clip(en), _clip(zh)) if en or zh else ""
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def verdict(self, report: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> str:
+        stats = report.get("stats") or {}
+        valid = bool(report.get("valid"))
+        mark, word = (
+            ("✓", self.say("Valid", "通过")) if valid else ("✗", self.say("Not valid", "未通过"))
+        )
+        rows = [_number_of(task, "rows") for task in tasks]
+        size = [_number_of(task, "bytes") for task in tasks]
+        tiles = [
+            (
+                self.say("errors", "错误"),
+                _count(stats.get("errors", 0)),
+                "yr-bad" if not valid else "",
+            ),
+            (self.say("warnings", "警告"), _count(stats.get("warnings", 0)), ""),
+            (self.say("resources", "资源"), _count(len(tasks)), ""),
+            (self.say("rows", "行"), _count(sum(rows)) if any(rows) else "–", ""),
+            (self.say("size", "大小"), _bytes(sum(size)) if any(size) else "–", ""),
+        ]
+        cells = "".join(
+            f'<div class="yr-tile {kind}"><dd>{value}</dd><dt>{name}</dt></div>'
+            for name, value, kind in tiles
+        )
+        return (
+            f'<header class="yr-verdict {"yr-valid" if valid else "yr-invalid"}">'
+            f'<p class="yr-mark"><span aria-hidden="true">{mark}</span> <strong>{word}</strong></p>'
+            f'<dl class="yr-tiles">{cells}</dl></header>' + self._notes(report.get("warnings"))
+        )
+
+    def kinds(self, errors: Sequence[Mapping[str, Any]]) -> str:
+        """Return what is wrong by kind, most frequent first, each with how to mend it."""
+        if not errors:
+            return ""
+        counts = Counter(str(error.get("type")) for error in errors)
+        first = {str(error.get("type")): error for error in reversed(errors)}
+        most = max(counts.values())
+        rows = "".join(
+            f'<tr><th scope="row">{self.told(first[kind], "title") or escape(kind)}'
+            f"<br><code>{escape(kind)}</code></th>"
+            f'<td class="yr-num">{_count(n)}</td><td>{bar(n, most)}</td>'
+            f"<td>{self.told(first[kind], 'description')}</td>"
+            f"<td>{self.text(how_to_mend(kind))}</td></tr>"
+            for kind, n in counts.most_common()
+        )
+        return f"<h2>{self.say('What is wrong', '问题分类')}</h2>" + _table(
+            [
+                self.say("kind", "类型"),
+                self.say("count", "数量"),
+                "",
+                self.say("meaning", "含义"),
+                self.say("how to mend it", "如何修改"),
+            ],
+            rows,
+            self.plain("What is wrong", "问题分类"),
+        )
+
+    def package_errors(self, errors: Sequence[Mapping[str, Any]]) -> str:
+        if not errors:
+            return ""
+        items = "".join(
+            f"<li><code>{escape(str(error.get('pointer') or error.get('type') or ''))}</code> "
+            f"{self.message(error)}</li>"
+            for error in errors[:_LISTED]
+        )
+        return f'<h2>{self.say("The package", "数据包")}</h2><ul class="yr-list">{items}</ul>'
+
+    def task(self, task: Mapping[str, Any]) -> str:
+        """Return one resource: verdict, map of its errors, the first of them, its columns."""
+        stats = task.get("stats") or {}
+        errors = [error for error in task.get("errors") or () if isinstance(error, Mapping)]
+        total = max(int(stats.get("errors") or 0), len(errors))
+        badge = self.badge(self.say("valid", "通过"), good=True)
+        if not task.get("valid"):
+            badge = self.badge(f"{_count(total)} {self.say('errors', '个错误')}", good=False)
+        facts = [str(task.get("place") or ""), str(task.get("type") or "")]
+        if isinstance(stats.get("rows"), int):
+            facts.append(f"{_count(stats['rows'])} {self.plain('rows', '行')}")
+        if isinstance(stats.get("bytes"), int):
+            facts.append(_bytes(stats["bytes"]))
+        body = [self._notes(task.get("warnings"))]
+        if errors:
+            body += [self.map(errors, stats), self.errors(errors, total)]
+        body.append(self.columns(task.get("profile")))
+        return (
+            f'<details class="yr-task"{" open" if errors else ""}><summary>'
+            f"<strong>{escape(str(task.get('name') or ''))}</strong> {badge} "
+            f'<span class="yr-dim">{escape(" · ".join(filter(None, facts)))}</span></summary>'
+            f"{''.join(body)}</details>"
+        )
+
+    def map(self, errors: Sequence[Mapping[str, Any]], stats: Mapping[str, Any]) -> str:
+        """Return where errors stand: rows from left to right, fields from top to bottom."""
+        placed = [e for e in errors if isinstance(e.get("rowNumber"), int)]
+        if not placed:
+            return ""
+        rows = max(int(stats.get("rows") or 0) + 1, *(e["rowNumber"] for e in placed))
+        lanes = Counter(_lane(error) for error in placed)
+        names = [name for name, _ in lanes.most_common(_FIELDS)]
+        labels = [name or self.words("whole row", "整行") for name in names]
+        buckets = min(_BUCKETS, rows)
+        counts: Counter[tuple[int, int]] = Counter()
+        for error in placed:
+            if _lane(error) in names:
+                bucket = (error["rowNumber"] - 1) * buckets // rows
+                counts[names.index(_lane(error)), bucket] += 1
+        name = self.plain("Map of the errors over rows and fields", "错误在行与字段上的分布")
+
+        def tip(lane: int, bucket: int, n: int) -> str:
+            return f"{escape(labels[lane])} · {self._rows_of(bucket, buckets, rows)}: {n}"
+
+        drawn = heat_map(labels, counts, buckets=buckets, last=_count(rows), label=name, tip=tip)
+        more = len(lanes) - len(names)
+        note = self.say(f"{more} more fields with errors", f"另有 {more} 个字段有错误")
+        return (
+            f"<h3>{self.say('Where', '分布')}</h3>"
+            f'<div class="yr-scroll" tabindex="0" role="region" aria-label="{name}">{drawn}</div>'
+            + (f'<p class="yr-dim">{note}</p>' if more else "")
+        )
+
+    def _rows_of(self, bucket: int, buckets: int, rows: int) -> str:
+        first = bucket * rows // buckets + 1
+        last = max(first, (bucket + 1) * rows // buckets)
+        return self.plain(f"rows {first}–{last}", f"第 {first}–{last} 行")
+
+    def errors(self, errors: Sequence[Mapping[str, Any]], total: int) -> str:
+        body = "".join(self._error(error) for error in errors[:_LISTED])
+        shown = min(len(errors), _LISTED)
+        title = self.say(
+            f"The first {shown} of {_count(total)}", f"前 {shown} 个，共 {_count(total)} 个"
+        )
+        if shown == total:
+            title = self.say(f"All {shown}", f"全部 {shown} 个")
+        heads = [
+            self.say("row", "行"),
+            self.say("field", "字段"),
+            self.say("kind", "类型"),
+            self.say("cell", "单元格"),
+            self.say("message", "说明"),
+        ]
+        return f"<h3>{title}</h3>" + _table(heads, body, self.plain("Errors", "错误"))
+
+    def _error(self, error: Mapping[str, Any]) -> str:
+        row = error.get("rowNumber")
+        kind = self.told(error, "title") or escape(str(error.get("type")))
+        return (
+            f'<tr><td class="yr-num">{_count(row) if isinstance(row, int) else ""}</td>'
+            f"<td>{self._field(error)}</td><td>{kind}</td>"
+            f"<td>{self.cell(error)}</td><td>{self.message(error)}</td></tr>"
+        )
+
+    def _field(self, error: Mapping[str, Any]) -> str:
+        name, number = error.get("fieldName"), error.get("fieldNumber")
+        if not name and number is None:
+            return ""
+        shown = f"<code>{escape(_clip(str(name), 60))}</code>" if name else ""
+        return shown + (f' <span class="yr-dim">{number}</span>' if isinstance(number, int) else "")
+
+    def cell(self, error: Mapping[str, Any]) -> str:
+        """Return the offending cell, or its shape alone where the reader may not see it."""
+        value = error.get("cell")
+        if value is None:
+            return ""
+        text = str(value)
+        if self.show_cells:
+            return f"<code>{escape(_clip(text, 80))}</code>"
+        hint = self.plain(f"{len(text)} characters, masked", f"{len(text)} 个字符，已遮盖")
+        return f'<code class="yr-masked" title="{hint}">{escape(mask(text))}</code>'
+
+    def message(self, error: Mapping[str, Any]) -> str:
+        """Return the sentence of a finding; a sentence that quotes a cell only if it may."""
+        quotes = error.get("cell") is not None or error.get("cells") is not None
+        if quotes and not self.show_cells:
+            return self.told(error, "description")
+        return self.told(error, "message")
+
+    def columns(self, profile: object) -> str:
+        """Return the profile of each column, where the report carries one."""
+        columns = profile.get("columns") if isinstance(profile, Mapping) else None
+        if not isinstance(columns, list) or not columns:
+            return ""
+        rows = "".join(self._column(c) for c in columns[:500] if isinstance(c, Mapping))
+        heads = [
+            self.say("column", "列"),
+            self.say("type", "类型"),
+            self.say("missing", "缺失"),
+            self.say("distinct", "不同值"),
+            self.say("range", "范围"),
+            self.say("distribution", "分布"),
+        ]
+        return f"<h3>{self.say('Columns', '列概况')}</h3>" + _table(
+            heads, rows, self.plain("Columns", "列概况")
+        )
+
+    def _column(self, column: Mapping[str, Any]) -> str:
+        count, nulls = column.get("count"), column.get("nulls")
+        share = (
+            f"{nulls / count:.1%}"
+            if isinstance(count, int) and count and isinstance(nulls, int)
+            else ""
+        )
+        low, high = column.get("min"), column.get("max")
+        span = "" if low is None and high is None else f"{_short(low)} – {_short(high)}"
+        if column.get("type") == "string" and not self.show_cells:
+            span = ""
+        distinct = column.get("distinct")
+        return (
+            f'<tr><th scope="row"><code>{escape(str(column.get("name")))}</code></th>'
+            f"<td>{escape(str(column.get('type') or ''))}</td>"
+            f'<td class="yr-num">{share}</td>'
+            f'<td class="yr-num">{_count(distinct) if isinstance(distinct, int) else ""}</td>'
+            f"<td>{escape(span)}</td><td>{self._distribution(column)}</td></tr>"
+        )
+
+    def _distribution(self, column: Mapping[str, Any]) -> str:
+        found = column.get("histogram")
+        counts = found.get("counts") if isinstance(found, Mapping) else None
+        if isinstance(counts, list) and counts and all(isinstance(n, int) for n in counts):
+            return histogram(counts, self.plain("histogram", "直方图"))
+        top = column.get("top")
+        if not isinstance(top, list):
+            return ""
+        pairs = [(str(value), n) for value, n in top[:5] if isinstance(n, int)]
+        most = max((n for _, n in pairs), default=1)
+        return "".join(
+            f'<div class="yr-top"><span>{escape(self._value(value))}</span> '
+            f"{bar(n, most)} {_count(n)}</div>"
+            for value, n in pairs
+        )
+
+    def _value(self, value: str) -> str:
+        return _clip(value, 24) if self.show_cells else mask(value)
+
+    def metrics(self, metrics: Iterable[Mapping[str, Any]]) -> str:
+        rows = "".join(self._metric(metric) for metric in metrics)
+        if not rows:
+            return ""
+        heads = [
+            self.say("measure", "指标"),
+            self.say("standard", "标准"),
+            self.say("value", "值"),
+            self.say("counted from", "计数"),
+            self.say("basis", "依据"),
+            self.say("result", "结果"),
+        ]
+        return f"<h2>{self.say('Quality measures', '质量指标')}</h2>" + _table(
+            heads, rows, self.plain("Quality measures", "质量指标")
+        )
+
+    def _metric(self, metric: Mapping[str, Any]) -> str:
+        value, unit = metric.get("value"), str(metric.get("unit") or "")
+        shown = "–" if value is None else _short(value)
+        if unit == "ratio" and isinstance(value, int | float):
+            shown = f"{value:.2%}"
+        elif unit not in ("", "ratio"):
+            shown = f"{shown} {unit}"
+        top, bottom = metric.get("numerator"), metric.get("denominator")
+        counted = "" if bottom is None else f"{_short(top)} / {_short(bottom)}"
+        basis = _BASES.get(str(metric.get("basis")), Text("", ""))
+        passed = metric.get("pass")
+        result = ""
+        if isinstance(passed, bool):
+            word = self.say("met", "达标") if passed else self.say("not met", "未达标")
+            result = (
+                f'<span class="yr-badge {"yr-valid" if passed else "yr-invalid"}">{word}</span>'
+            )
+        return (
+            f'<tr><th scope="row"><code>{escape(str(metric.get("id")))}</code></th>'
+            f"<td>{escape(str(metric.get('standard') or ''))}</td>"
+            f'<td class="yr-num">{escape(shown)}</td><td class="yr-num">{escape(counted)}</td>'
+            f"<td>{self.text(basis)}</td><td>{result}</td></tr>"
+        )
+
+    def checks(self, checks: Iterable[Mapping[str, Any]]) -> str:
+        """Return what ran and how much of the data each check looked at."""
+        rows = "".join(self._check(check) for check in checks)
+        if not rows:
+            return ""
+        heads = [
+            self.say("check", "检查"),
+            self.say("version", "版本"),
+            self.say("rows looked at", "已检查行数"),
+            "",
+            self.say("coverage", "覆盖"),
+        ]
+        return f"<h2>{self.say('What was looked at', '检查范围')}</h2>" + _table(
+            heads, rows, self.plain("What was looked at", "检查范围")
+        )
+
+    def _check(self, check: Mapping[str, Any]) -> str:
+        coverage = check.get("coverage") or {}
+        seen, total = coverage.get("rows_seen"), coverage.get("rows_total")
+        seen = seen if isinstance(seen, int) else 0
+        of, drawn, word = _count(seen), "", ""
+        if isinstance(total, int):
+            of, drawn = f"{_count(seen)} / {_count(total)}", bar(seen, max(total, 1))
+            whole = seen >= total
+            word = self.say("everything", "全部") if whole else self.say("in part", "部分")
+        return (
+            f'<tr><th scope="row"><code>{escape(str(check.get("name")))}</code></th>'
+            f"<td>{escape(str(check.get('version') or ''))}</td>"
+            f'<td class="yr-num">{of}</td><td>{drawn}</td><td>{word}</td></tr>'
+        )
+
+    def origin(self, report: Mapping[str, Any]) -> str:
+        stats = report.get("stats") or {}
+        seconds = stats.get("seconds")
+        facts = [
+            (self.say("judged", "检验对象"), str(report.get("target") or "")),
+            (self.say("rules", "规则集"), str(report.get("ruleset") or "")),
+            (self.say("at", "时间"), str(report.get("started_at") or "")),
+            (self.say("engine", "引擎"), str(report.get("engine") or "")),
+            (
+                self.say("seconds", "用时（秒）"),
+                f"{seconds:g}" if isinstance(seconds, int | float) else "",
+            ),
+        ]
+        items = "".join(
+            f"<div><dt>{name}</dt><dd><code>{escape(value)}</code></dd></div>"
+            for name, value in facts
+            if value
+        )
+        return f'<dl class="yr-origin">{items}</dl>' if items else ""
+
+    def left_out(self, tasks: int) -> str:
+        if tasks <= _TASKS:
+            return ""
+        n = tasks - _TASKS
+        return f'<p class="yr-dim">{self.say(f"{n} more resources", f"另有 {n} 个资源")}</p>'
+
+    def badge(self, word: str, *, good: bool) -> str:
+        return f'<span class="yr-badge {"yr-valid" if good else "yr-invalid"}">{word}</span>'
+
+    def _notes(self, notes: object) -> str:
+        if not isinstance(notes, list) or not notes:
+            return ""
+        items = "".join(f"<li>{escape(_clip(str(note), 500))}</li>" for note in notes[:_LISTED])
+        return f'<ul class="yr-list yr-notes">{items}</ul>'
+
+
+_BASES = {
+    "content": Text("the bytes", "数据内容"),
+    "market": Text("the market", "市场数据"),
+    "human": Text("people", "人工评审"),
+}
+
+
+def mask(text: str) -> str:
+    """Return the shape of a text without its words: letters and digits become dots."""
+    shape = re.sub(r"\w", "•", text[:24])
+    return shape + "…" if len(text) > 24 else shape
+
+
+def _lane(error: Mapping[str, Any]) -> str:
+    return str(error.get("fieldName") or "")
+
+
+def _table(heads: Sequence[str], rows: str, label: str) -> str:
+    head = "".join(f'<th scope="col">{item}</th>' for item in heads)
+    return (
+        f'<div class="yr-scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="yr-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _number_of(task: Mapping[str, Any], key: str) -> int:
+    value = (task.get("stats") or {}).get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _count(n: object) -> str:
+    return f"{n:,}" if isinstance(n, int) else escape(str(n))
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value or "")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else _clip(str(value), 40)
+
+
+def _clip(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
