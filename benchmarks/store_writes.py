@@ -1,26 +1,25 @@
-"""Durable steps per second of the store: one step is what an accepted trade command writes.
+"""Durable steps of the store per second: one step is what an accepted trade command writes.
 
-    python benchmarks/store_writes.py [--url postgresql://…] [--clients 64] [--seconds 5]
+    python benchmarks/run.py store_writes
+    YAOSU_BENCH_POSTGRES=postgresql://… python benchmarks/run.py store_writes
 
-Prints one JSON line: steps/s, latency in ms, steps per commit, and the file sync rate of the disk
-measured just before, because that rate is what a single commit can reach.
+The rate at which the disk syncs a file, measured just before, is the peer: it is what a store
+with one commit per step could reach.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import os
-import platform
-import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from figure import Figure, latencies
 
 from yaosu.model import Reply, Terms, Trade, TradeState, new_id
 from yaosu.ports import Store, Transaction
@@ -87,9 +86,9 @@ def syncs_per_second(folder: Path) -> float:
     return n / (time.perf_counter() - began)
 
 
-def run(store: Store, clients: int, seconds: float) -> dict[str, Any]:
-    """Let `clients` threads send commands, each waiting for its acknowledgement."""
-    latencies: list[list[float]] = [[] for _ in range(clients)]
+def run(store: Store, clients: int, seconds: float) -> list[float]:
+    """Let `clients` threads send commands, each waiting for its acknowledgement; latencies."""
+    taken: list[list[float]] = [[] for _ in range(clients)]
     until = time.perf_counter() + seconds
 
     def client(n: int) -> None:
@@ -97,44 +96,62 @@ def run(store: Store, clients: int, seconds: float) -> dict[str, Any]:
         while (began := time.perf_counter()) < until:
             key = new_id("key")
             store.write(functools.partial(command, trade_id=trade_id, key=key))
-            latencies[n].append(time.perf_counter() - began)
+            taken[n].append(time.perf_counter() - began)
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    every = sorted(x for one in latencies for x in one)
-    percentiles = statistics.quantiles(every, n=100)
-    return {
-        "clients": clients,
-        "steps": len(every),
-        "steps_per_second": round(len(every) / seconds),
-        "p50_ms": round(percentiles[49] * 1000, 1),
-        "p99_ms": round(percentiles[98] * 1000, 1),
-        "worst_ms": round(every[-1] * 1000, 1),
-    }
+    return [seconds for one in taken for seconds in one]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--seconds", type=float, default=5)
-    options = parser.parse_args()
+def cpu_microseconds(store: Store, steps: int) -> float:
+    """Return what one step costs the processor, without threads, commits and waiting."""
+
+    def many(tx: Transaction) -> float:
+        trade_id = open_trade(tx)
+        began = time.thread_time()
+        for _ in range(steps):
+            command(tx, trade_id, new_id("key"))
+        return (time.thread_time() - began) / steps * 1e6
+
+    return store.write(many)
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    """Measure SQLite in a temporary folder and, where one is named, PostgreSQL."""
+    seconds = 1.0 if quick else 6.0
     with tempfile.TemporaryDirectory(dir=os.environ.get("YAOSU_BENCH_DIR")) as folder:
         syncs = round(syncs_per_second(Path(folder)))
-        if options.url:
-            upgrade(options.url)
-        store = open_store(options.url or Path(folder) / "data", clock=Now())
-        try:
-            for clients in options.clients:
-                result = run(store, clients, options.seconds)
-                machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
-                print(json.dumps({**result, "syncs_per_second": syncs, **machine}))
-        finally:
-            store.close()
+        places: dict[str, str | Path] = {"SQLite": Path(folder) / "data"}
+        if os.environ.get("YAOSU_BENCH_POSTGRES"):
+            places["PostgreSQL"] = os.environ["YAOSU_BENCH_POSTGRES"]
+            upgrade(places["PostgreSQL"])
+        for name, place in places.items():
+            store = open_store(place, clock=Now())
+            try:
+                yield from _figures(store, name, seconds, syncs)
+            finally:
+                store.close()
 
 
-if __name__ == "__main__":
-    main()
+def _figures(store: Store, name: str, seconds: float, syncs: int) -> Iterator[Figure]:
+    for clients, goal in ((1, None), (8, None), (32, None), (64, 1000.0)):
+        taken = run(store, clients, seconds)
+        yield Figure(
+            name=f"{name}, {clients} clients",
+            value=round(len(taken) / seconds),
+            unit="steps/s",
+            goal=goal,
+            lower_is_better=False,
+            peer="one sync per step",
+            peer_value=syncs,
+        )
+        if goal:
+            yield from latencies(f"{name}, {clients} clients", taken, p99=100.0)
+    yield Figure(
+        name=f"{name}, processor time of one step",
+        value=round(cpu_microseconds(store, 200 if seconds < 2 else 2000)),
+        unit="us",
+    )
