@@ -32,7 +32,8 @@ def inspection(folder: Path) -> None:
         rows.append(
             {
                 "id": f"insp-{n:05d}",
-                "instruction": f"巡检机器人在{site}第 {number} 号点位发现{part}{finding}，应当怎么做？",
+                "instruction": f"巡检机器人在{site}第 {number} 号点位发现{part}{finding}，"
+                "应当怎么做？",
                 "input": f"环境温度 {rng.randrange(18, 41)} ℃，照度 {rng.randrange(50, 900)} lx",
                 "output": f"先{action}，再核对第 {number} 号点位的历史记录；若{part}仍然{finding}，"
                 f"在 {rng.randrange(5, 30)} 分钟内提交工单。",
@@ -104,7 +105,7 @@ def trajectories(folder: Path) -> None:
     import pyarrow.parquet as pq
 
     rng = random.Random(5)
-    for episode in range(3):
+    for task in ("pick", "place", "home"):
         frames = 240
         phase = [rng.uniform(0, math.pi) for _ in range(7)]
         state = [[round(math.sin(t / 20 + p) * 0.8, 5) for p in phase] for t in range(frames)]
@@ -116,7 +117,7 @@ def trajectories(folder: Path) -> None:
                 "gripper": pa.array([t % 60 < 30 for t in range(frames)], pa.bool_()),
             }
         )
-        pq.write_table(table, folder / f"episode_{episode:03d}.parquet", compression="zstd")
+        pq.write_table(table, folder / f"{task}.parquet", compression="zstd")
     (folder / "README.md").write_text(
         "# Simulated seven-axis arm\n\nPositions in rad at 30 frames a second.\n", encoding="utf-8"
     )

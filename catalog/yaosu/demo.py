@@ -27,6 +27,7 @@ from .model import (
     Venue,
     new_id,
 )
+from .moves import AwaitsSecond
 from .ports import Transaction
 from .web.uploads import keep_holding
 
@@ -76,10 +77,15 @@ def fill(market: Market, say: Callable[[str], None] = lambda _: None) -> dict[st
     actors = {slug: _actor(market, key) for slug, key in keys.items()}
     signers = {slug: _signing_key(market, actors[slug]) for slug in actors}
     with tempfile.TemporaryDirectory() as scratch:
+        waiting = []
         for facts, folder in folders(Path(scratch)):
-            say(f"{facts['name']}: register, validate, review, list")
+            say(f"{facts['name']}: describe, upload, submit")
             listing_id = register(market, actors[facts["provider"]], facts, folder)
+            waiting.append((facts, listing_id))
+        for facts, listing_id in waiting:
+            await_review(market, facts["name"], listing_id)
             _list(market, actors, signers, facts["provider"], listing_id)
+            say(f"{facts['name']}: validated, reviewed, listed")
     market.follow()
     _trade(market, actors, signers)
     market.integrate()
@@ -160,7 +166,7 @@ def upload(market: Market, actor: Actor, path: Path) -> str:
 
 
 def register(market: Market, actor: Actor, facts: dict[str, Any], folder: Path) -> str:
-    """Describe, upload and submit a folder; returns the listing's id once it is reviewed."""
+    """Describe, upload and submit a folder; returns the listing's id."""
     descriptor = complete(describe(folder).descriptor, facts, _party(market, actor))
     for _, path, _, _ in shelf.files_of(descriptor):
         upload(market, actor, folder / path)
@@ -168,17 +174,21 @@ def register(market: Market, actor: Actor, facts: dict[str, Any], folder: Path) 
         lambda tx: shelf.create_dataset(tx, actor, descriptor, venue=facts.get("venue", "otc"))[1]
     )
     market.store.write(lambda tx: shelf.submit(tx, actor, made.id))
+    return made.id
+
+
+def await_review(market: Market, name: str, listing_id: str) -> None:
+    """Wait for the verdict on a demonstration corpus, which has to be good."""
 
     def judged() -> Listing | None:
         with market.store.read() as reader:
-            found = reader.get(Listing, made.id)
+            found = reader.get(Listing, listing_id)
         waiting = (ListingState.SUBMITTED, ListingState.VALIDATING)
         return None if found.state in waiting else found
 
     judged_one = wait_for(judged, seconds=120)
     if judged_one.state != ListingState.REVIEW:
-        raise RuntimeError(f"the demonstration corpus {facts['name']} did not validate")
-    return made.id
+        raise RuntimeError(f"the demonstration corpus {name} did not validate")
 
 
 def _party(market: Market, actor: Actor) -> Party:
@@ -247,7 +257,7 @@ def _confirm(market: Market, admin: Actor, trade: Trade) -> None:
                 payer=trade.user_id,
                 reference="DEMO-0001",
             )
-        except fulfilment.AwaitsSecond:
+        except AwaitsSecond:
             return
 
     market.store.write(step)
@@ -328,6 +338,8 @@ def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party)
     ai["stage"] = facts["stage"]
     ai["dataset_class"] = "industry_special"
     ai["generated_indicator"] = "0"
+    # zxx is BCP 47's "no linguistic content": warning tones speak no language.
+    element.setdefault("languages", ["zxx"])
     if form:
         ai["modalities"] = ["time_series"]
     return descriptor
