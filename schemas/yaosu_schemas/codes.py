@@ -7,8 +7,6 @@ that we made are open: a code outside is allowed where the field says so, never 
 
 from __future__ import annotations
 
-import csv
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,7 +48,7 @@ class CodeList:
     _index: Mapping[str, Entry] = field(repr=False)
 
     def __contains__(self, code: object) -> bool:
-        return code in self._index
+        return isinstance(code, str) and code in self._index
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -75,12 +73,16 @@ class CodeList:
 
     def allows(self, code: str) -> bool:
         """Say whether a code may stand: it is listed, or the list is open and it is no typo."""
+        import difflib
+
         if code in self._index or not self.open:
             return code in self._index
         return not difflib.get_close_matches(code[:80].lower(), self.codes, n=1, cutoff=0.8)
 
     def near(self, code: str, n: int = 3) -> list[str]:
         """Return codes that look like a mistyped one, by code or by either name."""
+        import difflib
+
         names: dict[str, str] = {}
         for entry in self.entries:
             for name in (entry.code, entry.zh, entry.en):
@@ -131,5 +133,7 @@ def _lists() -> dict[str, dict[str, str]]:
 
 
 def _rows(file_name: str) -> list[dict[str, str]]:
+    import csv
+
     with (_FOLDER / file_name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

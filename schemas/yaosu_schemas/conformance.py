@@ -214,8 +214,10 @@ def _validator(name: str) -> Validator:
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
+    # A schema that names its dialect would be judged by that dialect's own class, without ours.
+    bare = {n: {k: v for k, v in load(n).items() if k != "$schema"} for n in schema_names()}
     registry: Registry[Any] = Registry().with_resources(
-        (load(n)["$id"], DRAFT202012.create_resource(load(n))) for n in schema_names()
+        (schema["$id"], DRAFT202012.create_resource(schema)) for schema in bare.values()
     )
     checker = FormatChecker(formats=())
     for format_name, form in FORMATS.items():
@@ -239,7 +241,7 @@ def _validator(name: str) -> Validator:
         },
         type_checker=types,
     )
-    validator: Validator = kind(load(name), registry=registry, format_checker=checker)
+    validator: Validator = kind(bare[name], registry=registry, format_checker=checker)
     return validator
 
 

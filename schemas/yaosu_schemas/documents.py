@@ -36,6 +36,7 @@ def names() -> tuple[str, ...]:
 
 def check(document: object, against: str = "dataset") -> list[Problem]:
     """Return every problem of a document, with JSON pointers and sentences in two languages."""
+    conformance.load(against)  # an unknown name is refused before anything is read
     ready, problems = conformance.json_ready(document)
     if ready is None:
         return problems or [_not_an_object(against)]

@@ -92,7 +92,7 @@ def _within_registration(element: Mapping[str, Any], offer: Mapping[str, Any]) -
 
 def _trial(document: Mapping[str, Any], offer: Mapping[str, Any]) -> Iterator[Problem]:
     name = part(offer, "trial").get("resource")
-    names = {resource.get("name") for _, resource in rows(document, "resources")}
+    names = [resource.get("name") for _, resource in rows(document, "resources")]
     if isinstance(name, str) and name not in names:
         text = Text(f"there is no resource {clip(name)!r}", f"不存在资源“{clip(name)}”")
         yield wrong((ELEMENT, "offer", "trial", "resource"), "unknown_resource", text)
