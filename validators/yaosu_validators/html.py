@@ -233,13 +233,15 @@ class _Page:
         return self.plain(f"rows {first}–{last}", f"第 {first}–{last} 行")
 
     def errors(self, errors: Sequence[Mapping[str, Any]], total: int) -> str:
-        body = "".join(self._error(error) for error in errors[:_LISTED])
-        shown = min(len(errors), _LISTED)
+        runs = _runs(errors)
+        body = "".join(self._error(run) for run in runs[:_LISTED])
+        shown = sum(map(len, runs[:_LISTED]))
         title = self.say(
-            f"The first {shown} of {_count(total)}", f"前 {shown} 个，共 {_count(total)} 个"
+            f"The first {_count(shown)} of {_count(total)}",
+            f"前 {_count(shown)} 个，共 {_count(total)} 个",
         )
         if shown == total:
-            title = self.say(f"All {shown}", f"全部 {shown} 个")
+            title = self.say(f"All {_count(shown)}", f"全部 {_count(shown)} 个")
         heads = [
             self.say("row", "行"),
             self.say("field", "字段"),
@@ -249,13 +251,19 @@ class _Page:
         ]
         return f"<h3>{title}</h3>" + _table(heads, body, self.plain("Errors", "错误"))
 
-    def _error(self, error: Mapping[str, Any]) -> str:
-        row = error.get("rowNumber")
+    def _error(self, run: Sequence[Mapping[str, Any]]) -> str:
+        """Return one line for one error, or for a run of the same error over many rows."""
+        error, row, last = run[0], run[0].get("rowNumber"), run[-1].get("rowNumber")
+        rows = _count(row) if isinstance(row, int) else ""
         kind = self.told(error, "title") or escape(str(error.get("type")))
+        message = self.message(error)
+        if len(run) > 1:
+            rows = f"{rows}–{_count(last)}"
+            kind += f' <span class="yr-badge yr-invalid">×\u202f{_count(len(run))}</span>'
+            message = self.told(error, "description")
         return (
-            f'<tr><td class="yr-num">{_count(row) if isinstance(row, int) else ""}</td>'
-            f"<td>{self._field(error)}</td><td>{kind}</td>"
-            f"<td>{self.cell(error)}</td><td>{self.message(error)}</td></tr>"
+            f'<tr><td class="yr-num">{rows}</td><td>{self._field(error)}</td><td>{kind}</td>'
+            f"<td>{self.cell(error)}</td><td>{message}</td></tr>"
         )
 
     def _field(self, error: Mapping[str, Any]) -> str:
@@ -309,7 +317,8 @@ class _Page:
             else ""
         )
         low, high = column.get("min"), column.get("max")
-        span = "" if low is None and high is None else f"{_short(low)} – {_short(high)}"
+        shown = str if column.get("type") == "year" else _short
+        span = "" if low is None and high is None else f"{shown(low)} – {shown(high)}"
         if column.get("type") == "string" and not self.show_cells:
             span = ""
         distinct = column.get("distinct")
@@ -461,7 +470,24 @@ def mask(text: str) -> str:
 
 
 def _lane(error: Mapping[str, Any]) -> str:
-    return str(error.get("fieldName") or "")
+    name, number = error.get("fieldName"), error.get("fieldNumber")
+    return str(name) if name else f"#{number}" if isinstance(number, int) else ""
+
+
+def _runs(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Join errors of one kind and field that stand in at least four rows one after the other."""
+    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
+    order: list[list[Mapping[str, Any]]] = []
+    for error in errors:
+        row, key = error.get("rowNumber"), (str(error.get("type")), _lane(error))
+        runs = groups.setdefault(key, [])
+        before = runs[-1][-1].get("rowNumber") if runs else None
+        if isinstance(row, int) and isinstance(before, int) and row == before + 1:
+            runs[-1].append(error)
+        else:
+            runs.append([error])
+            order.append(runs[-1])
+    return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
 
 
 def _table(heads: Sequence[str], rows: str, label: str) -> str:

@@ -70,6 +70,8 @@ def resource_of(item: Measured) -> dict[str, Any]:
         resource["dialect"] = dict(item.tables[0].dialect)
     if item.fields:
         resource["schema"] = {"fields": [dict(field) for field in item.fields]}
+        if any(table.sparse for table in item.tables):
+            resource["schema"]["fieldsMatch"] = "superset"  # records may leave columns out
     if resource["type"] == "table" and item.sound and item.fields:
         resource["rows"] = item.rows
     if file.role != "data":

@@ -33,7 +33,10 @@ _SAMPLED_CHARACTERS = 1 << 18
 
 @dataclass(slots=True)
 class Table:
-    """What one pass over a file found; `fields` is empty where the records have no columns."""
+    """What one pass over a file found; `fields` is empty where the records have no columns.
+
+    `sparse` says that some record lacks a column, `wordy` that cells are prose.
+    """
 
     format: str
     rows: int = 0
@@ -42,6 +45,7 @@ class Table:
     dialect: dict[str, Any] = field(default_factory=dict)
     languages: Languages = field(default_factory=Languages)
     wordy: bool = False
+    sparse: bool = False
     embedded: set[str] = field(default_factory=set)
     troubles: list[tuple[str, Text]] = field(default_factory=list)
 
@@ -159,6 +163,7 @@ def _observe_values(values: Iterable[Any], table: Table, is_object: bool) -> Non
     document = is_object and table.format == "json"
     if columns and not others and not document and "" not in columns:
         table.fields = [column.field(name) for name, column in columns.items()]
+        table.sparse = any(column.seen < table.rows for column in columns.values())
     texts = [c for c in columns.values() if c.strings]
     nested = any(c.kinds.keys() & {"array", "object"} for c in columns.values())
     short = 15 if 2 * len(texts) >= len(columns) else 40
