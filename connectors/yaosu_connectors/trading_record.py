@@ -247,7 +247,7 @@ def _contract_part(
 
 
 def _signature(signature: JSON) -> dict[str, Any]:
-    names = ("party_id", "key_id", "public_key", "digest", "value", "sign_mode", "at")
+    names = ("party_id", "key_id", "public_key", "over", "digest", "value", "sign_mode", "at")
     return {name: signature.get(name) for name in names}
 
 

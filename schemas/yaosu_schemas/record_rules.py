@@ -50,6 +50,8 @@ def _trading_record(record: Mapping[str, Any]) -> Iterator[Problem]:
         yield wrong(place, "missing", Text(why.en, why.zh), "warning", _TRADE)
     signed = part(record, "contract").get("hash")
     for i, signature in rows(record, "signatures"):
+        if signature.get("over", "agreement") != "agreement":
+            continue
         if isinstance(signed, str) and signature.get("digest") not in (None, signed):
             text = Text("another digest was signed than the contract's", "所签摘要与合同摘要不一致")
             yield wrong(("signatures", i, "digest"), "digest_differs", text, schema=_TRADE)
