@@ -1,0 +1,189 @@
+"""`yaosu keys`: access keys, and the signing keys whose private half stays here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yaosu.errors import NotFound, Text
+
+from .family import family
+from .terminal import Json, Market, client, command, print_json, print_table, say
+
+app = family("Access keys, and signing keys of one's own.\n\n访问密钥与签名密钥。")
+
+Label = Annotated[str, typer.Option(help="A name for it. 备注名。")]
+
+
+@app.command("list")
+@command
+def list_(market: Market = None, as_json: Json = False) -> None:
+    """List one's access keys and signing keys; secrets are kept nowhere.
+
+    列出本方密钥。
+    """
+    who = client(market)
+    access, signing = list(who.keys()), list(who.signing_keys())
+    if as_json:
+        print_json({"keys": access, "signing_keys": signing})
+        return
+    print_table(
+        (
+            "key 密钥",
+            "kind 类型",
+            "label 备注",
+            "roles / public key",
+            "until 有效期",
+            "revoked 撤销",
+        ),
+        [
+            (
+                k["key_id"],
+                "access",
+                k["label"],
+                ", ".join(k["roles"]),
+                k["expires_at"],
+                k["revoked_at"],
+            )
+            for k in access
+        ]
+        + [
+            (
+                k["key_id"],
+                f"signing, {k['held_by']}",
+                k["label"],
+                k["public_key"],
+                "",
+                k["revoked_at"],
+            )
+            for k in signing
+        ],
+    )
+
+
+@app.command()
+@command
+def new(
+    label: Label = "",
+    role: Annotated[
+        list[str] | None, typer.Option(help="Only these roles; may be repeated. 角色。")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days it works. 有效天数。")] = None,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Make another access key; it is shown this once.
+
+    新建访问密钥（只显示一次）。
+    """
+    made = client(market).new_key(label, roles=role, days=days)
+    if as_json:
+        print_json(made)
+    else:
+        tell_secret(made["key_id"], made.get("key"))
+
+
+def tell_secret(key_id: str, secret: object) -> None:
+    """Write a new key; where the reply was lost on the way, what to do about it."""
+    if secret:
+        say(Text("shown this once; keep it safe:", "仅显示一次，请妥善保存："))
+        say(f"export YAOSU_KEY={secret}")
+    else:
+        say(
+            Text(
+                f"the key {key_id} was made, but the reply with it was lost: revoke it "
+                "(`yaosu keys revoke`) and make another",
+                f"密钥 {key_id} 已创建，但回复丢失：请撤销后重新创建",
+            )
+        )
+
+
+@app.command()
+@command
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key. 密钥编号。")],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Revoke an access key or a signing key, at once.
+
+    立即撤销密钥。
+    """
+    who = client(market)
+    end = who.revoke_signing_key if key_id.startswith("sgk_") else who.revoke_key
+    ended = end(key_id)
+    if as_json:
+        print_json(ended)
+    else:
+        say(Text(f"{key_id} is revoked", f"{key_id} 已撤销"))
+
+
+@app.command("new-signing")
+@command
+def new_signing(
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to keep the private key. 私钥文件。"),
+    ] = None,
+    platform: Annotated[
+        bool, typer.Option(help="Let the market hold it; signatures say so. 由平台托管。")
+    ] = False,
+    label: Label = "",
+    register: Annotated[
+        bool, typer.Option(help="Register its public half with the market. 登记公钥。")
+    ] = True,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Make an Ed25519 signing key: the private half stays in a file of yours.
+
+    新建签名密钥，私钥只保存在本机。
+    """
+    from yaosu import signing
+    from yaosu.remote import signing_key_file
+
+    if platform:
+        made = client(market).platform_signing_key(label)
+        _told(made, None, as_json)
+        return
+    who = client(market) if register else None
+    place = file or signing_key_file()
+    signer = signing.Signer.generate()
+    signer.save(place)
+    made = {"key_id": None, "public_key": signer.public_key, "held_by": "own"}
+    if who is not None:
+        made = who.add_signing_key(signer, label)
+    _told(made, place, as_json)
+
+
+def _told(made: dict[str, object], place: Path | None, as_json: bool) -> None:
+    if as_json:
+        print_json({**made, "file": str(place) if place else None})
+        return
+    if place:
+        say(Text(f"private key in {place} (keep a copy)", f"私钥保存在 {place}（请备份）"))
+    say(f"{made['key_id'] or ''} {made['public_key']}".strip())
+
+
+@app.command("add-signing")
+@command
+def add_signing(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Private key file. 私钥文件。")],
+    label: Label = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Register the public half of a signing key that you have.
+
+    登记已有签名密钥的公钥。
+    """
+    who = client(market)
+    if not file.exists():
+        raise NotFound(
+            f"there is no key file {file}: make one with `yaosu keys new-signing`",
+            f"没有密钥文件 {file}，请先执行 yaosu keys new-signing",
+            path=str(file),
+        )
+    _told(who.add_signing_key(file, label), file, as_json)

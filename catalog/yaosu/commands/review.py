@@ -1,0 +1,228 @@
+"""`yaosu review`: what reviewers and exchanges do with submissions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from yaosu.errors import InvalidInput, Text
+
+from .family import family
+from .listing import Id, act_on, tell
+from .terminal import Json, Market, client, command, print_json, print_table, say
+
+app = family("What reviewers and exchanges do with submissions.\n\n审核与挂牌。")
+
+Reason = Annotated[str, typer.Option("--reason", help="Why, in writing. 书面原因。")]
+Scheme = Annotated[
+    str | None, typer.Option(help="Registration scheme of the certificate, e.g. nda. 登记体系。")
+]
+Number = Annotated[str | None, typer.Option(help="Certificate number. 凭证编号。")]
+Agency = Annotated[str, typer.Option(help="Who issued it. 登记机构。")]
+Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Valid until. 有效期至。")]
+
+
+@app.command("queue")
+@app.command("list")
+@command
+def queue(market: Market = None, as_json: Json = False) -> None:
+    """List what waits for a decision.
+
+    列出待处理的挂牌。
+    """
+    items = list(client(market).review_queue())
+    if as_json:
+        print_json({"items": items})
+        return
+    if not items:
+        say(Text("nothing waits", "没有待处理的事项"))
+        return
+    print_table(
+        ("listing 挂牌", "name 名称", "state 状态", "report 报告", "venue 场所", "next 可执行"),
+        [_row(item) for item in items],
+    )
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    report = item.get("report") or {}
+    said = f"{report.get('errors')} errors, {report.get('warnings')} warnings" if report else ""
+    return (
+        item["listing_id"],
+        f"{item['publisher']}/{item['name']} #{item['listing_version']}",
+        item["state"],
+        said,
+        item["venue"],
+        ", ".join(item.get("next") or ()),
+    )
+
+
+@app.command()
+@command
+def show(listing: Id, market: Market = None, as_json: Json = False) -> None:
+    """Show a submission with its report.
+
+    查看提交内容与质量报告。
+    """
+    from yaosu.errors import NotFound
+
+    found = client(market).listing(listing)
+    try:
+        report = found.report_json()
+    except NotFound:
+        report = {}
+    if as_json:
+        print_json({**found.data, "full_report": report or None})
+        return
+    tell(found)
+    if report:
+        from .validate import print_findings, print_summary
+
+        print_findings(report)
+        print_summary(report)
+
+
+@app.command("return")
+@command
+def return_(listing: Id, reason: Reason, market: Market = None, as_json: Json = False) -> None:
+    """Send it back to the provider (L5).
+
+    退回提供方修改。
+    """
+    act_on(market, listing, "return", as_json, reason=reason)
+
+
+@app.command()
+@command
+def register(
+    listing: Id,
+    scheme: Scheme = None,
+    number: Number = None,
+    agency: Agency = "",
+    registered_at: Day = None,
+    valid_until: Day = None,
+    text: Annotated[str | None, typer.Option(help="A remark. 审核意见。")] = None,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Pass the review, with the certificate where there is one (L6).
+
+    审核通过并登记（可附登记凭证）。
+    """
+    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
+    act_on(market, listing, "register", as_json, certificate=certificate, text=text)
+
+
+@app.command()
+@command
+def notice(
+    listing: Id,
+    scheme: Scheme = None,
+    number: Number = None,
+    agency: Agency = "",
+    registered_at: Day = None,
+    valid_until: Day = None,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Put it on public notice, where the exchange asks for one (L6a).
+
+    开始公示。
+    """
+    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
+    act_on(market, listing, "open_notice", as_json, certificate=certificate)
+
+
+@app.command("close-notice")
+@command
+def close_notice(listing: Id, market: Market = None, as_json: Json = False) -> None:
+    """End the notice once it ran its days and every objection has its answer.
+
+    结束公示。
+    """
+    act_on(market, listing, "close_notice", as_json)
+
+
+@app.command()
+@command
+def uphold(listing: Id, reason: Reason, market: Market = None, as_json: Json = False) -> None:
+    """Uphold an objection: the listing goes back (L6b).
+
+    异议成立，退回提供方。
+    """
+    act_on(market, listing, "uphold_objection", as_json, reason=reason)
+
+
+@app.command()
+@command
+def publish(listing: Id, market: Market = None, as_json: Json = False) -> None:
+    """Put a registered version on the market (L7).
+
+    批准挂牌。
+    """
+    act_on(market, listing, "list", as_json)
+
+
+@app.command()
+@command
+def suspend(listing: Id, reason: Reason, market: Market = None, as_json: Json = False) -> None:
+    """Stop new trades of a listing (L8).
+
+    暂停挂牌。
+    """
+    act_on(market, listing, "suspend", as_json, reason=reason)
+
+
+@app.command()
+@command
+def resume(listing: Id, market: Market = None, as_json: Json = False) -> None:
+    """Let a suspended listing be traded again (L9).
+
+    恢复挂牌。
+    """
+    act_on(market, listing, "resume", as_json)
+
+
+@app.command()
+@command
+def delist(listing: Id, reason: Reason, market: Market = None, as_json: Json = False) -> None:
+    """Take a listing off the market (L10).
+
+    强制摘牌。
+    """
+    act_on(market, listing, "delist", as_json, reason=reason)
+
+
+@app.command()
+@command
+def comment(
+    listing: Id,
+    text: Annotated[str, typer.Argument(help="内容。")],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Leave a comment that is kept.
+
+    留下审核意见。
+    """
+    act_on(market, listing, "comment", as_json, text=text)
+
+
+def _certificate(
+    scheme: str | None, number: str | None, agency: str, since: str | None, until: str | None
+) -> dict[str, Any] | None:
+    if scheme is None and number is None:
+        return None
+    if scheme is None or number is None:
+        raise InvalidInput(
+            "a certificate has both --scheme and --number",
+            "登记凭证需同时给出 --scheme 与 --number",
+            field="certificate",
+        )
+    given = {"registered_at": since, "valid_until": until}
+    return {
+        "scheme": scheme,
+        "number": number,
+        "agency": agency,
+        **{k: v for k, v in given.items() if v},
+    }

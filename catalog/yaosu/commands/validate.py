@@ -1,0 +1,207 @@
+"""`yaosu validate`: is it true? A table of what is wrong, or the report as JSON or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yaosu.errors import Text, Unsupported
+
+from .terminal import (
+    NOT_VALID,
+    Json,
+    Watch,
+    command,
+    note,
+    print_json,
+    print_table,
+    say,
+    shown,
+)
+
+SHOWN_FINDINGS = 100
+
+
+class Kind(StrEnum):
+    """What a target is, where its content does not tell."""
+
+    PACKAGE = "package"
+    RESOURCE = "resource"
+    SCHEMA = "schema"
+    TABLE = "table"
+
+
+class Engine(StrEnum):
+    """Where the checks run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class Language(StrEnum):
+    """The language of a page for people."""
+
+    ZH = "zh"
+    EN = "en"
+
+
+@command
+def validate(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="File, folder, datapackage.json/.yaml or zip. 校验对象。"
+        ),
+    ],
+    kind: Annotated[
+        Kind | None, typer.Option("--type", help="What it is, where it cannot be told. 类型。")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table Schema to hold it against. 表结构。")
+    ] = None,
+    checks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these checks. 只运行这些检查。")
+    ] = None,
+    limit_errors: Annotated[
+        int, typer.Option(min=0, help="Errors per table, 0 = no limit. 每表错误上限。")
+    ] = 1000,
+    engine: Annotated[Engine, typer.Option(help="Where checks run. 校验引擎。")] = Engine.LOCAL,
+    workers: Annotated[int, typer.Option(min=1, help="Processes. 并行进程数。")] = 1,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as a page. 输出网页报告。")
+    ] = None,
+    lang: Annotated[Language, typer.Option(help="Language of the page. 网页语言。")] = Language.ZH,
+    as_json: Json = False,
+) -> None:
+    """Check a file, a folder or a package against its schema and its own promises.
+
+    按结构与声明校验文件、目录或数据包。
+
+    Exit 1 when anything inside is wrong, 2 when the target cannot be opened.
+    """
+    if engine is Engine.RAY:
+        raise Unsupported(
+            "this version checks on one machine: --engine local",
+            "当前版本仅支持单机校验：--engine local",
+            field="engine",
+        )
+    from yaosu_validators import validate as judge
+
+    with Watch() as watch:
+        report = judge(
+            target,
+            kind=kind.value if kind else None,
+            schema=schema,
+            checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
+            limit_errors=limit_errors,
+            workers=workers,
+            progress=_teller(watch),
+        )
+    body = report.as_json()
+    if html is not None:
+        _write_page(html, body, lang)
+    if as_json:
+        print_json(body)
+    else:
+        print_findings(body)
+        print_summary(body)
+    if not report.valid:
+        raise typer.Exit(NOT_VALID)
+
+
+def _teller(watch: Watch) -> Any:
+    """Return a progress callback that takes what the engine tells: names, bytes done, bytes all."""
+
+    def tell(*facts: Any, **named: Any) -> None:
+        told = {**(facts[0] if facts and isinstance(facts[0], Mapping) else {}), **named}
+        if not told and len(facts) >= 3:
+            told = {"done": facts[0], "total": facts[1], "name": facts[2]}
+        done, total = told.get("done"), told.get("total")
+        if isinstance(done, int) and isinstance(total, int) and total > 0:
+            watch("read", str(told.get("name", "")), done, total)
+
+    return tell
+
+
+def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
+    from yaosu_validators.html import report_html
+
+    path.write_text(report_html(body, lang=lang.value, show_cells=True), encoding="utf-8")
+    note(Text(f"wrote {path}", f"已写入 {path}"))
+
+
+# --- for people -------------------------------------------------------------------------------
+
+
+def print_findings(body: Mapping[str, Any]) -> None:
+    """Write what a report found: file, row, field and both sentences; long lists are cut."""
+    found = list(_findings(body))
+    if not found:
+        return
+    print_table(
+        ("file 文件", "row 行", "field 字段", "what is wrong 问题"),
+        [
+            (place, error.get("rowNumber"), error.get("fieldName"), _sentences(error))
+            for place, error in found[:SHOWN_FINDINGS]
+        ],
+    )
+    if len(found) > SHOWN_FINDINGS:
+        rest = len(found) - SHOWN_FINDINGS
+        say(
+            Text(
+                f"… and {rest} more: --json or --html shows all",
+                f"……另有 {rest} 条，见 --json 或 --html",
+            )
+        )
+
+
+def _findings(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for error in body.get("errors") or ():
+        yield str(error.get("pointer") or ""), error
+    for task in body.get("tasks") or ():
+        for error in task.get("errors") or ():
+            yield str(task.get("place") or task.get("name")), error
+
+
+def _sentences(error: Mapping[str, Any]) -> str:
+    lines = [error.get("message") or error.get("title"), error.get("message_zh")]
+    return "\n".join(shown(line) for line in dict.fromkeys(lines) if line)
+
+
+def print_summary(body: Mapping[str, Any]) -> None:
+    """Write the verdict, and how much of the data it covers."""
+    stats = body["stats"]
+    for task in body.get("tasks") or ():
+        for warning in task.get("warnings") or ():
+            note(f"! {task.get('place')}: {warning}")
+    for warning in body.get("warnings") or ():
+        note(f"! {warning}")
+    rows = sum((t.get("stats") or {}).get("rows") or 0 for t in body.get("tasks") or ())
+    en = "valid" if body["valid"] else f"not valid: {stats['errors']} errors"
+    zh = "有效" if body["valid"] else f"无效：{stats['errors']} 个错误"
+    say(
+        Text(
+            f"{'✓' if body['valid'] else '✗'} {en} · {stats['tasks']} resources · {rows:,} rows"
+            f" · {_coverage(body)[0]} · {stats['seconds']:g} s",
+            f"{'✓' if body['valid'] else '✗'} {zh} · {stats['tasks']} 个资源 · {rows:,} 行"
+            f" · {_coverage(body)[1]}",
+        )
+    )
+
+
+def _coverage(body: Mapping[str, Any]) -> Text:
+    parts_en, parts_zh = [], []
+    for check in body.get("checks") or ():
+        seen, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
+        if total is None:
+            parts_en.append(f"{check['name']} saw {seen:,} rows, not all")
+            parts_zh.append(f"{check['name']} 已检 {seen:,} 行（非全部）")
+        else:
+            share = 100 if not total else seen * 100 // total
+            parts_en.append(f"{check['name']} saw {share}% of the rows")
+            parts_zh.append(f"{check['name']} 覆盖 {share}% 的行")
+    return Text(", ".join(parts_en) or "no row checks", "，".join(parts_zh) or "无行级检查")
