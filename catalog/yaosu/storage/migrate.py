@@ -8,7 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from yaosu.errors import Unsupported
+from yaosu.errors import Unavailable, Unsupported
+
+from .sqlite import translated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -22,9 +24,16 @@ _MIGRATION_LOCK = 7_261_005
 
 def upgrade_sqlite(path: Path) -> None:
     """Bring the tables of a file up to date; the caller holds the lock of the store."""
-    if _sqlite_revision(path) == HEAD:
-        return
+    try:
+        if _sqlite_revision(path) != HEAD:
+            _upgrade_sqlite(path)
+    except sqlite3.Error as e:
+        raise translated(e) from e
+    except sa.exc.DBAPIError as e:
+        raise (translated(e.orig) if isinstance(e.orig, sqlite3.Error) else e) from e
 
+
+def _upgrade_sqlite(path: Path) -> None:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -41,10 +50,15 @@ def upgrade_sqlite(path: Path) -> None:
 def upgrade_postgresql(url: str) -> None:
     """Bring the tables of a database up to date; servers that start together take turns."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        if _postgresql_revision(connection) != HEAD:
-            _run(connection)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            if _postgresql_revision(connection) != HEAD:
+                _run(connection)
+    except sa.exc.OperationalError as e:
+        raise Unavailable(
+            "the database cannot be reached", "无法连接数据库", reason=type(e.orig).__name__
+        ) from e
 
 
 def _run(connection: sa.Connection) -> None:

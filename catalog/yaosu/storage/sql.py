@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yaosu.errors import Unsupported
 from yaosu.ports import Clock, Store
 
 from .migrate import upgrade_postgresql, upgrade_sqlite
 from .sqlite import SqliteStore, hold
+
+if TYPE_CHECKING:
+    from .postgres import PostgresStore
 
 DATABASE_FILE = "market.db"
 
@@ -30,9 +33,7 @@ def open_store(
     """
     path = sqlite_path(url_or_path)
     if path is None:
-        from .postgres import PostgresStore
-
-        return PostgresStore(str(url_or_path), clock=clock, on_fatal=on_fatal, **options)
+        return _postgresql()(str(url_or_path), clock=clock, on_fatal=on_fatal, **options)
     held = hold(path)
     try:
         upgrade_sqlite(path)
@@ -46,6 +47,7 @@ def upgrade(url_or_path: str | Path) -> None:
     """Bring the tables up to date (`yaosu db upgrade`); Unavailable while a server runs."""
     path = sqlite_path(url_or_path)
     if path is None:
+        _postgresql()
         upgrade_postgresql(driver_url(str(url_or_path)))
         return
     held = hold(path)
@@ -53,6 +55,18 @@ def upgrade(url_or_path: str | Path) -> None:
         upgrade_sqlite(path)
     finally:
         os.close(held)
+
+
+def _postgresql() -> type[PostgresStore]:
+    """Return the store for PostgreSQL; Unsupported where its driver is not installed."""
+    try:
+        from .postgres import PostgresStore
+    except ModuleNotFoundError as e:
+        raise Unsupported(
+            "PostgreSQL needs its driver: pip install 'yaosu[postgres]'",
+            "使用 PostgreSQL 需要安装驱动：pip install 'yaosu[postgres]'",
+        ) from e
+    return PostgresStore
 
 
 def driver_url(url: str) -> str:

@@ -102,7 +102,7 @@ class SqliteStore:
                 connection.execute("BEGIN")
                 yield SqlReader(connection.cursor(), "sqlite")
             except sqlite3.Error as e:
-                raise _translated(e) from e
+                raise translated(e) from e
             finally:
                 connection.rollback()
                 if self._closed:
@@ -222,7 +222,7 @@ class SqliteStore:
             if isinstance(e, sqlite3.Error):
                 if _code(e) in _FATAL:
                     raise
-                return None, _translated(e)
+                return None, translated(e)
             return None, e
         self._last = now
         woken += work
@@ -232,7 +232,7 @@ class SqliteStore:
         """Nothing of the batch is committed: say so to every caller of it."""
         fatal = isinstance(error, sqlite3.Error) and _code(error) in _FATAL
         if isinstance(error, sqlite3.Error):
-            told: BaseException = _translated(error)
+            told: BaseException = translated(error)
         else:
             told = error
         if fatal and isinstance(told, YaosuError):
@@ -281,7 +281,7 @@ class SqliteStore:
                 cached_statements=512,
             )
         except sqlite3.Error as e:
-            raise _translated(e) from e
+            raise translated(e) from e
         try:
             for name, (wanted, _) in PRAGMAS.items():
                 connection.execute(f"PRAGMA {name}={wanted}")
@@ -294,7 +294,7 @@ class SqliteStore:
             must_keep_its_word(connection)
         except sqlite3.Error as e:
             connection.close()
-            raise _translated(e) from e
+            raise translated(e) from e
         except BaseException:
             connection.close()
             raise
@@ -360,7 +360,7 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _translated(error: sqlite3.Error) -> BaseException:
+def translated(error: sqlite3.Error) -> BaseException:
     """Return what a caller is told instead of a driver's error."""
     code = _code(error)
     if code in _FULL:
@@ -371,7 +371,9 @@ def _translated(error: sqlite3.Error) -> BaseException:
             "数据库被其他程序锁定，请稍后重试",
         )
     if code in _FATAL:
-        return Unavailable(f"the database cannot be written: {error}", f"数据库无法写入：{error}")
+        return Unavailable(
+            f"the database cannot be read or written: {error}", f"数据库无法读写：{error}"
+        )
     if code == sqlite3.SQLITE_CONSTRAINT:
         return refused(str(error))
     return error

@@ -1,7 +1,8 @@
 """The tables, and which record lives in which: the only place that names a column.
 
 A record is one row: its id, the attributes it is looked up by, and the whole of it as JSON in
-`body`. Evidence, postings, replies and log leaves are append-only: triggers refuse the rest.
+`body`. Evidence, postings, replies and log leaves are append-only: triggers, which the migrations
+make, refuse the rest.
 """
 
 from __future__ import annotations
@@ -224,6 +225,7 @@ leaves = sa.Table(
     sa.UniqueConstraint("event_id", name="leaf_event_key"),
 )
 
+# The names of the tables whose rows are never changed or removed.
 APPEND_ONLY = ("event", "posting", "reply", "leaf")
 
 
@@ -282,47 +284,3 @@ views = sa.Table(
     sa.Column("etag", TEXT, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
-
-
-def ddl(dialect: str) -> list[str]:
-    """Return the statements beside the tables: append-only triggers, escrow upkeep."""
-    return _sqlite_triggers() if dialect == "sqlite" else _postgresql_triggers()
-
-
-def _sqlite_triggers() -> list[str]:
-    made = [
-        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-        for table in APPEND_ONLY
-        for verb in ("UPDATE", "DELETE")
-    ]
-    return [
-        *made,
-        "CREATE TRIGGER posting_escrow AFTER INSERT ON posting "
-        "WHEN substr(NEW.account, 1, 7) = 'escrow:' BEGIN "
-        "INSERT INTO escrow (account, amount_fen) VALUES (NEW.account, 0) "
-        "ON CONFLICT (account) DO NOTHING; "
-        "UPDATE escrow SET amount_fen = amount_fen + NEW.amount_fen "
-        "WHERE account = NEW.account; END",
-    ]
-
-
-def _postgresql_triggers() -> list[str]:
-    made = [
-        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        for table in APPEND_ONLY
-    ]
-    return [
-        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only', "
-        "ERRCODE = 'restrict_violation'; END $$",
-        *made,
-        "CREATE FUNCTION keep_escrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "INSERT INTO escrow (account, amount_fen) VALUES (NEW.account, 0) "
-        "ON CONFLICT (account) DO NOTHING; "
-        "UPDATE escrow SET amount_fen = amount_fen + NEW.amount_fen "
-        "WHERE account = NEW.account; RETURN NULL; END $$",
-        "CREATE TRIGGER posting_escrow AFTER INSERT ON posting FOR EACH ROW "
-        "WHEN (left(NEW.account, 7) = 'escrow:') EXECUTE FUNCTION keep_escrow()",
-    ]
