@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 MAX_QUERY_CHARS = 512
 MAX_QUERY_WORDS = 32
@@ -27,7 +28,7 @@ _UNSPACED = (
 _RUN = re.compile(
     f"(?P<unspaced>[{_UNSPACED}]+)|(?P<word>[^\\W_{_UNSPACED}]+)|(?P<sign>[\u2600-\u27bf\U0001f300-\U0001faff])"
 )
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 # Full-width ASCII and the ideographic space: one to one, so offsets stay (NFKC does the same).
 _FULL_WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
 _QUOTES = str.maketrans("“”„«»「」『』《》", '"' * 11)
@@ -93,24 +94,37 @@ def runs(text: str) -> Iterator[Run]:
         yield Run(found.group(), found.lastgroup == "unspaced")
 
 
-def index_text(parts: Iterable[str]) -> str:
-    """Return the terms of the parts joined by spaces, with a gap that no phrase crosses."""
-    out: list[str] = []
-    for part in parts:
-        for run in runs(canonical(part)):
-            out.extend(run.terms())
-        out.append(_GAP)
-    return " ".join(out[:-1])
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A piece of text as the index takes it: its terms in order, its unspaced characters."""
+
+    terms: str
+    characters: str
+
+    @classmethod
+    def of(cls, text: str) -> Indexed:
+        """Cut a piece of text once, for every field that it goes into."""
+        flat = canonical(text)
+        out: list[str] = []
+        for found in _RUN.finditer(flat):
+            run = found.group()
+            if found.lastgroup != "unspaced":
+                out.append(_stem(run[:_MAX_WORD_CHARS]))
+            elif len(run) == 1:
+                out.append(run)
+            else:
+                out.extend(map("".join, pairwise(run)))
+        return cls(" ".join(out), "".join(_UNSPACED_RUN.findall(flat)))
 
 
-def unigrams(parts: Iterable[str]) -> str:
-    """Return every unspaced character of the parts once, for one-character queries."""
-    seen: dict[str, None] = {}
-    for part in parts:
-        for run in runs(canonical(part)):
-            if run.unspaced:
-                seen.update(dict.fromkeys(run.text))
-    return " ".join(seen)
+def index_text(pieces: Iterable[Indexed]) -> str:
+    """Return the terms of the pieces joined by spaces, with a gap that no phrase crosses."""
+    return f" {_GAP} ".join(piece.terms for piece in pieces)
+
+
+def index_characters(pieces: Iterable[Indexed]) -> str:
+    """Return every unspaced character of the pieces once, for one-character queries."""
+    return " ".join(dict.fromkeys("".join(piece.characters for piece in pieces)))
 
 
 def sort_key(title: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tantivy import Document, IndexWriter, Schema, SchemaBuilder
 
 from yaosu.model import JSON
-from yaosu.text import canonical, index_text, scrub, sort_key, unigrams
+from yaosu.text import Indexed, canonical, index_characters, index_text, scrub, sort_key
 
 FACETS = (
     "modality",
@@ -113,22 +113,27 @@ def _tie(listing_id: str) -> int:
 def document(listing_id: str, card: Mapping[str, JSON]) -> Document:
     """Return the index document of one listing card."""
     title = texts([card.get("title"), card.get("title_en")])
-    keywords = texts([card.get("keywords"), card.get("name")])
     publisher = texts([card.get("publisher_name"), card.get("publisher")])
-    description = texts([card.get("description"), card.get("description_en")])
+    keywords = texts([card.get("keywords"), card.get("name")])
     exact = texts([card.get("identifiers"), card.get("name"), listing_id])
+    parts = {
+        "title": title,
+        "keywords": keywords,
+        "publisher_name": publisher,
+        "description": texts([card.get("description"), card.get("description_en")]),
+    }
     rest = texts([card.get("resource_names"), card.get("field_names"), exact])
-    everything = [*title, *keywords, *publisher, *description, *rest]
+    cut = {name: [Indexed.of(text) for text in found] for name, found in parts.items()}
+    everything = [piece for pieces in cut.values() for piece in pieces]
+    everything += [Indexed.of(text) for text in dict.fromkeys(rest)]
     d = Document()
     d.add_text("id", listing_id)
     d.add_bytes("card", json.dumps(card, ensure_ascii=False).encode("utf-8", "replace"))
     d.add_text("body", index_text(everything))
-    d.add_text("title", index_text(title))
-    d.add_text("keywords", index_text(keywords))
-    d.add_text("publisher_name", index_text(publisher))
-    d.add_text("description", index_text(description))
-    d.add_text("characters", unigrams(everything))
-    d.add_text("title_characters", unigrams(title))
+    for name, pieces in cut.items():
+        d.add_text(name, index_text(pieces))
+    d.add_text("characters", index_characters(everything))
+    d.add_text("title_characters", index_characters(cut["title"]))
     for value in exact:
         d.add_text("exact", canonical(value)[:200])
     for facet in FACETS:
