@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -24,12 +25,44 @@ _RESOURCE_CONTENT = (
 _ELEMENT_TERMS = ("license_spdx", "policy", "offer", "restrictions", "contract_template")
 
 
+# For text, small integers and ASCII keys the standard encoder writes what RFC 8785 asks for, at a
+# tenth of the cost: same escapes (§3.2.2.2), and code points sort as UTF-16 units do (§3.2.3).
+_SIMPLE = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+)
+_MAX_INT = 2**53 - 1
+
+
+def _is_simple(value: object, depth: int = 32) -> bool:
+    """Say whether the value has no floats, large integers, or keys beyond ASCII."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return -_MAX_INT <= cast(int, value) <= _MAX_INT
+    if depth == 0:
+        return False
+    if kind is dict:
+        return all(
+            type(k) is str and k.isascii() and _is_simple(v, depth - 1)
+            for k, v in cast(dict[Any, Any], value).items()
+        )
+    if kind is list:
+        return all(_is_simple(v, depth - 1) for v in cast(list[Any], value))
+    return False
+
+
 def jcs(value: object) -> bytes:
     """Return the one canonical UTF-8 form of a JSON value; Malformed if it has none.
 
     No form exists for NaN, infinities, integers beyond ±(2^53-1), lone surrogates and
     types that JSON does not know (RFC 8785 §3.2.2, RFC 7493 §2.2).
     """
+    if _is_simple(value):
+        try:
+            return _SIMPLE.encode(value).encode()
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: the library below says what is wrong
     import rfc8785
 
     try:

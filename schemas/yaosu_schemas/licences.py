@@ -16,7 +16,7 @@ from yaosu_schemas.errors import InvalidInput, Problem, Text
 from .codes import code_list
 from .texts import clip
 
-_TOKEN = re.compile(r"\s*(?:(\()|(\))|([^\s()]+))")
+_TOKEN = re.compile(r"[()]|[^\s()]+")
 _REFERENCE = re.compile(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+")
 _MAX_TOKENS = 200
 
@@ -194,7 +194,7 @@ def _aliases() -> dict[str, str]:
 
 
 def _tokens(expression: str) -> list[str]:
-    tokens = [m.group().strip() for m in _TOKEN.finditer(expression)]
+    tokens = _TOKEN.findall(expression)
     if not tokens:
         raise _bad("it is empty", "表达式为空")
     if len(tokens) > _MAX_TOKENS:
