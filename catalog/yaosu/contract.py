@@ -7,7 +7,7 @@ digest. Amounts are integer fen; rounding happens in `split` and nowhere else (I
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -160,7 +160,8 @@ def offer_digest(listing_id: str, version: int, content: str, terms_of: str, ter
 
 def terms_json(terms: Terms) -> dict[str, Any]:
     """Return the terms as JSON: tuples as lists."""
-    return {**asdict(terms), "rights": list(terms.rights)}
+    found = {f.name: getattr(terms, f.name) for f in fields(terms)}
+    return {**found, "rights": list(terms.rights)}
 
 
 def agreement(

@@ -7,7 +7,7 @@ nowhere else (OWASP API3). Times are RFC 3339 with Z.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
 
@@ -42,17 +42,18 @@ PRICE_BANDS = (
 
 def plain(value: Any) -> Any:
     """Return the value as JSON: dates as text, tuples as lists, records as objects."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]
-    return value
+    # Not `asdict`: it copies deeply what is only read here.
+    return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
 
 
 def party(who: Party, *, private: bool = False) -> dict[str, Any]:
