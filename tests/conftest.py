@@ -14,7 +14,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -163,6 +164,94 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+# --- the store, on each database ----------------------------------------------------------------
+
+
+class HeldClock:
+    """Time that moves only when a test says so."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 3, 1, 8, 0, 0, 123456, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def forward(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    return HeldClock()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: str) -> Iterator[str]:
+    """The URL of a database with today's tables, for the tests of one process in turn."""
+    import psycopg
+
+    from yaosu.storage.sql import upgrade
+
+    name = f"migrated_{uuid.uuid4().hex[:16]}"
+    admin = postgres_server.replace("+psycopg", "", 1)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    url = urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
+    upgrade(url)
+    try:
+        yield url
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def migrated_url(migrated_database: str) -> str:
+    """The URL of a database with today's tables and nothing in them."""
+    import psycopg
+
+    from yaosu.storage.tables import metadata
+
+    with psycopg.connect(migrated_database.replace("+psycopg", "", 1)) as connection:
+        # Only so can append-only tables be emptied: the triggers sleep in this role.
+        connection.execute("SET session_replication_role = replica")
+        names = ", ".join(f'"{table}"' for table in metadata.tables)
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    return migrated_database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store is, on each database in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "data")
+    url: str = request.getfixturevalue("migrated_url")
+    return url
+
+
+@pytest.fixture
+def open_here(store_url: str, clock: HeldClock) -> Iterator[Callable[..., Any]]:
+    """Open the store of this test, again and again; what is left open is closed."""
+    from yaosu.storage.sql import open_store
+
+    opened: list[Any] = []
+
+    def open_again(**options: Any) -> Any:
+        store = open_store(store_url, **{"clock": clock, **options})
+        opened.append(store)
+        return store
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_here: Callable[..., Any]) -> Any:
+    """A store of the market: every adapter keeps the same promises."""
+    return open_here()
 
 
 # --- Chromium ----------------------------------------------------------------------------------

@@ -110,18 +110,28 @@ class SqlJobQueue:
 
         return self._store.write(step)
 
+    def take_back(self) -> int:
+        """Free every leased job; for an embedded store at start, when no worker can be alive."""
+
+        def step(tx: Transaction) -> int:
+            leased = tx.jobs(state="leased", limit=100_000)
+            for job in leased:
+                tx.put_job(self._lost(tx, job))
+            return len(leased)
+
+        return self._store.write(step)
+
+    def _lost(self, tx: Transaction, job: Job) -> Job:
+        """Return the job of a worker that never came back: it may be what killed it."""
+        if job.attempts < self._attempts:
+            return replace(_free(job), state="ready", run_at=tx.now)
+        error = f"the worker was lost at attempt {job.attempts}"
+        return replace(_free(job), state="dead", run_at=tx.now, error=error)
+
     def _take(self, tx: Transaction, worker: str, seconds: float) -> JobLease | None:
         while (job := tx.due_job(tx.now)) is not None:
             if job.state == "leased" and job.attempts >= self._attempts:
-                # Its last worker never came back: it may be what killed it.
-                tx.put_job(
-                    replace(
-                        _free(job),
-                        state="dead",
-                        run_at=tx.now,
-                        error=f"the worker was lost at attempt {job.attempts}",
-                    )
-                )
+                tx.put_job(self._lost(tx, job))
                 continue
             until = tx.now + timedelta(seconds=seconds)
             job = replace(

@@ -118,6 +118,21 @@ def test_a_job_that_kills_its_workers_ends_among_the_dead(
     assert "lost" in dead.error
 
 
+def test_a_start_takes_back_what_the_dead_process_had_in_hand(
+    store: Store, queue: SqlJobQueue
+) -> None:
+    for kind in ("one", "two"):
+        store.write(lambda tx, kind=kind: tx.enqueue(kind, None))
+    lost = queue.lease("a", seconds=30)
+    assert lost is not None
+    assert queue.take_back() == 1
+    again = queue.lease("b", seconds=30)
+    assert again is not None
+    with pytest.raises(Stale):
+        queue.done(lost)
+    assert sorted(j.state for j in jobs(store)) == ["leased", "ready"]
+
+
 def test_a_worker_runs_jobs_by_their_kind_soon_after_the_commit(
     store: Store, queue: SqlJobQueue
 ) -> None:
