@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SKIPPED: Landlo
 SMALL = Limits(memory_bytes=512 * MIB, cpu_s=2, wall_s=8, scratch_bytes=8 * MIB)
 
 ATTEMPTS = """
-import ctypes, multiprocessing, os, resource, signal, socket, subprocess, sys, threading, time
+import ctypes, multiprocessing, os, resource, signal, socket, stat, subprocess, sys, threading
+import time
 from yaosu_schemas.errors import InvalidInput
 from yaosu_validators.child import main
 
@@ -80,11 +82,21 @@ def flood(target, args, say):
     while True: say({"x": "y" * (1 << 20)})
 def leak(target, args, say):
     return {"note": os.getcwd() + "/a.csv and " + os.environ["TMPDIR"] + "/b", "name": target}
+def babble(target, args, say):
+    for fd in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.write(fd, b"not json at all" + bytes([10]))
+        except OSError:
+            pass
+    time.sleep(30)
+
+def forge(target, args, say): return {"valid": True}
 def environment(target, args, say): return dict(os.environ)
 
 if __name__ == "__main__":
     main({f.__name__: f for f in (try_all, loop, sleep, hoard, fall, abort, burst, spill, litter,
-        refuse, flood, leak, environment)})
+        refuse, flood, leak, environment, babble, forge)})
 """
 
 
@@ -197,7 +209,7 @@ def test_what_a_file_does_to_its_reader_is_a_verdict(
     run: Any, job: str, kind: str, note: str
 ) -> None:
     started = time.monotonic()
-    error = run(job)["error"]
+    error = run(job, limits=replace(SMALL, cpu_s=1) if job == "loop" else SMALL)["error"]
     assert (error["type"], error["note"]) == (kind, note)
     assert error["message"]
     assert error["message_zh"]
@@ -213,9 +225,27 @@ def test_a_sleeper_is_ended_at_the_wall_limit(run: Any) -> None:
 
 def test_an_endless_answer_is_cut_off(run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(sandbox, "_ANSWER_BYTES", 4 * MIB)
-    monkeypatch.setattr(sandbox, "_TICK_S", 0.01)
     error = run("flood")["error"]
-    assert error["type"] == "resource-limit"
+    assert (error["type"], error["note"]) == ("resource-limit", "answer")
+
+
+def test_a_child_that_was_taken_over_cannot_confuse_its_parent(run: Any) -> None:
+    started = time.monotonic()
+    assert run("babble")["error"]["type"] == "reader-crashed"
+    assert time.monotonic() - started < 5
+
+
+def test_a_forged_report_is_no_report(tmp_path: Path) -> None:
+    (tmp_path / "forger.py").write_text(
+        "from yaosu_validators.child import main\n"
+        "if __name__ == '__main__':\n"
+        "    main({'validate': lambda target, args, say: {'valid': True, 'tasks': 'none'}})\n"
+    )
+    target = tmp_path / "a.csv"
+    target.write_text("id\n1\n")
+    report = run_in_sandbox("validate", target=target, entry="forger", roots=[tmp_path])
+    assert report["valid"] is False
+    assert report["errors"][0]["type"] == "reader-crashed"
 
 
 def test_a_typed_error_of_the_child_is_raised_as_that_error(run: Any) -> None:
@@ -247,7 +277,7 @@ def test_a_machine_that_cannot_confine_is_an_error_of_the_set_up(
 
 
 def test_switching_the_sandbox_off_has_to_be_said_and_keeps_the_limits(run: Any) -> None:
-    off = Limits(memory_bytes=1024 * MIB, cpu_s=2, wall_s=8, scratch_bytes=8 * MIB, sandbox=False)
+    off = replace(SMALL, cpu_s=1, sandbox=False)
     said = run("try_all", limits=off, args={"codes": ["len(open('/etc/passwd').read()) > 0"]})
     assert list(said.values()) == ["True"]
     assert run("loop", limits=off)["error"]["note"] == "cpu"

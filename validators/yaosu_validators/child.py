@@ -70,7 +70,7 @@ def _crashed(why: Exception) -> dict[str, object]:
     """Name the class only: the message may quote cells, and paths of this machine."""
     import traceback
 
-    traceback.print_exc()
+    traceback.print_tb(why.__traceback__)  # for the log of the server, without the message too
     return {"failed": "crash", "exception": type(why).__name__}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +57,7 @@ def describe(
     from yaosu_validators.describing.cards import read_card
     from yaosu_validators.describing.compose import compose
     from yaosu_validators.describing.edits import merge
-    from yaosu_validators.describing.inventory import group, identify, roots_of, walk
+    from yaosu_validators.describing.inventory import group, identify, names_of, roots_of, walk
     from yaosu_validators.describing.measure import measure
 
     starts = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
@@ -73,6 +73,8 @@ def describe(
     for item in group(files):
         tell.path = item.first.path
         measured += list(measure(base, item, tell.tick))
+    for found, title in zip(measured, names_of([m.group for m in measured]), strict=True):
+        found.group = replace(found.group, name=title)
     card = read_card(base, [file.path for file in files if file.role == "documentation"])
     fresh = compose(name or os.path.basename(os.path.abspath(base)), card, measured, _moment(now))
     merged = merge(existing, fresh)

@@ -29,7 +29,6 @@ from typing import IO, Any
 from yaosu_schemas import errors
 from yaosu_schemas.errors import NotFound, SandboxFailed, Unavailable, YaosuError
 
-from .confine import UNAVAILABLE_EXIT
 from .stopped import Stop, stopped_result
 
 log = logging.getLogger(__name__)
@@ -239,6 +238,7 @@ class _Run:
         self.stderr = b""
         self.stopped: Stop | None = None
         self._buffer = bytearray()
+        self._heard = 0
 
     def send(self, request: dict[str, Any]) -> None:
         pipe = self.child.stdin
@@ -284,7 +284,8 @@ class _Run:
 
     def _take(self, data: bytes, progress: Callable[..., None]) -> None:
         self._buffer += data
-        if len(self._buffer) > _ANSWER_BYTES:
+        self._heard += len(data)
+        if self._heard > _ANSWER_BYTES:
             self.stopped = Stop("answer", _ANSWER_BYTES)
             return
         if b"\n" not in data:
@@ -292,12 +293,22 @@ class _Run:
         *lines, rest = self._buffer.split(b"\n")
         self._buffer = bytearray(rest)
         for line in lines:
+            self._hear(bytes(line), progress)
+
+    def _hear(self, line: bytes, progress: Callable[..., None]) -> None:
+        """Take one message; a child that was taken over may say anything."""
+        try:
             message = json.loads(line)
-            if "progress" in message:
-                told = message["progress"]
-                progress(*told["facts"], **told["named"])
-            else:
-                self.said.update(message)
+            told = message.get("progress")
+        except (ValueError, AttributeError, RecursionError):
+            self.stopped = Stop("crash", detail="answer")
+            return
+        if told is None:
+            self.said.update(message)
+        elif isinstance(told, dict):
+            facts, named = told.get("facts"), told.get("named")
+            if isinstance(facts, list) and isinstance(named, dict):
+                progress(*facts, **named)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -316,18 +327,26 @@ def _conclude(job: str, run: _Run, request: dict[str, Any], *, hide: list[str]) 
     said, status = run.said, run.child.returncode
     if run.stderr:
         log.info("sandboxed %s, exit %s: %s", job, status, run.stderr.decode(errors="replace"))
-    if "ready" not in said and run.stopped is None:
+    if "ready" not in said:  # no foreign byte was read yet: it is not the file's doing
         why = run.stderr.decode(errors="replace").strip().splitlines()
-        reason = why[-1] if why else f"exit {status}"
-        if status == UNAVAILABLE_EXIT or status >= 0 or not why:
-            raise _unavailable(reason.removeprefix("SANDBOX-UNAVAILABLE "))
-    if "refused" in said:
+        reason = why[-1] if why else f"the child ended with {status} before it was ready"
+        raise _unavailable(reason.removeprefix("SANDBOX-UNAVAILABLE "))
+    if run.stopped is None and isinstance(said.get("refused"), dict):
         raise _as_error(said["refused"])
-    if "result" in said and run.stopped is None:
-        answer = _without_paths(said["result"], hide)
-        assert isinstance(answer, dict)
+    if run.stopped is None and _well_formed(job, said.get("result")):
+        answer: dict[str, Any] = _without_paths(said["result"], hide)
         return answer
     return stopped_result(job, _why(run, request), request["args"])
+
+
+def _well_formed(job: str, answer: object) -> bool:
+    """Say whether an answer has the shape that its readers rely on."""
+    if not isinstance(answer, dict):
+        return False
+    if job != "validate":
+        return True
+    lists = all(isinstance(answer.get(key), list) for key in ("tasks", "errors", "checks"))
+    return lists and isinstance(answer.get("valid"), bool) and isinstance(answer.get("stats"), dict)
 
 
 def _why(run: _Run, request: dict[str, Any]) -> Stop:
@@ -347,7 +366,7 @@ def _why(run: _Run, request: dict[str, Any]) -> Stop:
         return Stop("killed")
     if failed == "crash":
         return Stop("crash", detail=str(run.said.get("exception", "")))
-    name = signal.Signals(-status).name if status < 0 else f"exit {status}"
+    name = signal.Signals(-status).name if status < 0 else "no answer"
     return Stop("crash", detail=name)
 
 

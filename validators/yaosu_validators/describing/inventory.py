@@ -222,13 +222,13 @@ def group(files: Sequence[Found]) -> list[Group]:
         if key[0] == "media":
             groups.append(Group(_label(members), tuple(members)))
         elif key[0] == "one" or len(members) == 1:
-            groups += [Group(_stem(file), (file,)) for file in members]
+            groups += [Group(stem_of(file), (file,)) for file in members]
         else:
             groups.append(Group(key[1], tuple(members), sharded=True))
     groups = list(_collected_leftovers(groups))
     order = {"data": 0, "metadata": 1, "documentation": 2}
     groups.sort(key=lambda item: (order[item.first.role], item.first.path))
-    return _named(groups)
+    return groups
 
 
 def _key(file: Found) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ def _key(file: Found) -> tuple[str, ...]:
     top = file.path.split("/")[0] if "/" in file.path else ""
     if file.kind.family in COLLECTED:
         return ("media", top, file.split, file.kind.format, file.compression)
-    pattern = re.sub(r"\d+", "#", _stem(file))
+    pattern = re.sub(r"\d+", "#", stem_of(file))
     if file.kind.format in _SHARDED and "#" in pattern:
         label = re.sub(r"[-_.]*(of)?[-_.]*#", "", pattern).strip("-_. ") or top or "data"
         if file.folder and label in ("file", "part", "shard", "chunk", "data", "episode"):
@@ -249,14 +249,15 @@ def _key(file: Found) -> tuple[str, ...]:
 def _label(files: Sequence[Found]) -> str:
     """Return the folder that the files of a collection share, with their split."""
     if len(files) == 1 and not files[0].folder:
-        return _stem(files[0])
+        return stem_of(files[0])
     folder = os.path.commonpath([f"/{file.folder}" for file in files]).rpartition("/")[2]
     split = files[0].split
     label = folder or files[0].kind.family
     return label if not split or split in label.lower() else f"{label}-{split}"
 
 
-def _stem(file: Found) -> str:
+def stem_of(file: Found) -> str:
+    """Return the file name without its suffixes."""
     stem = file.name
     while "." in stem.strip(".") and (by_name(stem)[0] or by_name(stem)[1]):
         stem = stem.rpartition(".")[0]
@@ -282,18 +283,20 @@ def _collected_leftovers(groups: list[Group]) -> Iterator[Group]:
             yield from singles
 
 
-def _named(groups: list[Group]) -> list[Group]:
-    """Give every group a name of its own in the letters that Data Package v2 allows."""
-    taken: set[str] = set()
-    out = []
+def names_of(groups: Sequence[Group]) -> list[str]:
+    """Return a name for every group, each different, in letters that Data Package v2 allows."""
+    taken: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for item in groups:
         base = slug(item.name) or slug(item.first.path.split("/")[0]) or item.first.kind.family
-        tries = [base, f"{base}-{item.first.kind.format or 'file'}"]
-        tries += [f"{base}-{number}" for number in range(2, len(groups) + 3)]
-        name = next(name for name in tries if name not in taken)
-        taken.add(name)
-        out.append(Group(name, item.files, item.sharded))
-    return out
+        name = base
+        if name in taken:
+            name = f"{base}-{item.first.kind.format or 'file'}"
+        while name in taken:
+            counts[base] = counts.get(base, 1) + 1
+            name = f"{base}-{counts[base]}"
+        taken[name] = None
+    return list(taken)
 
 
 def slug(text: str) -> str:

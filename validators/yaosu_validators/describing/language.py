@@ -86,6 +86,8 @@ _EITHER_CHINESE = "zh?"
 def weigh(text: str) -> dict[str, float]:
     """Return the languages of one text and how much of it each is; empty where nothing shows."""
     text = text[:SAMPLE]
+    if len(text) < 4 or (text.isascii() and text.count(" ") < 3):
+        return {}
     scripts = _ASCII if text.isascii() else _SCRIPTS
     counts = dict.fromkeys(_SCRIPTS, 0)
     counts.update({name: len(script.findall(text)) for name, script in scripts.items()})

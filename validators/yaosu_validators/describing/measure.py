@@ -10,7 +10,7 @@ from yaosu_schemas.errors import Text
 from yaosu_validators.media import Media, probe
 
 from .archives import Listing, list_archive
-from .inventory import Found, Group, digest_of
+from .inventory import Found, Group, digest_of, stem_of
 from .language import Languages
 from .shapes import Shape, shape_of
 from .tables import Table, read_table
@@ -116,9 +116,8 @@ def measure(base: Path, group: Group, tick: Callable[[int], None]) -> Iterator[M
         yield whole
         return
     for number, file in enumerate(group.files):
-        name = f"{group.name}-{number + 1}"
         yield Measured(
-            Group(name, (file,)),
+            Group(stem_of(file), (file,)),
             [whole.parts[number]],
             whole.tables[number : number + 1],
             troubles=[trouble for trouble in whole.troubles if trouble[0] == file.path],

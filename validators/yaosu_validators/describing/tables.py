@@ -257,7 +257,8 @@ def _observe_csv(
     for batch in reader:
         for number, column in enumerate(columns):
             column.observe(batch.column(number))
-        _sample_columns(batch, range(len(columns)), rows, sampler)
+        texts = [number for number, column in enumerate(columns) if not column.candidates]
+        _sample_columns(batch, texts, rows, sampler)
         rows += batch.num_rows
         odd.observe(columns)
     odd.observe(columns)
