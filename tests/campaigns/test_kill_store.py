@@ -151,7 +151,8 @@ def campaign(url: str, folder: Path, rounds: int, seed: int) -> Promises:
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
     store_url: str, tmp_path: Path
 ) -> None:
-    promises = campaign(store_url, tmp_path, rounds=2, seed=1)
+    rounds = 1 if "://" in store_url else 2
+    promises = campaign(store_url, tmp_path, rounds=rounds, seed=1)
     assert promises.events
     store = open_store(store_url, clock=Now())
     try:

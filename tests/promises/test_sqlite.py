@@ -254,7 +254,7 @@ def fill_up(store: Store) -> tuple[int, NoSpace]:
 
 def test_a_full_disk_loses_nothing_and_is_left_behind_when_there_is_room(small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(b"\0" * 4 * 2**20)
-    store = open_store(small_disk / "data", clock=Now())
+    store = open_store(small_disk / "data", clock=Now(), reserve_bytes=0)
     try:
         acknowledged, _ = fill_up(store)
         assert acknowledged > 10

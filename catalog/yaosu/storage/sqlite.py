@@ -32,6 +32,8 @@ MAX_WAITING = 10_000
 MAX_READERS = 16
 STEPS_PER_CHECKPOINT = 400
 WAL_LIMIT_BYTES = 64 * 2**20
+# Room to checkpoint and to get out of a full disk again; uploads keep a far larger one.
+RESERVE_BYTES = 32 * 2**20
 WRITER_CACHE_KIB = 64 * 2**10
 
 # What a connection must run under; read back at start, and the start refused if one differs.
@@ -66,7 +68,7 @@ class SqliteStore:
         clock: Clock,
         on_fatal: Callable[[BaseException], None] | None = None,
         busy_seconds: float = 2.0,
-        reserve_bytes: int = 0,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         self.path = path
         self._clock = clock
@@ -259,8 +261,6 @@ class SqliteStore:
                 self._abandon([], e)
 
     def _guard_space(self) -> None:
-        if not self._reserve_bytes:
-            return
         stat = os.statvfs(self.path.parent)
         if stat.f_bavail * stat.f_frsize < self._reserve_bytes:
             raise no_space()
