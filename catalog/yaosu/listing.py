@@ -251,6 +251,7 @@ def _draft(
         to_state=listing.state,
         payload={"descriptor_digest": digest(descriptor)},
     )
+    tx.notify("listing", listing.id)
     return listing
 
 

@@ -54,6 +54,8 @@ T = TypeVar("T")
 FOLLOW_S = 0.2
 LOG_S = 0.25
 SWEEP_S = 3600.0
+UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
+"""Versions that nobody searches for any more."""
 
 
 class SystemClock:
@@ -173,9 +175,7 @@ class Market:
             listing = reader.get(Listing, listing_id)
         except NotFound:
             return None
-        if listing.state != ListingState.LISTED:
-            return None
-        return self.card(reader, listing)
+        return None if listing.state in UNSEEN else self.card(reader, listing)
 
     @staticmethod
     def card(reader: Reader, listing: Listing) -> dict[str, Any]:
@@ -183,18 +183,17 @@ class Market:
         return present.card(listing, reader.get(Party, listing.provider_id), report)
 
     def rebuild_search(self) -> int:
-        """Index every listed version anew and swap; returns how many."""
+        """Index every version anew and swap; returns how many."""
         with self.store.read() as reader:
             position = self._outbox_head(reader)
 
             def documents() -> Iterator[tuple[str, dict[str, Any]]]:
                 after: str | None = None
-                while page := reader.find(
-                    Listing, state=ListingState.LISTED, after=after, limit=500
-                ):
+                while page := reader.find(Listing, after=after, limit=500):
                     after = page[-1].id
                     for listing in page:
-                        yield listing.id, self.card(reader, listing)
+                        if listing.state not in UNSEEN:
+                            yield listing.id, self.card(reader, listing)
 
             return self.search.rebuild(documents(), checkpoint=position)
 

@@ -393,13 +393,14 @@ def card(found: Listing, provider: Party, report: StoredReport | None) -> dict[s
         "object_type": (element.get("offer") or {}).get("object_type"),
         "venue": found.venue,
         "size_bytes": int(size.get("bytes") or 0),
-        "size_band": _size_band(int(size.get("bytes") or 0)),
         "records": int(size.get("records") or 0),
         "quality": quality_grade(report),
         "listed_at": int(found.listed_at.timestamp()) if found.listed_at else 0,
         "updated_at": int(found.updated_at.timestamp()),
-        "view_policy": found.view_policy,
-        "invited": [found.provider_id, *found.invited],
+        "state": found.state,
+        # What is not (or no longer) on the market is found by its provider alone.
+        "view_policy": found.view_policy if found.state == "listed" else "own",
+        "invited": [found.provider_id, *(found.invited if found.state == "listed" else ())],
         "identifiers": [str(i.get("value")) for i in element.get("identifiers") or ()],
         "version": str(pkg.get("version") or ""),
     }
@@ -412,13 +413,6 @@ def _regions(codes: Iterable[str]) -> list[str]:
         for region in (c[:2] + "0000", c[:4] + "00", c):
             found[region] = None
     return list(found)
-
-
-def _size_band(size_bytes: int) -> str:
-    for top, name in ((1 << 20, "under_1mb"), (1 << 30, "under_1gb"), (100 << 30, "under_100gb")):
-        if size_bytes < top:
-            return name
-    return "over_100gb"
 
 
 def label(list_name: str, code: str, lang: str) -> str:

@@ -26,6 +26,7 @@ FACETS = (
     "quality",
     "object_type",
     "venue",
+    "state",
 )
 ALIASES = {name: name for name in FACETS} | {
     "lang": "language",

@@ -51,7 +51,7 @@ FACETS: Mapping[str, str | None] = {
     "region": "division",
     "price_band": None,
     "publisher": None,
-    "size_band": None,
+    "size": None,
     "quality": None,
     "venue": "exchange",
     "object_type": "object_type",
@@ -204,7 +204,7 @@ def search_query(
         raise InvalidInput(f"no such facets: {bad}", f"没有这些分面：{bad}", field="facets")
     return SearchQuery(
         text=one("q", "")[:1000],
-        filters={f: params[f][:50] for f in FACETS if f in params},
+        filters={"state": ["listed"], **{f: params[f][:50] for f in FACETS if f in params}},
         sort=one("sort", "relevance" if params.get("q", [""])[-1] else "newest"),
         limit=int(limit),
         cursor=params["cursor"][-1] if "cursor" in params else None,
@@ -270,21 +270,51 @@ async def suggest(request: Request, q: str = "") -> Response:
 
 @router.get("/my/listings")
 async def my_listings(
-    request: Request, state: str | None = None, cursor: str | None = None, limit: int = 50
+    request: Request,
+    state: str | None = None,
+    q: str = "",
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Response:
-    """List the versions that one's own party provides, newest first."""
+    """List the versions that one's own party provides, newest first; with `q`, search them."""
     size = max(1, min(limit, 100))
+    wanted = {"state": _state(state)} if state else {}
+    if q.strip():
+        return await _search_mine(request, q, wanted, cursor, size)
 
     def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
         assert actor is not None
-        where = {"state": _state(state)} if state else {}
         found = reader.find(
-            Listing, provider_id=actor.party_id, after=cursor, limit=size, newest=True, **where
+            Listing, provider_id=actor.party_id, after=cursor, limit=size, newest=True, **wanted
         )
         return [shown(reader, v, actor) for v in found]
 
     items = await read(request, look, needed=True)
     return page(request, items, items[-1]["listing_id"] if len(items) == size else None)
+
+
+async def _search_mine(
+    request: Request, q: str, wanted: Mapping[str, str], cursor: str | None, size: int
+) -> Response:
+    def who(reader: Reader, actor: Actor | None) -> tuple[Actor, str]:
+        assert actor is not None
+        return actor, reader.get(Party, actor.party_id).slug
+
+    actor, slug = await read(request, who, needed=True)
+    query = SearchQuery(
+        text=q[:1000],
+        filters={"publisher": [slug], **{name: [value] for name, value in wanted.items()}},
+        limit=size,
+        cursor=cursor,
+        viewer=actor.party_id,
+    )
+    found = await asyncio.to_thread(market_of(request).search.search, query)
+
+    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
+        kept = [reader.one(Listing, id=hit.listing_id) for hit in found.hits]
+        return [shown(reader, v, actor) for v in kept if v is not None]
+
+    return page(request, await read(request, look, needed=True), found.cursor)
 
 
 def _state(text: str) -> ListingState:
