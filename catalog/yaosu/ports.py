@@ -52,6 +52,10 @@ class Reader(Protocol):
 
     def count(self, kind: type[T], **equals: object) -> int: ...
 
+    def total(self, kind: type[T], column: str, **equals: object) -> int:
+        """Return the sum of a column (bytes of holdings, length of uploads) over records."""
+        ...
+
     def events(self, subject_id: str) -> list[Event]:
         """Return the evidence chain of one subject, seq 0 first."""
         ...

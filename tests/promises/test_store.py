@@ -18,7 +18,7 @@ from yaosu.errors import (
     NotFound,
     Unavailable,
 )
-from yaosu.model import Dataset, Listing, ListingState, Party, Reply, Role, Venue, new_id
+from yaosu.model import Dataset, Holding, Listing, ListingState, Party, Reply, Role, Venue, new_id
 from yaosu.ports import Store, Transaction
 from yaosu.storage.sqlite import SqliteStore
 from yaosu_schemas.canonical import digest
@@ -175,6 +175,21 @@ def test_records_are_found_by_their_columns_in_pages(store: Store) -> None:
         assert reader.count(Listing, state=()) == 0
         with pytest.raises(TypeError, match="title"):
             reader.find(Listing, title="x")
+
+
+def test_bytes_of_a_party_are_summed_by_the_database(store: Store) -> None:
+    def step(tx: Transaction) -> None:
+        for n, owner in enumerate("aab"):
+            held = Holding(
+                id=new_id("hld"), party_id=owner, sha256=str(n), bytes=10**n, created_at=tx.now
+            )
+            tx.add(held)
+
+    store.write(step)
+    with store.read() as reader:
+        assert reader.total(Holding, "bytes", party_id="a") == 11
+        assert reader.total(Holding, "bytes", party_id=("a", "b")) == 111
+        assert reader.total(Holding, "bytes", party_id="nobody") == 0
 
 
 def test_a_reader_keeps_the_snapshot_it_began_with(store: Store) -> None:

@@ -110,6 +110,21 @@ def test_two_requests_do_not_write_one_upload_at_once(files: UploadFiles) -> Non
     files.resume("upl_1", 0, 5).close()
 
 
+def test_what_one_request_acknowledged_is_not_cut_off_by_another(files: UploadFiles) -> None:
+    files.create("upl_1", 10)
+    acknowledged = 0
+    with files.hold("upl_1") as hold:
+        with hold.resume(acknowledged, 10) as appending:
+            appending.write(b"12345")
+            acknowledged = appending.sync()
+        with pytest.raises(Unavailable):
+            files.hold("upl_1")  # written and synced, but the store does not know it yet
+    with files.hold("upl_1") as hold, hold.resume(acknowledged, 10) as appending:
+        appending.write(b"67890")
+        assert appending.sync() == 10
+    assert files.finish("upl_1", 10)[0] == hashlib.sha256(b"1234567890").hexdigest()
+
+
 def test_an_upload_begins_once_and_under_a_plain_name(files: UploadFiles) -> None:
     files.create("upl_1", 5)
     with pytest.raises(Conflict):
@@ -137,10 +152,12 @@ def test_room_is_asked_for_before_the_first_byte(tmp_path: Path) -> None:
 
 def test_expired_uploads_are_removed_and_the_rest_keep_their_room(tmp_path: Path) -> None:
     files = UploadFiles(tmp_path / "uploads", reserve_bytes=0)
-    for name in ("upl_1", "upl_2"):
+    for name in ("upl_1", "upl_2", "upl_young"):
         files.create(name, 5)
+    for name in ("upl_1", "upl_2"):
+        os.utime(files.root / name, (0, 0))
     restarted = UploadFiles(tmp_path / "uploads", reserve_bytes=0)
     assert restarted.expire({"upl_1": 2**60}) == ["upl_2"]
-    assert os.listdir(restarted.root) == ["upl_1"]
+    assert sorted(os.listdir(restarted.root)) == ["upl_1", "upl_young"]
     with pytest.raises(NoSpace):
         restarted.create("upl_3", 5)

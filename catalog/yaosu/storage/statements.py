@@ -46,6 +46,7 @@ class Statements:
         self.compiled = functools.cache(self._compiled)
         self.update = functools.cache(self._update)
         self.find = functools.cache(self._find)
+        self.total = functools.cache(self._total)
         self.events_after = functools.cache(self._events_after)
         self.fixed: Mapping[str, str] = {
             name: self._sql(statement) for name, statement in self._fixed().items()
@@ -83,18 +84,16 @@ class Statements:
             return sa.select(kind.table.c.body, _revision(kind.table))
         return sa.select(kind.table.c.body)
 
-    def _find(self, kind: Kind[Any], where: Filter, *, count: bool, page: str) -> str:
+    def _total(self, kind: Kind[Any], where: Filter, column: str | None) -> str:
+        """Compile a sum of a column over a lookup; without a column, the number of records."""
+        table = kind.table
+        what = sa.func.count() if column is None else sa.func.sum(table.c[column])
+        return self._sql(_where(sa.select(what).select_from(table), table, where))
+
+    def _find(self, kind: Kind[Any], where: Filter, page: str) -> str:
         """Compile a lookup; `page` may hold n (newest first), a (after an id), w (in a step)."""
         table = kind.table
-        selected = (
-            sa.select(sa.func.count()).select_from(table)
-            if count
-            else self._body(kind, writing="w" in page)
-        )
-        for column, values in where:
-            selected = selected.where(_equals(table.c[column], values))
-        if count:
-            return self._sql(selected)
+        selected = _where(self._body(kind, writing="w" in page), table, where)
         newest = "n" in page
         if "a" in page:
             after: sa.BindParameter[Any] = sa.bindparam("after_")
@@ -237,6 +236,10 @@ class Statements:
             ),
             "view_delete": sa.delete(views).where(views.c.key == sa.bindparam("key_")),
         }
+
+
+def _where(select: sa.Select[Any], table: sa.Table, where: Filter) -> sa.Select[Any]:
+    return select.where(*(_equals(table.c[column], values) for column, values in where))
 
 
 def _revision(table: sa.Table) -> sa.ColumnElement[str]:

@@ -91,6 +91,7 @@ def _keep(
     name: str,
     *looked_up_by: str,
     unique: Sequence[tuple[str, ...]] = (),
+    summed: Sequence[str] = (),
     locked: bool = False,
 ) -> None:
     """Declare the table of a kind; a lookup column is indexed together with the id (paging).
@@ -99,7 +100,7 @@ def _keep(
     looks at (venues, parties, keys): they would all wait for each other.
     """
     hints = get_type_hints(type_)
-    names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key)]))
+    names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key), *summed]))
     table = sa.Table(
         name,
         metadata,
@@ -144,8 +145,8 @@ _keep(
     "filing_no", "bill_no", "voucher_no", locked=True,
 )  # fmt: skip
 _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locked=True)
-_keep(Upload, "upload", "party_id", "state", locked=True)
-_keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")])
+_keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
+_keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
 
 

@@ -75,7 +75,7 @@ class SqlReader:
             return []
         where, parameters = _filter(stored.columns, equals)
         page = "n" * newest + "a" * (after is not None) + "w" * self.writing
-        sql = self._statements.find(stored, where, count=False, page=page)
+        sql = self._statements.find(stored, where, page)
         if after is not None:
             parameters["after_"] = after
         parameters["limit_"] = limit
@@ -83,12 +83,19 @@ class SqlReader:
         return [self._load(stored, row) for row in self._cursor.fetchall()]
 
     def count(self, kind: type[T], **equals: object) -> int:
+        return self._total(kind, None, equals)
+
+    def total(self, kind: type[T], column: str, **equals: object) -> int:
+        """Return the sum of a column over the records whose columns equal."""
+        return self._total(kind, column, equals)
+
+    def _total(self, kind: type[T], column: str | None, equals: Mapping[str, object]) -> int:
         stored = kind_of(kind)
         if () in equals.values():
             return 0
         where, parameters = _filter(stored.columns, equals)
-        self._cursor.execute(self._statements.find(stored, where, count=True, page=""), parameters)
-        return int(self._cursor.fetchone()[0])
+        self._cursor.execute(self._statements.total(stored, where, column), parameters)
+        return int(self._cursor.fetchone()[0] or 0)
 
     # --- evidence and money ---------------------------------------------------------------------
 

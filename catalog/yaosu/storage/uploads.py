@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,9 @@ from typing import Any
 from yaosu.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable, Unverified
 
 from .files import CHUNK_BYTES, Disk, out_of_space_is_typed, write_all
+
+# A file of an upload is made just before its record.
+YOUNG_SECONDS = 3600.0
 
 _ID = re.compile(r"[a-z0-9_]{1,80}\Z")
 
@@ -53,37 +57,31 @@ class UploadFiles:
         self.disk.sync_folder(self.root)
         self._hashed[upload_id] = (0, hashlib.sha256())
 
-    def resume(self, upload_id: str, offset: int, length: int) -> Appending:
-        """Open the upload after its acknowledged bytes; what was written beyond them is cut off.
+    def hold(self, upload_id: str) -> Hold:
+        """Have the upload to oneself; Unavailable while another request has it.
 
-        Unavailable while another request appends to it, Unverified if the disk holds less than
-        was acknowledged.
+        What the store says of the upload is to be read after this and written before the
+        release: else two requests could each cut off what the other has acknowledged.
         """
-        path = self._path(upload_id)
+        self._path(upload_id)
         with self._lock:
             if upload_id in self._busy:
                 raise Unavailable(
                     "another request is sending this upload", "该上传正由另一个请求写入"
                 )
             self._busy.add(upload_id)
+        return Hold(self, upload_id)
+
+    def resume(self, upload_id: str, offset: int, length: int) -> Appending:
+        """Hold an upload and open it after its acknowledged bytes; closing releases it."""
+        hold = self.hold(upload_id)
         try:
-            fd = _open(path, os.O_RDWR)
-            try:
-                if os.fstat(fd).st_size < offset:
-                    raise Unverified(
-                        "fewer bytes are on disk than were acknowledged",
-                        "磁盘上的内容少于已确认的字节数",
-                    )
-                os.ftruncate(fd, offset)
-                os.lseek(fd, offset, os.SEEK_SET)
-                state = self._state(upload_id, fd, offset)
-            except BaseException:
-                os.close(fd)
-                raise
+            appending = hold.resume(offset, length)
         except BaseException:
-            self._free(upload_id)
+            hold.release()
             raise
-        return Appending(self, upload_id, fd, offset, length, state)
+        appending.releases = hold
+        return appending
 
     def append(self, upload_id: str, offset: int, length: int, chunks: Iterable[bytes]) -> int:
         """Write and sync a run of bytes; return the offset that may be acknowledged."""
@@ -105,17 +103,23 @@ class UploadFiles:
         with self._lock:
             self._promised.pop(upload_id, None)
 
-    def expire(self, keep: Mapping[str, int]) -> list[str]:
+    def expire(self, keep: Mapping[str, int], *, older_seconds: float = YOUNG_SECONDS) -> list[str]:
         """Remove all but the uploads to keep, and reserve the bytes that each has still to come.
 
-        To be called at start and hourly (B5); returns the ids that were removed.
+        To be called at start and hourly (B5); returns the ids that were removed. A file that is
+        young may belong to an upload whose record is only being made.
         """
+        gone = []
+        before = time.time() - older_seconds
+        for entry in list(os.scandir(self.root)):
+            with contextlib.suppress(FileNotFoundError):
+                young = entry.stat(follow_symlinks=False).st_mtime > before
+                if entry.name not in keep and entry.name not in self._busy and not young:
+                    self.remove(entry.name)
+                    gone.append(entry.name)
         with self._lock:
-            self._promised = dict(keep)
-        gone = [n for n in os.listdir(self.root) if n not in keep and n not in self._busy]
-        for name in gone:
-            self.remove(name)
-        return gone
+            self._promised |= keep
+        return sorted(gone)
 
     def _state(self, upload_id: str, fd: int, offset: int) -> Any:
         known = self._hashed.get(upload_id)
@@ -143,6 +147,46 @@ class UploadFiles:
         return self.root / upload_id
 
 
+class Hold:
+    """The right to write one upload, for one request at a time."""
+
+    def __init__(self, files: UploadFiles, upload_id: str) -> None:
+        self._files = files
+        self._id = upload_id
+        self._held = True
+
+    def resume(self, offset: int, length: int) -> Appending:
+        """Open the upload after its acknowledged bytes; what was written beyond is cut off.
+
+        Unverified if the disk holds less than was acknowledged.
+        """
+        fd = _open(self._files.root / self._id, os.O_RDWR)
+        try:
+            if os.fstat(fd).st_size < offset:
+                raise Unverified(
+                    "fewer bytes are on disk than were acknowledged",
+                    "磁盘上的内容少于已确认的字节数",
+                )
+            os.ftruncate(fd, offset)
+            os.lseek(fd, offset, os.SEEK_SET)
+            state = self._files._state(self._id, fd, offset)
+        except BaseException:
+            os.close(fd)
+            raise
+        return Appending(self._files, self._id, fd, offset, length, state)
+
+    def release(self) -> None:
+        if self._held:
+            self._held = False
+            self._files._free(self._id)
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class Appending:
     """One request's bytes: written, then synced and kept, or rolled back to where it began."""
 
@@ -151,6 +195,7 @@ class Appending:
     ) -> None:
         self.offset = offset
         self.length = length
+        self.releases: Hold | None = None
         self._files = files
         self._id = upload_id
         self._fd = fd
@@ -199,7 +244,8 @@ class Appending:
             os.close(self._fd)
             self._fd = -1
             self._files._keep(self._id, self._synced, self.length, self._before)
-            self._files._free(self._id)
+            if self.releases is not None:
+                self.releases.release()
 
     def __enter__(self) -> Appending:
         return self

@@ -16,6 +16,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 NUMBER = sa.BigInteger()
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+NUMBERS = ("version", "length", "bytes")
 APPEND_ONLY = ("event", "posting", "reply", "leaf")
 
 
@@ -48,7 +49,9 @@ def _record(name: str, columns: str, *, unique: str = "", plain: str = "") -> No
         name,
         sa.Column("id", TEXT, primary_key=True),
         *(
-            _number(c) if c == "version" else _text(c.rstrip("?"), null=c.endswith("?"))
+            _number(c)
+            if c in ("version", "length", "bytes")
+            else _text(c.rstrip("?"), null=c.endswith("?"))
             for c in columns_
         ),
         _text("body"),
@@ -94,8 +97,8 @@ def _records() -> None:
         "listing_id provider_id user_id state venue filing_no? bill_no? voucher_no?",
     )
     _record("delivery", "trade_id provider_id user_id state")
-    _record("upload", "party_id state")
-    _record("holding", "sha256 party_id", unique="party_id sha256", plain="party_id")
+    _record("upload", "party_id state length", plain="length")
+    _record("holding", "sha256 party_id bytes", unique="party_id sha256", plain="party_id bytes")
     _record("approval", "subject_id action")
 
 
