@@ -40,7 +40,7 @@ def checked_quote(
         _same(name, subject[name], listing[name])
     _same("offer_digest", _offer_digest(subject, terms), quote["offer_digest"])
     _parties(agreement, listing["provider"]["party_id"], buyer)
-    _price(agreement, terms)
+    _terms(agreement, terms)
     for name, value in wish.items():
         if name in terms and name not in ("amount_fen", "qualification"):
             _same(name, terms[name], value)
@@ -79,7 +79,7 @@ def checked_agreement(trade: Mapping[str, Any]) -> JSON:
         _same(name, subject[name], trade[name])
     _same("offer_digest", _offer_digest(subject, trade["terms"]), trade["offer_digest"])
     _parties(agreement, trade["provider"]["party_id"], trade["user"]["party_id"])
-    _price(agreement, trade["terms"])
+    _terms(agreement, trade["terms"])
     return agreement
 
 
@@ -131,12 +131,22 @@ def _parties(agreement: Mapping[str, Any], provider: str, buyer: str) -> None:
     _same("user", agreement["user"]["party_id"], buyer)
 
 
-def _price(agreement: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
+def _terms(agreement: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
+    """Check that the contract says of each term what was offered and agreed."""
     for name, value in agreement["price"].items():
         if name != "article":
             _same(f"price.{name}", value, terms[name])
-    _same("rights", agreement["rights"]["granted"], terms["rights"])
-    _same("purpose", agreement["purpose"], terms["purpose"])
+    rights, acceptance = agreement["rights"], agreement["acceptance"]
+    _same("rights.granted", rights["granted"], terms["rights"])
+    _same("rights.mode", rights["mode"], terms["rights_mode"])
+    _same("rights.exclusive", rights["exclusive"], terms["exclusive"])
+    for name in ("inspection_days", "silent_acceptance"):
+        _same(f"acceptance.{name}", acceptance[name], terms[name])
+    for name in ("purpose", "note"):
+        _same(name, agreement[name], terms[name])
+    if terms["scenario"]:
+        _same("scenario", agreement["scenario"], terms["scenario"])
+    _same("end_at", agreement["end_at"] is None, terms["term_days"] is None)
 
 
 def _standing_offer_signed(agreement: Mapping[str, Any], listing: Listing) -> None:

@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from .errors import InvalidDocument, InvalidInput, Malformed, Problem, Unavailable, YaosuError
+from .errors import (
+    Forbidden,
+    Gone,
+    InvalidDocument,
+    InvalidInput,
+    Malformed,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+    YaosuError,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -24,6 +35,12 @@ if TYPE_CHECKING:
 RETRY_STATUS = frozenset({429, 502, 503, 504})
 LONGEST_PAUSE_S = 30.0
 CONNECT_ATTEMPTS = 3
+_BARE: dict[int, type[YaosuError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    410: Gone,
+}
 _MEMBERS = frozenset(
     {"type", "title", "title_zh", "status", "detail", "detail_zh", "code", "message", "message_zh"}
 )
@@ -155,6 +172,9 @@ class Connection:
     def _checked(self, reply: Reply) -> Reply:
         if reply.status < 400:
             return reply
+        if reply.status in _BARE and not reply.content:  # a HEAD has no body to say more
+            en, zh = _BARE[reply.status].title
+            raise _BARE[reply.status](en, zh, status=reply.status)
         raise self.error_of(reply.status, reply.json)
 
     def error_of(self, status: int, body: Any) -> YaosuError:
@@ -262,6 +282,9 @@ def _base(url: str) -> str:
 
 def route(*parts: str) -> str:
     """Return a path from its parts, each written so that it stays one part."""
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise InvalidInput(f"{part!r} is no id", f"“{part}”不是有效编号", field="id")
     return "/" + "/".join(quote(part, safe="", errors="replace") for part in parts)
 
 

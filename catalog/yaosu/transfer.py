@@ -380,7 +380,7 @@ class Download:
         elif _range_start(answer.headers.get("content-range")) != self._done:
             self._restart(file)
             raise Unavailable("the range sent is not the one asked for", "返回的数据区间不符")
-        for block in answer.iter_raw(READ_BYTES):
+        for block in answer.iter_raw():  # as it arrives: what a broken line left is kept
             if self._done + len(block) > self._size:
                 self._restart(file)
                 raise Unverified(
