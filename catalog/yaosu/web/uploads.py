@@ -34,6 +34,7 @@ from yaosu.identity import absent, allow
 from yaosu.market import Market
 from yaosu.model import Actor, Holding, Upload, new_id
 from yaosu.ports import Reader, Transaction
+from yaosu.storage.uploads import Hold
 
 from .door import actor_in, json_response, market_of
 
@@ -105,7 +106,7 @@ async def create(request: Request) -> Response:
         actor = actor_in(tx, request)
         assert actor is not None
         allow(actor, "upload")
-        _within_quota(tx, market, actor, length)
+        within_quota(tx, market, actor, length)
         upload = Upload(
             id=new_id("upl"),
             party_id=actor.party_id,
@@ -121,7 +122,7 @@ async def create(request: Request) -> Response:
 
     upload = await asyncio.wrap_future(market.store.submit(step))
     if length == 0:
-        await asyncio.to_thread(_finish, market, upload)
+        await asyncio.to_thread(finish, market, upload)
     return Response(
         status_code=201,
         headers=_headers(
@@ -132,9 +133,9 @@ async def create(request: Request) -> Response:
     )
 
 
-def _within_quota(reader: Reader, market: Market, actor: Actor, length: int) -> None:
-    used = sum(h.bytes for h in _all(reader, Holding, party_id=actor.party_id))
-    used += sum(u.length for u in _all(reader, Upload, party_id=actor.party_id, state="open"))
+def within_quota(reader: Reader, market: Market, actor: Actor, length: int) -> None:
+    used = reader.total(Holding, "bytes", party_id=actor.party_id)
+    used += reader.total(Upload, "length", party_id=actor.party_id, state="open")
     if used + length > market.settings.quota_bytes:
         raise TooLarge(
             f"your quota is {market.settings.quota_bytes} bytes, {used} are used",
@@ -142,13 +143,6 @@ def _within_quota(reader: Reader, market: Market, actor: Actor, length: int) -> 
             limit=market.settings.quota_bytes,
             used=used,
         )
-
-
-def _all(reader: Reader, kind: type[Any], **where: Any) -> list[Any]:
-    found: list[Any] = []
-    while batch := reader.find(kind, after=found[-1].id if found else None, limit=1000, **where):
-        found.extend(batch)
-    return found
 
 
 def _metadata(header: str) -> dict[str, str]:
@@ -241,21 +235,26 @@ async def patch(request: Request, upload_id: str) -> Response:
             "Content-Type 应为 application/offset+octet-stream",
         )
     market = market_of(request)
-    upload = await asyncio.to_thread(_load, request, upload_id)
-    offset = _number(request, "upload-offset")
-    if upload.state != "open" or offset != upload.offset:
-        raise Conflict(
-            f"the upload stands at {upload.offset}",
-            f"上传当前位置为 {upload.offset}",
-            offset=upload.offset,
+    await asyncio.to_thread(_load, request, upload_id)  # whose it is, before anything is held
+    with market.uploads.hold(upload_id) as hold:
+        # Read again: while this request waited, another may have acknowledged more.
+        upload = await asyncio.to_thread(_load, request, upload_id)
+        offset = _number(request, "upload-offset")
+        if upload.state != "open" or offset != upload.offset:
+            raise Conflict(
+                f"the upload stands at {upload.offset}",
+                f"上传当前位置为 {upload.offset}",
+                offset=upload.offset,
+            )
+        check = _checksum(request.headers.get("upload-checksum"))
+        safe, holds = await _receive(request, hold, upload, check)
+        if not holds:
+            return Response(status_code=460, headers=_headers(market))
+        done = await asyncio.wrap_future(
+            market.store.submit(lambda tx: _acknowledge(tx, upload, safe))
         )
-    check = _checksum(request.headers.get("upload-checksum"))
-    safe, holds = await _receive(request, market, upload, check)
-    if not holds:
-        return Response(status_code=460, headers=_headers(market))
-    done = await asyncio.wrap_future(market.store.submit(lambda tx: _acknowledge(tx, upload, safe)))
     if safe == upload.length:
-        await asyncio.to_thread(_finish, market, done)
+        await asyncio.to_thread(finish, market, done)
     return Response(
         status_code=204,
         headers=_headers(market, upload_offset=str(safe), upload_expires=_expires(upload)),
@@ -288,15 +287,13 @@ def _checksum(header: str | None) -> tuple[Any, bytes] | None:
 
 
 async def _receive(
-    request: Request, market: Market, upload: Upload, check: tuple[Any, bytes] | None
+    request: Request, hold: Hold, upload: Upload, check: tuple[Any, bytes] | None
 ) -> tuple[int, bool]:
     """Write the body; returns (safe offset, whether the checksum held).
 
     A broken connection keeps what has arrived, unless a checksum was to cover all of it.
     """
-    appending = await asyncio.to_thread(
-        market.uploads.resume, upload.id, upload.offset, upload.length
-    )
+    appending = await asyncio.to_thread(hold.resume, upload.offset, upload.length)
     buffer = bytearray()
 
     def flush() -> None:
@@ -336,7 +333,7 @@ def _acknowledge(tx: Transaction, upload: Upload, offset: int) -> Upload:
     return moved
 
 
-def _finish(market: Market, upload: Upload) -> None:
+def finish(market: Market, upload: Upload) -> None:
     """Compare the digest, publish the blob, and then say so (B1, B2)."""
     sha256, path = market.uploads.finish(upload.id, upload.length)
     if upload.sha256 is not None and sha256 != upload.sha256:
@@ -374,7 +371,7 @@ async def take_whole(request: Request, actor: Actor, filename: str) -> Holding:
     allow(actor, "upload")
 
     def begin(tx: Transaction) -> Upload:
-        _within_quota(tx, market, actor, length)
+        within_quota(tx, market, actor, length)
         upload = Upload(
             id=new_id("upl"),
             party_id=actor.party_id,
@@ -388,11 +385,14 @@ async def take_whole(request: Request, actor: Actor, filename: str) -> Holding:
         return upload
 
     upload = await asyncio.wrap_future(market.store.submit(begin))
-    safe, _ = await _receive(request, market, upload, None)
-    if safe != length:
-        raise Forbidden("the connection broke: send the file again", "连接中断，请重新上传")
-    done = await asyncio.wrap_future(market.store.submit(lambda tx: _acknowledge(tx, upload, safe)))
-    await asyncio.to_thread(_finish, market, done)
+    with market.uploads.hold(upload.id) as hold:
+        safe, _ = await _receive(request, hold, upload, None)
+        if safe != length:
+            raise Forbidden("the connection broke: send the file again", "连接中断，请重新上传")
+        done = await asyncio.wrap_future(
+            market.store.submit(lambda tx: _acknowledge(tx, upload, safe))
+        )
+    await asyncio.to_thread(finish, market, done)
     with market.store.read() as reader:
         kept = reader.get(Upload, upload.id)
         found = reader.one(Holding, party_id=actor.party_id, sha256=kept.sha256)
