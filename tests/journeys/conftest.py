@@ -27,6 +27,6 @@ def fresh_hall(tmp_path: Path) -> Iterator[Hall]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_hall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hall]:
     """A market on SQLite, and one on PostgreSQL."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
+    url = request.getfixturevalue("migrated_url") if request.param == "postgresql" else ""
     with open_hall(tmp_path / "data", database_url=url) as found:
         yield found
