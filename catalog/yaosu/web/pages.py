@@ -1,0 +1,14 @@
+"""The pages for people, one family per file: market, account, trade, review, console."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from . import pages_account, pages_console, pages_market, pages_review, pages_trade
+from .visit import error_page
+
+router = APIRouter(include_in_schema=False)
+for part in (pages_market, pages_account, pages_trade, pages_review, pages_console):
+    router.include_router(part.router)
+
+__all__ = ["error_page", "router"]
