@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Any:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    place = tmp_path / "temporary"  # other tests have their own scratch folders meanwhile
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     roots = tmp_path / "roots"
     roots.mkdir()
     (roots / "attempts.py").write_text(ATTEMPTS)
@@ -109,18 +113,13 @@ def run(tmp_path: Path) -> Any:
     target.mkdir()
     (target / "a.csv").write_text("id\n1\n")
     (tmp_path / "secret").write_text("key")
-    before = _scratch_folders()
 
     def go(job: str, *, limits: Limits = SMALL, **more: Any) -> dict[str, Any]:
         more.setdefault("target", target)
         return run_in_sandbox(job, limits=limits, entry="attempts", roots=[roots], **more)
 
     yield go
-    assert _scratch_folders() == before, "a run left its scratch folder behind"
-
-
-def _scratch_folders() -> set[str]:
-    return {p.name for p in Path(tempfile.gettempdir()).glob("yaosu-sandbox-*")}
+    assert list(place.iterdir()) == [], "a run left something behind"
 
 
 def test_the_child_reads_its_target_and_nothing_else(run: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from yaosu_schemas.errors import YaosuError
+from yaosu_schemas.errors import Text, YaosuError
 
 from .confine import UNAVAILABLE_EXIT, Unconfined, confine, die_with_parent, limit
 
@@ -115,14 +115,19 @@ def _plain(value: object) -> object:
 
 
 def _teller(say: Say) -> Callable[..., None]:
-    """Return a progress callback that tells the parent at most five times a second."""
+    """Return a progress callback that tells the parent at most five times a second.
+
+    A file that is begun is always told: if its reader falls, the parent knows over what.
+    """
     last = 0.0
+    where: object = None
 
     def tell(*facts: object, **named: object) -> None:
-        nonlocal last
+        nonlocal last, where
         now = time.monotonic()
-        if now - last >= _PROGRESS_EVERY_S:
-            last = now
+        here = facts[2] if len(facts) > 2 else None
+        if now - last >= _PROGRESS_EVERY_S or here != where:
+            last, where = now, here
             say({"progress": {"facts": list(facts), "named": named}})
 
     return tell
@@ -140,7 +145,14 @@ def _describe(target: str, args: dict[str, Any], say: Say) -> object:
     from .describe import describe
 
     paths = args.get("paths") or [target]
-    said = describe(paths, args.get("existing"), name=args.get("name"), progress=_teller(say))
+    broken = {path: (code, Text(en, zh)) for path, code, en, zh in args.get("broken") or ()}
+    said = describe(
+        paths,
+        args.get("existing"),
+        name=args.get("name"),
+        progress=_teller(say),
+        broken=broken,
+    )
     return said.as_json()
 
 

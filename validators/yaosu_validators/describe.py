@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from yaosu_schemas.errors import InvalidInput, Problem
+from yaosu_schemas.errors import InvalidInput, Problem, Text
 
 Progress = Callable[..., None]
 
@@ -48,11 +48,13 @@ def describe(
     name: str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
+    broken: Mapping[str, tuple[str, Text]] | None = None,
 ) -> Description:
     """Describe a folder or some files as a Data Package with its `dataElement`.
 
     `existing` is an earlier descriptor: what a person wrote in it stays, measures are renewed.
     `progress(done_bytes, total_bytes, path)` is called while reading. Links are never followed.
+    Files in `broken` are hashed and not read, with the code and sentence given for them.
     """
     from yaosu_validators.describing.cards import read_card
     from yaosu_validators.describing.compose import compose
@@ -71,8 +73,7 @@ def describe(
     tell = _Teller(progress, sum(file.size_bytes for file in files))
     measured = []
     for item in group(files):
-        tell.path = item.first.path
-        measured += list(measure(base, item, tell.tick))
+        measured += list(measure(base, item, tell, broken or {}))
     for found, title in zip(measured, names_of([m.group for m in measured]), strict=True):
         found.group = replace(found.group, name=title)
     card = read_card(base, [file.path for file in files if file.role == "documentation"])
@@ -90,13 +91,12 @@ class _Teller:
     """Adds up bytes and passes them on."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
-        self.path = ""
         self._progress, self._total, self._done = progress, total, 0
 
-    def tick(self, n: int) -> None:
+    def __call__(self, path: str, n: int) -> None:
         self._done += n
         if self._progress is not None:
-            self._progress(self._done, self._total, self.path)
+            self._progress(self._done, self._total, path)
 
 
 def _moment(now: datetime | None) -> str:

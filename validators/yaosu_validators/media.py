@@ -211,7 +211,9 @@ def probe(path: Path, kind: Kind) -> Media | None:
             return _matroska(path)
         if kind.family == "audio":
             return _audio(path)
-    except (OSError, ValueError, struct.error, ArithmeticError, LookupError):
+    except MemoryError:
+        raise
+    except Exception:  # a header of a stranger makes parsers raise anything
         return None
     return None
 

@@ -351,7 +351,7 @@ def _show_arrow(file: Path, format_: str, shown: _Shown) -> None:
             with pq.ParquetFile(file) as parquet:
                 _show_batches(parquet.schema_arrow, parquet.iter_batches(shown.limit), shown)
             return
-        with pa.memory_map(str(file)) as source:
+        with pa.OSFile(str(file)) as source:
             if format_ == "arrow":
                 reader = pa.ipc.open_file(source)
                 batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -370,6 +370,7 @@ def _show_batches(schema: Any, batches: Iterable[Any], shown: _Shown) -> None:
         for name, column in zip(names, schema, strict=True)
     ]
     for batch in batches:
+        batch.validate(full=True)  # offsets of strangers point anywhere
         left = shown.limit - len(shown.rows) + 1
         part = batch.slice(0, left)
         columns = [_values(column) for column in part.columns]

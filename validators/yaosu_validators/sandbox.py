@@ -37,6 +37,7 @@ MIB = 1 << 20
 _ANSWER_BYTES = 256 * MIB
 _STDERR_BYTES = 8192
 _TICK_S = 0.1
+_RETRIES = 8
 _SCRATCH_PREFIX = "yaosu-sandbox-"
 _DESCRIPTORS = ("datapackage.json", "datapackage.yaml", "datapackage.yml", "dataresource.json")
 
@@ -51,6 +52,15 @@ class Limits:
     scratch_bytes: int = 512 * MIB
     open_files: int = 256
     sandbox: bool = True
+
+    def of_child(self) -> dict[str, int]:
+        """Return what the child sets upon itself; the rest is watched from outside."""
+        return {
+            "memory_bytes": self.memory_bytes,
+            "cpu_s": self.cpu_s,
+            "file_bytes": self.scratch_bytes,
+            "open_files": self.open_files,
+        }
 
     @classmethod
     def for_bytes(cls, size_bytes: int, *, sandbox: bool = True) -> Limits:
@@ -87,26 +97,34 @@ def run_in_sandbox(
     """
     folder, name, readable = _place(Path(target))
     bounds = limits or Limits.for_bytes(_size_bytes(folder / name))
-    with _scratch() as scratch:
-        request = {
-            "job": job,
-            "args": dict(args or {}),
-            "cwd": str(folder),
-            "target": name,
-            "reads": [str(readable), *(os.path.realpath(path) for path in reads)],
-            "scratch": str(scratch),
-            "confined": bounds.sandbox,
-            "parent": os.getpid(),
-            "limits": {
-                "memory_bytes": bounds.memory_bytes,
-                "cpu_s": bounds.cpu_s,
-                "file_bytes": bounds.scratch_bytes,
-                "open_files": bounds.open_files,
-            },
-        }
-        with _started(request, scratch, entry, roots) as run:
-            end = run.follow(bounds, progress or _ignore, stop or _never)
-        return _conclude(job, end, request, hide=[str(folder), str(scratch)])
+    request: dict[str, Any] = {
+        "job": job,
+        "args": dict(args or {}),
+        "cwd": str(folder),
+        "target": name,
+        "reads": [str(readable), *(os.path.realpath(path) for path in reads)],
+        "confined": bounds.sandbox,
+        "parent": os.getpid(),
+    }
+    broken: list[tuple[str, str, str, str]] = []
+    while True:
+        with _scratch() as scratch:
+            request["scratch"] = str(scratch)
+            request["limits"] = bounds.of_child()
+            with _started(request, scratch, entry, roots) as run:
+                run.follow(bounds, progress or _ignore, stop or _never)
+            answer, why = _conclude(job, run, request, hide=[str(folder), str(scratch)])
+        if why is None or not _goes_on(job, why, run.at, broken):
+            return answer
+        # One file must not cost a person the description of all others: leave it out and retry.
+        broken.append((run.at, why.type, *why.text))
+        request["args"]["broken"] = broken
+
+
+def _goes_on(job: str, why: Stop, at: str, broken: Sequence[Sequence[str]]) -> bool:
+    """Say whether a description is tried again without the file that its reader fell over."""
+    new = bool(at) and all(at != path for path, *_ in broken)
+    return job == "describe" and why.kind in ("crash", "memory") and new and len(broken) < _RETRIES
 
 
 def _place(target: Path) -> tuple[Path, str, Path]:
@@ -237,6 +255,7 @@ class _Run:
         self.said: dict[str, Any] = {}
         self.stderr = b""
         self.stopped: Stop | None = None
+        self.at = ""
         self._buffer = bytearray()
         self._heard = 0
 
@@ -250,7 +269,7 @@ class _Run:
 
     def follow(
         self, limits: Limits, progress: Callable[..., None], stop: Callable[[], bool]
-    ) -> _Run:
+    ) -> None:
         """Read what the child says until it ends, is stopped, or has used up its share."""
         deadline = time.monotonic() + limits.wall_s
         errors_pipe: IO[bytes] | None = self.child.stderr
@@ -280,7 +299,6 @@ class _Run:
         if self.stopped is None:
             self.child.wait(timeout=10)
         _kill(self.child)
-        return self
 
     def _take(self, data: bytes, progress: Callable[..., None]) -> None:
         self._buffer += data
@@ -308,6 +326,8 @@ class _Run:
         elif isinstance(told, dict):
             facts, named = told.get("facts"), told.get("named")
             if isinstance(facts, list) and isinstance(named, dict):
+                if len(facts) > 2 and isinstance(facts[2], str):
+                    self.at = facts[2]
                 progress(*facts, **named)
 
 
@@ -323,20 +343,23 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _conclude(job: str, run: _Run, request: dict[str, Any], *, hide: list[str]) -> dict[str, Any]:
+def _conclude(
+    job: str, run: _Run, request: dict[str, Any], *, hide: list[str]
+) -> tuple[dict[str, Any], Stop | None]:
+    """Return the answer of a child, and why it was ended early if it was."""
     said, status = run.said, run.child.returncode
     if run.stderr:
         log.info("sandboxed %s, exit %s: %s", job, status, run.stderr.decode(errors="replace"))
     if "ready" not in said:  # no foreign byte was read yet: it is not the file's doing
-        why = run.stderr.decode(errors="replace").strip().splitlines()
-        reason = why[-1] if why else f"the child ended with {status} before it was ready"
+        last = run.stderr.decode(errors="replace").strip().splitlines()
+        reason = last[-1] if last else f"the child ended with {status} before it was ready"
         raise _unavailable(reason.removeprefix("SANDBOX-UNAVAILABLE "))
     if run.stopped is None and isinstance(said.get("refused"), dict):
         raise _as_error(said["refused"])
     if run.stopped is None and _well_formed(job, said.get("result")):
-        answer: dict[str, Any] = _without_paths(said["result"], hide)
-        return answer
-    return stopped_result(job, _why(run, request), request["args"])
+        return _without_paths(said["result"], hide), None
+    why = _why(run, request)
+    return stopped_result(job, why, request["args"]), why
 
 
 def _well_formed(job: str, answer: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,40 +102,48 @@ class Measured:
         self.troubles.append((path, code, text))
 
 
-def measure(base: Path, group: Group, tick: Callable[[int], None]) -> Iterator[Measured]:
-    """Yield what a group is: one resource, or one each where its shards are not of one shape."""
+Tell = Callable[[str, int], None]
+Broken = Mapping[str, tuple[str, Text]]
+
+
+def measure(base: Path, group: Group, tell: Tell, broken: Broken) -> Iterator[Measured]:
+    """Yield what a group is: one resource, or one each where its shards are not of one shape.
+
+    `tell(path, bytes)` is called before and while a file is read; what is in `broken` (a code
+    and a sentence by path) is only hashed, because a reader fell over it before.
+    """
+    ones = [_measure_file(base, file, tell, broken.get(file.path)) for file in group.files]
+    if group.sharded and not _of_one_shape([one.tables for one in ones]):
+        yield from ones
+        return
     whole = Measured(group)
-    for file in group.files:
-        one = _measure_file(base, file, tick)
+    for one in ones:
         whole.parts += one.parts
         whole.tables += one.tables
         whole.media += one.media
         whole.listings += one.listings
         whole.troubles += one.troubles
-    if not group.sharded or _of_one_shape(whole.tables):
-        yield whole
-        return
-    for number, file in enumerate(group.files):
-        yield Measured(
-            Group(stem_of(file), (file,)),
-            [whole.parts[number]],
-            whole.tables[number : number + 1],
-            troubles=[trouble for trouble in whole.troubles if trouble[0] == file.path],
-        )
+    yield whole
 
 
-def _of_one_shape(tables: list[Table]) -> bool:
+def _of_one_shape(tables: list[list[Table]]) -> bool:
     shapes = {
-        (table.format, table.encoding, str(table.dialect), str(table.fields)) for table in tables
+        (table.format, table.encoding, str(table.dialect), str(table.fields))
+        for one in tables
+        for table in one
     }
-    return len(shapes) <= 1
+    return len(shapes) <= 1 and len({len(one) for one in tables}) == 1
 
 
-def _measure_file(base: Path, file: Found, tick: Callable[[int], None]) -> Measured:
-    one = Measured(Group(file.path, (file,)))
+def _measure_file(base: Path, file: Found, tell: Tell, broken: tuple[str, Text] | None) -> Measured:
+    one = Measured(Group(stem_of(file), (file,)))
     path = base / file.path
-    hash_, size_bytes = digest_of(path, tick)
+    tell(file.path, 0)
+    hash_, size_bytes = digest_of(path, lambda n: tell(file.path, n))
     one.parts.append(Part(file.path, size_bytes, hash_))
+    if broken is not None:
+        one.trouble(file.path, *broken)
+        return one
     if file.posing:
         one.trouble(file.path, file.posing, POSING[file.posing])
         return one

@@ -65,7 +65,9 @@ def read_table(path: Path, format_: str, compression: str = "") -> Table:
         table.trouble(why.code, why.en, why.zh)
     except UnicodeDecodeError:
         table.trouble("encoding-error", "its text is not valid UTF-8", "文本不是有效的 UTF-8")
-    except (OSError, ValueError, RecursionError) as why:
+    except MemoryError:
+        raise
+    except Exception as why:  # foreign bytes make libraries raise anything
         name = type(why).__name__
         table.trouble(
             "unreadable",
@@ -357,7 +359,8 @@ def _read_arrow(path: Path, format_: str, compression: str) -> Table:
         return Table(format_)
     opened: Callable[[Any], Any] = pa.ipc.open_file if format_ == "arrow" else pa.ipc.open_stream
     try:
-        with pa.memory_map(str(path)) as source, opened(source) as reader:
+        # Not a memory map: a file that shrinks under one ends the process (SIGBUS).
+        with pa.OSFile(str(path)) as source, opened(source) as reader:
             table = Table(format_)
             table.fields = arrow_fields(reader.schema)
             if format_ == "arrow":
@@ -380,6 +383,7 @@ def _observe_typed(
     sampler = _Sampler()
     rows = 0
     for number, batch in enumerate(batches):
+        batch.validate(full=True)  # offsets of strangers point anywhere
         if number == 0:
             table.embedded = _embedded(batch)
         if limit is None or number < limit:
