@@ -22,6 +22,7 @@ from yaosu.model import Actor, Reply
 from yaosu.moves import AwaitsSecond
 from yaosu.ports import Reader, Transaction
 
+from .session import actor_of_script
 from .strict import parse
 
 T = TypeVar("T")
@@ -78,6 +79,9 @@ def actor_in(reader: Reader, request: Request, *, needed: bool = True) -> Actor 
     """Return who asks; a wrong key is refused even where none is needed."""
     key = presented_key(request)
     if key is None:
+        script = actor_of_script(market_of(request), reader, request)
+        if script is not None:
+            return script
         if needed:
             raise Unauthenticated(
                 "this needs a key: Authorization: Bearer <key>",
