@@ -38,6 +38,7 @@ _ANSWER_BYTES = 256 * MIB
 _STDERR_BYTES = 8192
 _TICK_S = 0.1
 _RETRIES = 8
+_START_S = 120.0
 _SCRATCH_PREFIX = "yaosu-sandbox-"
 _DESCRIPTORS = ("datapackage.json", "datapackage.yaml", "datapackage.yml", "dataresource.json")
 
@@ -271,7 +272,7 @@ class _Run:
         self, limits: Limits, progress: Callable[..., None], stop: Callable[[], bool]
     ) -> None:
         """Read what the child says until it ends, is stopped, or has used up its share."""
-        deadline = time.monotonic() + limits.wall_s
+        deadline, ready_at = time.monotonic() + _START_S, 0.0
         errors_pipe: IO[bytes] | None = self.child.stderr
         assert errors_pipe is not None
         looked = time.monotonic()
@@ -288,6 +289,8 @@ class _Run:
                     else:
                         self.stderr = (self.stderr + data)[-_STDERR_BYTES:]
                 now = time.monotonic()
+                if not ready_at and "ready" in self.said:  # the imports are not the file's doing
+                    ready_at, deadline = now, now + limits.wall_s
                 if stop():
                     raise Unavailable("the job was stopped", "任务已停止")
                 if now > deadline:
