@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator
 from importlib import import_module
@@ -65,7 +66,10 @@ class Tables:
     def to_hf(self, resource: str | None = None) -> Any:
         """Return a Hugging Face Dataset."""
         library = load("datasets", "datasets")
-        return library.Dataset(library.table.InMemoryTable(self.dataset(resource).to_table()))
+        table = library.table.InMemoryTable(self.dataset(resource).to_table())
+        # Its name for caches is that of the content: taking one from the bytes costs a pass.
+        named = f"{self._purchase.manifest['manifest_digest']}/{resource or ''}"
+        return library.Dataset(table, fingerprint=hashlib.sha256(named.encode()).hexdigest()[:16])
 
     def _part(self, kind: str, path: Path) -> Any:
         arrow = load("pyarrow.dataset", "pyarrow")

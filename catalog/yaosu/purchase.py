@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,13 +182,18 @@ class Purchase:
             _write(self.documents / "datapackage.json", self.descriptor)
         self.receipt()
 
-    def receipt(self) -> JSON | None:
+    def receipt(self, timeout: float = 0.0) -> JSON | None:
         """Return the receipt and keep it beside the data; None while it is not issued yet."""
         path = route("v1", "trades", str(self.trade["trade_id"]), "receipt")
-        try:
-            found = dict(self._connection.get(path))
-        except Conflict:
-            return None
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                found = dict(self._connection.get(path))
+                break
+            except Conflict:
+                if time.monotonic() >= end:
+                    return None
+                time.sleep(0.2)
         _write(self.documents / "receipt.json", found)
         return found
 

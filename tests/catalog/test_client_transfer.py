@@ -215,16 +215,20 @@ def test_a_part_that_cannot_be_one_is_fetched_anew(tmp_path: Path, part: bytes) 
 
 
 def test_other_bytes_than_were_sold_never_get_the_name(tmp_path: Path) -> None:
-    with scripted(lambda a: shelf(a, bytes(len(DATA)))) as (address, _):
-        with pytest.raises(errors.Unverified, match="do not accept"):
-            downloading(address, tmp_path).run()
+    with (
+        scripted(lambda a: shelf(a, bytes(len(DATA)))) as (address, _),
+        pytest.raises(errors.Unverified, match="do not accept"),
+    ):
+        downloading(address, tmp_path).run()
     assert not (tmp_path / "a.bin").exists()
 
 
 def test_more_bytes_than_were_sold_are_not_kept(tmp_path: Path) -> None:
-    with scripted(lambda a: shelf(a, DATA + b"more")) as (address, _):
-        with pytest.raises(errors.Unverified, match="longer"):
-            downloading(address, tmp_path).run()
+    with (
+        scripted(lambda a: shelf(a, DATA + b"more")) as (address, _),
+        pytest.raises(errors.Unverified, match="longer"),
+    ):
+        downloading(address, tmp_path).run()
     assert not (tmp_path / "a.bin").exists()
 
 

@@ -11,6 +11,9 @@ from yaosu.errors import Text
 
 from .terminal import Json, Market, Watch, client, command, print_json, say, size
 
+VOUCHERED = ("vouchered", "completed")
+RECEIPT_S = 5.0  # the log takes a voucher in within a second
+
 
 @command
 def fetch(
@@ -37,7 +40,7 @@ def fetch(
         files = purchase.files()
     if accept and found.state == "delivered":
         found.accept()
-    receipt = purchase.receipt()
+    receipt = purchase.receipt(timeout=RECEIPT_S if found.state in VOUCHERED else 0)
     if as_json:
         print_json(
             {

@@ -183,10 +183,10 @@ def apply(listing: Id, market: Market = None, as_json: Json = False) -> None:
 @command
 def edit(
     listing: Id,
-    title: Annotated[str | None, typer.Option(help="标题。")] = None,
-    description: Annotated[str | None, typer.Option(help="说明。")] = None,
-    keyword: Annotated[list[str] | None, typer.Option(help="关键词，可重复。")] = None,
-    homepage: Annotated[str | None, typer.Option(help="主页。")] = None,
+    title: Annotated[str | None, typer.Option(help="Title. 标题。")] = None,
+    description: Annotated[str | None, typer.Option(help="Description. 说明。")] = None,
+    keyword: Annotated[list[str] | None, typer.Option(help="Keyword; may be repeated. 关键词。")] = None,
+    homepage: Annotated[str | None, typer.Option(help="Homepage. 主页。")] = None,
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -238,7 +238,7 @@ def delist(
 @command
 def comment(
     listing: Id,
-    text: Annotated[str, typer.Argument(help="内容。")],
+    text: Annotated[str, typer.Argument(help="What to say. 内容。")],
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -253,7 +253,7 @@ def comment(
 @command
 def object_to(
     listing: Id,
-    text: Annotated[str, typer.Argument(help="异议内容。")],
+    text: Annotated[str, typer.Argument(help="The objection. 异议内容。")],
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -268,7 +268,7 @@ def object_to(
 @command
 def answer(
     listing: Id,
-    text: Annotated[str, typer.Argument(help="答复内容。")],
+    text: Annotated[str, typer.Argument(help="The answer. 答复内容。")],
     market: Market = None,
     as_json: Json = False,
 ) -> None:

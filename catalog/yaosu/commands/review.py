@@ -197,7 +197,7 @@ def delist(listing: Id, reason: Reason, market: Market = None, as_json: Json = F
 @command
 def comment(
     listing: Id,
-    text: Annotated[str, typer.Argument(help="内容。")],
+    text: Annotated[str, typer.Argument(help="What to say. 内容。")],
     market: Market = None,
     as_json: Json = False,
 ) -> None:

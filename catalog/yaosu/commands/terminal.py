@@ -61,7 +61,7 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except (YaosuError, OSError) as error:
             if isinstance(error, BrokenPipeError):
-                raise
+                raise typer.Exit(_the_reader_left()) from None
             raise typer.Exit(tell_error(error, as_json=bool(kwargs.get("as_json")))) from None
 
     return run
@@ -79,9 +79,7 @@ def guarded(run: Callable[[], object]) -> int:
         note(Text("stopped", "已停止"))
         return STOPPED
     except BrokenPipeError:
-        # The reader has left (`| head`): nothing more to say, and nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _the_reader_left()
     except (YaosuError, OSError) as error:
         return tell_error(error)
     except Exception as error:
@@ -95,6 +93,12 @@ def guarded(run: Callable[[], object]) -> int:
             )
         )
         return WRONG_USE
+
+
+def _the_reader_left() -> int:
+    """Return 0 after `| head` has read enough: nothing more is said, nor flushed at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def exit_code(error: Exception) -> int:
@@ -140,7 +144,6 @@ def client(market: str | None = None, *, key_needed: bool = True) -> Client:
 # --- writing ----------------------------------------------------------------------------------
 
 
-@functools.cache
 def console(*, to_stderr: bool = False) -> Console:
     """Return where results go, or notes; a pipe gets wide lines and no colour."""
     from rich.console import Console
@@ -160,6 +163,11 @@ def print_json(value: Any) -> None:
     """Write one JSON document to stdout."""
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     _write(sys.stdout, text + "\n")
+
+
+def printed(text: str) -> None:
+    """Write text to stdout as it is."""
+    _write(sys.stdout, text)
 
 
 def say(*lines: Text | str) -> None:
