@@ -282,6 +282,16 @@ class ColumnFilter:
             mask = _and(mask, pc.invert(absent))
         return mask, absent
 
+    def each(self, column: Any) -> Any:
+        """Return for every cell whether it is valid, asking the exact reader where needed."""
+        there = column.is_valid()
+        mask, _ = self.accept(column)
+        if mask is False:
+            encoded = column.dictionary_encode()
+            good = [self.read(value)[1] is None for value in encoded.dictionary.to_pylist()]
+            mask = pc.take(pa.array(good, pa.bool_()), encoded.indices)
+        return there if mask is None else pc.fill_null(pc.and_(there, mask), False)
+
     def _absent(self, column: Any) -> Mask:
         t = column.type
         absent = column.is_null() if column.null_count else None

@@ -18,6 +18,8 @@ from .resources import Resource
 from .sources import OpenFile, Table, open_table
 from .streams import Digests, SourceProblem
 
+SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -114,10 +116,29 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
     try:
         if table.arrow is not None:
             _judge_columns(table, check, state)
+        elif _judge_lines(file, table, check, state):
+            pass
         else:
+            state.numbers = outcome.first_row - 1
             check.rows(state, table.content(), check.reader())
     except SourceProblem as why:
         state.failed = why.finding
+
+
+def _judge_lines(file: OpenFile, table: Table, check: Structure, state: TableState) -> bool:
+    """Judge large text by whole lines; False where only the exact path can."""
+    if table.format not in ("csv", "tsv") or table.lone_returns or file.size < SMALL:
+        return False
+    from .blocks import Blocks
+    from .lines import LineJudge, line_form
+
+    form = line_form(check, table.dialect)
+    if form is None:
+        return False
+    judge = LineJudge(check, table.dialect, form, table.format)
+    blocks = Blocks(file.reopen(), table.encoding)
+    judge.read(state, blocks, table.dialect.first_content_row)
+    return True
 
 
 def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
@@ -150,7 +171,8 @@ def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
     if not table.labels and not table.fragment:
         outcome.start.append(Finding(type="source-error", note=_EMPTY))
     outcome.start += header.findings
-    check = structure(schema, header.columns, limits.errors)
+    ignore = not table.dialect.header_case
+    check = structure(schema, header.columns, limits.errors, ignore_case=ignore)
     outcome.check = replace(check, keys=(*check.keys, *_lookups(header.columns, limits.wanted)))
     return header
 

@@ -44,9 +44,10 @@ class Key:
     names: tuple[str, ...]
     reference: ForeignKey | None = None
     families: tuple[str, ...] = ()
+    reading: tuple[int, ...] = ()  # the order in which Frictionless reads the cells
 
 
-def keys_of(schema: Schema, columns: Sequence[Field]) -> list[Key]:
+def keys_of(schema: Schema, columns: Sequence[Field], *, ignore_case: bool = False) -> list[Key]:
     """Return the keys that the columns at hand can be judged by, in order of reporting."""
     places: dict[str, int] = {}
     for i, column in enumerate(columns):
@@ -62,6 +63,7 @@ def keys_of(schema: Schema, columns: Sequence[Field]) -> list[Key]:
             names=tuple(names),
             reference=reference,
             families=tuple(family(columns[i]) for i in at),
+            reading=tuple(sorted(at)) if ignore_case else at,
         )
 
     wanted = [key("unique", (c.name,)) for c in columns if c.unique]
@@ -127,7 +129,10 @@ def _text(value: Any) -> str | None:
 
 
 def _integer(value: int) -> str:
-    return str(value) if abs(value) < 10**4000 else hex(value)
+    try:
+        return str(value)
+    except ValueError:  # Python refuses to write more than 4,300 digits
+        return hex(value)
 
 
 def _decimal(value: Decimal) -> str | None:
@@ -219,36 +224,84 @@ def _sound(texts: list[str]) -> list[str]:
 
 
 class KeyIndex:
-    """All pairs of one key of one table, sorted; on disk where they are many."""
+    """All pairs of one key of one table, sorted; on disk where they are many.
+
+    Whole numbers are kept as numbers: they sort faster, and ids that only grow need no sorting.
+    """
 
     def __init__(self, scratch: Path | None = None) -> None:
+        self.numbers = _Runs(scratch, "int64")
+        self.texts = _Runs(scratch, "large_string")
+
+    def add(self, chunks: Iterable[Any]) -> None:
+        """Take chunks of (key, row)."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for chunk in chunks:
+            try:
+                numbers = pc.cast(chunk.column(0), pa.int64())
+                whole = pa.RecordBatch.from_arrays([numbers, chunk.column(1)], names=_NAMES)
+                if not _spelled(chunk.column(0)):
+                    raise pa.ArrowInvalid
+                self.numbers.add(whole)
+                continue
+            except pa.ArrowInvalid:
+                pass
+            plain = pc.match_substring_regex(chunk.column(0), _WHOLE)
+            some = chunk.filter(plain)
+            if some.num_rows:
+                column = pc.cast(some.column(0), pa.int64())
+                self.numbers.add(pa.RecordBatch.from_arrays([column, some.column(1)], names=_NAMES))
+            rest = chunk.filter(pc.invert(plain))
+            if rest.num_rows:
+                self.texts.add(rest)
+
+    def parts(self) -> tuple[_Runs, _Runs]:
+        return self.numbers, self.texts
+
+    def close(self) -> None:
+        self.numbers.close()
+        self.texts.close()
+
+
+_NAMES = ["key", "row"]
+_WHOLE = r"\A(?:0|-?[1-9][0-9]{0,17})\z"
+
+
+def _spelled(keys: Any) -> bool:
+    """Say whether every key is a number in its one spelling (a cast also takes "0x1" and "01")."""
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.match_substring_regex(keys, _WHOLE)).as_py())
+
+
+class _Runs:
+    """Pairs of one type of key: in memory up to a budget, then as sorted runs on disk."""
+
+    def __init__(self, scratch: Path | None, type_: str) -> None:
         self._scratch = scratch
+        self._type = type_
         self._folder: Path | None = None
         self._runs: list[Path] = []
         self._held: list[Any] = []
         self._held_bytes = 0
 
-    def add(self, chunks: Iterable[Any], first_row: int = 0) -> None:
-        """Take chunks of a part whose rows count from `first_row`."""
-        import pyarrow.compute as pc
-
-        for chunk in chunks:
-            if first_row:
-                import pyarrow as pa
-
-                rows = pc.add(chunk.column(1), first_row)
-                chunk = pa.RecordBatch.from_arrays([chunk.column(0), rows], names=["key", "row"])
-            self._held.append(chunk)
-            self._held_bytes += chunk.nbytes
-            if self._held_bytes > BUDGET_BYTES:
-                self._spill()
+    def add(self, chunk: Any) -> None:
+        self._held.append(chunk)
+        self._held_bytes += chunk.nbytes
+        if self._held_bytes > BUDGET_BYTES:
+            self._spill()
 
     def _sorted(self) -> pa.Table:
         import pyarrow as pa
 
-        schema = pa.schema([("key", pa.large_string()), ("row", pa.int64())])
-        table = pa.Table.from_batches(self._held, schema)
+        key = pa.int64() if self._type == "int64" else pa.large_string()
+        schema = pa.schema([("key", key), ("row", pa.int64())])
+        table = pa.Table.from_batches(self._held, schema).combine_chunks()
         self._held, self._held_bytes = [], 0
+        if _grows(table):
+            return table
         return table.sort_by([("key", "ascending"), ("row", "ascending")])
 
     def _spill(self) -> None:
@@ -276,6 +329,18 @@ class KeyIndex:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _grows(table: Any) -> bool:
+    """Say whether the keys strictly grow from row to row: sorted, and without duplicates."""
+    import pyarrow.compute as pc
+
+    keys = table.column(0)
+    if len(keys) < 2:
+        return True
+    keys = keys.chunk(0)
+    step = pc.less(keys.slice(0, len(keys) - 1), keys.slice(1))
+    return bool(pc.all(step).as_py())
 
 
 def _merged(paths: list[Path]) -> Iterator[pa.Table]:
@@ -319,7 +384,7 @@ def _merged(paths: list[Path]) -> Iterator[pa.Table]:
 
 
 def _extend(
-    files: list[Any], ahead: list[int], held: list[Any], open_: list[int], bound: str
+    files: list[Any], ahead: list[int], held: list[Any], open_: list[int], bound: object
 ) -> None:
     """Read on in the runs that stand at one long-repeated key."""
     import pyarrow as pa
@@ -338,21 +403,27 @@ def duplicates(index: KeyIndex) -> Iterator[tuple[int, int]]:
     """Yield (row, the row before it with the same key), in no particular order."""
     import pyarrow.compute as pc
 
-    for table in index.ranges():
-        if table.num_rows < 2:
-            continue
-        keys = table.column(0).combine_chunks()
-        rows = table.column(1).combine_chunks()
-        same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
-        at = pc.indices_nonzero(same)
-        if len(at):
-            yield from zip(
-                rows.slice(1).take(at).to_pylist(), rows.take(at).to_pylist(), strict=True
-            )
+    for runs in index.parts():
+        for table in runs.ranges():
+            if table.num_rows < 2:
+                continue
+            keys = table.column(0).combine_chunks()
+            rows = table.column(1).combine_chunks()
+            same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+            at = pc.indices_nonzero(same)
+            if len(at):
+                yield from zip(
+                    rows.slice(1).take(at).to_pylist(), rows.take(at).to_pylist(), strict=True
+                )
 
 
 def strangers(children: KeyIndex, parents: KeyIndex) -> Iterator[tuple[int, str]]:
     """Yield (row, key) of children whose key no parent has."""
+    for mine, others in zip(children.parts(), parents.parts(), strict=True):
+        yield from _strangers(mine, others)
+
+
+def _strangers(children: _Runs, parents: _Runs) -> Iterator[tuple[int, str]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -369,12 +440,12 @@ def strangers(children: KeyIndex, parents: KeyIndex) -> Iterator[tuple[int, str]
                 done = True
             elif found.num_rows:
                 window.append(pc.unique(found.column(0)))
-        values = pa.chunked_array(window, pa.large_string()) if window else None
-        if values is None:
-            missing = table
-        else:
+        missing = table
+        if window:
+            values = pa.chunked_array(window)
             missing = table.filter(pc.invert(pc.is_in(table.column(0), value_set=values)))
-        yield from zip(missing.column(1).to_pylist(), missing.column(0).to_pylist(), strict=True)
+        texts = map(str, missing.column(0).to_pylist())
+        yield from zip(missing.column(1).to_pylist(), texts, strict=True)
         window = [w for w in window if w[-1].as_py() >= last]
 
 

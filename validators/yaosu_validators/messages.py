@@ -365,6 +365,14 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
+
+def _short(text: str) -> str:
+    if len(text) <= 80:
+        return text if text.isprintable() else clip(text)
+    start = text[:79]
+    return start + "…" if start.isprintable() else clip(text)
+
+
 _UNKNOWN = _kind("Finding", "发现", "", "", "{note}", "{note}")
 
 
@@ -392,7 +400,7 @@ def report_error(finding: Finding) -> ReportError:
         field_name=finding.field_name,
         field_number=finding.field_number,
         cell=None if finding.cell is None else clip(finding.cell, _CELL_LIMIT),
-        cells=None if finding.cells is None else tuple(clip(c) for c in finding.cells[:100]),
+        cells=None if finding.cells is None else tuple(_short(c) for c in finding.cells[:100]),
         labels=None if finding.labels is None else finding.labels[:100],
         pointer=finding.pointer,
         blocking=finding.severity == "error",

@@ -55,13 +55,42 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     except re2.error as why:
         raise Unsupported(_words(why)) from None
 
+    plain = re.compile(f"^{pattern}$") if _is_tame(parser.parse(f"^{pattern}$")) else None
+
     def test(cell: str) -> bool:
+        if plain is not None and len(cell) <= _SHORT:
+            return plain.match(cell) is not None
         try:
             return compiled.search(cell) is not None
         except UnicodeEncodeError:  # half a surrogate pair, which no UTF-8 can hold
             return False
 
     return test
+
+
+_SHORT = 256  # characters; with two repeats at most, no more than some ten thousand steps
+
+
+def _is_tame(tree: Any) -> bool:
+    """Say whether backtracking stays cheap on a short cell: few repeats, none inside another."""
+    found = 0
+
+    def walk(nodes: Any, inside: bool) -> bool:
+        nonlocal found
+        for kind, value in nodes:
+            if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
+                wide = value[1] is op.MAXREPEAT or value[1] > 8
+                found += wide
+                if (wide and inside) or found > 2 or not walk(value[2], inside or wide):
+                    return False
+            elif kind is op.BRANCH:
+                if not all(walk(branch, inside) for branch in value[1]):
+                    return False
+            elif kind is op.SUBPATTERN and not walk(value[3], inside):
+                return False
+        return True
+
+    return walk(tree, False)
 
 
 def subset(pattern: str, excluded: str) -> str | None:

@@ -355,6 +355,7 @@ _STRING_FORMATS: Mapping[str, Callable[[], Callable[[str], bool]]] = {
 
 def _date(field: Field) -> ValueReader:
     form = "%Y-%m-%d" if field.format == "default" else field.format
+    plain = form == "%Y-%m-%d"
 
     def read(cell: Any) -> Any:
         if isinstance(cell, datetime):
@@ -364,6 +365,11 @@ def _date(field: Field) -> ValueReader:
             return cell
         if not isinstance(cell, str):
             return None
+        if plain and len(cell) == 10 and cell[4] == "-" == cell[7] and cell.isascii():
+            try:
+                return date.fromisoformat(cell)
+            except ValueError:
+                pass
         try:
             return (_any_time(cell) if form == "any" else datetime.strptime(cell, form)).date()
         except (ValueError, OverflowError, re.error):
@@ -380,7 +386,14 @@ def _datetime(field: Field) -> ValueReader:
             return None
         try:
             if field.format == "default":
-                return _iso(cell) if len(cell) >= 19 and cell[16] == ":" else None
+                if len(cell) < 19 or cell[16] != ":":
+                    return None
+                if len(cell) == 19 and cell[10] == "T" and cell[13] == ":" and cell.isascii():
+                    try:
+                        return datetime.fromisoformat(cell)
+                    except ValueError:
+                        pass
+                return _iso(cell)
             if field.format == "any":
                 return _any_time(cell)
             return datetime.strptime(cell, field.format)

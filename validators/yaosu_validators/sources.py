@@ -58,6 +58,7 @@ class Table:
     format: str = ""
     place: str = ""
     warnings: list[Text] = field(default_factory=list)
+    lone_returns: bool = False  # lines end with CR alone, which blocks of lines cannot tell
     stream: IO[bytes] | None = None  # plain bytes from the start, before any row was taken
     arrow: Any = None  # a reader of typed batches, for Parquet and Arrow
 
@@ -108,6 +109,23 @@ class OpenFile:
         )
         place = r.place if member is None else f"{r.paths[0]} -> {member}"
         return plain, place
+
+    def reopen(self) -> IO[bytes]:
+        """Return the plain bytes once more from the start."""
+        if self._joined is not None:
+            self._joined.close()
+        if self._hashed is None:
+            return self.open()[0]
+        self._hashed.seek(0)
+        plain, _ = self._stack.enter_context(
+            decompressed(
+                self._hashed,
+                self.resource.compression,
+                self.resource.inner_path,
+                size=self._hashed.size,
+            )
+        )
+        return plain
 
     def raw(self) -> HashedFile:
         """Return the file as it lies on disk (Parquet, sheets)."""
@@ -258,6 +276,8 @@ def _text(table: Table) -> io.TextIOWrapper:
 def _open_csv(table: Table) -> Table:
     text = _text(table)
     sample = list(_guarded(_first(text, SAMPLE_LINES)))
+    seen = text.newlines
+    table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
     table.dialect = sniff_csv(table.dialect, sample, table.format)
     return _finish_opening(table, csv_reader(table.dialect, chain(sample, text)))
 
@@ -417,10 +437,51 @@ def _open_columns(file: OpenFile, stream: IO[bytes], place: str) -> Table:
 
     r = file.resource
     table = Table(r, r.dialect, place=place, format=r.format)
-    table.arrow = open_columns(r.format, file.raw() if r.compression is None else stream)
+    if len(r.paths) > 1:
+        table.arrow = _joined_columns(r)
+    else:
+        table.arrow = open_columns(r.format, file.raw() if r.compression is None else stream)
     table.labels = list(table.arrow.schema.names)
     table.fragment = [()] if table.arrow.rows else []
     return table
+
+
+def _joined_columns(r: Resource) -> ColumnReader:
+    """Return several columnar files as one; each is opened anew, so that few are open at once."""
+    from .columns import ColumnReader
+
+    opened = [_part_columns(r, path) for path in r.paths]
+    heads = []
+    for part in opened:
+        with part as columns:
+            heads.append((columns.schema, columns.rows))
+    schema = heads[0][0]
+    for path, (other, _) in zip(r.paths, heads, strict=True):
+        if not other.equals(schema):
+            raise problem(
+                "source-error",
+                f"'{path}' has other columns than '{r.paths[0]}'",
+                f"“{path}”与“{r.paths[0]}”的列不同",
+            )
+
+    def batches() -> Iterator[Any]:
+        for path in r.paths:
+            with _part_columns(r, path) as columns:
+                yield from columns.batches()
+
+    counts = [rows for _, rows in heads]
+    total = None if None in counts else sum(n for n in counts if n is not None)
+    return ColumnReader(schema, total, batches)
+
+
+@contextmanager
+def _part_columns(r: Resource, path: str) -> Iterator[ColumnReader]:
+    from .columns import open_columns
+
+    part = replace(r, paths=(path,), compression=_compression(path))
+    with OpenFile(part) as file:
+        stream, _ = file.open()
+        yield open_columns(r.format, file.raw() if part.compression is None else stream)
 
 
 def _open_sheet(file: OpenFile, stream: IO[bytes], place: str) -> Table:

@@ -242,8 +242,8 @@ def _zst(raw: IO[bytes]) -> Any:
 
 _OPENERS: dict[str, Any] = {
     "gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
-    "bz2": lambda raw: bz2.BZ2File(raw),
-    "xz": lambda raw: lzma.LZMAFile(raw),
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
     "zst": _zst,
 }
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, RuntimeError)
@@ -286,7 +286,7 @@ def _zip_member(raw: Any, member: str | None) -> tuple[zipfile.ZipFile, str]:
 def open_zip(raw: Any) -> zipfile.ZipFile:
     """Open an archive whose directory stays within the limits."""
     try:
-        archive = zipfile.ZipFile(raw)  # noqa: SIM115 - the caller reads on in it
+        archive = zipfile.ZipFile(raw)
     except (zipfile.BadZipFile, OSError, ValueError) as why:
         raise problem(
             "compression-error", f"it is not a zip archive: {why}", "不是有效的 zip 压缩包"

@@ -88,6 +88,8 @@ class Structure:
         """Judge rows one by one until the limit; numbers count from the start of the part."""
         read, keys, found, limit = reader.read, self.keys, state.found, self.limit
         for number, cells in rows:
+            if number > state.numbers + 1:
+                state.skips += range(state.numbers + 1, number)[: MAX_SKIPS - len(state.skips)]
             state.rows += 1
             state.numbers = number
             values, wrong = read(cells, number)
@@ -122,9 +124,15 @@ class Structure:
 _ALL_NULL = Text("no cell of the primary key holds a value", "主键各单元格均为空")
 
 
-def structure(schema: Schema, columns: Sequence[Field], limit: int) -> Structure:
+def structure(
+    schema: Schema, columns: Sequence[Field], limit: int, *, ignore_case: bool = False
+) -> Structure:
     """Return the check of one table, keys included."""
-    return Structure(columns=tuple(columns), keys=tuple(keys_of(schema, columns)), limit=limit)
+    return Structure(
+        columns=tuple(columns),
+        keys=tuple(keys_of(schema, columns, ignore_case=ignore_case)),
+        limit=limit,
+    )
 
 
 def in_order(found: Iterable[Finding], keys: Sequence[Key] = ()) -> list[Finding]:
@@ -154,7 +162,7 @@ def _read_order(row: list[Finding], keys: Sequence[Key]) -> list[Finding]:
     for key in keys:
         if key.rule not in ("unique", "primary", "foreign"):
             continue
-        first += [c + 1 for c in key.columns]
+        first += [c + 1 for c in key.reading]
         number = key.columns[0] + 1
         if ("unique-error", number) in broken and key.rule == "unique":
             break

@@ -1,0 +1,269 @@
+"""Generated schemas and files: frictionless is the oracle, and both of our paths must agree."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yaosu_validators import blocks, judge, validate
+
+frictionless = pytest.importorskip("frictionless")
+# A whole case per seed: drawn piece by piece it would cost a hundred times as much.
+SEEDS = st.integers(0, 2**48)
+Verdict = tuple[list[tuple[Any, ...]], int | None]
+
+CELLS: dict[str, list[str]] = {
+    "integer": [
+        "1",
+        "-5",
+        "007",
+        "1_000",
+        "+5",
+        " 7 ",
+        "1.0",
+        "x",
+        "",
+        "9" * 20,
+        "１２",
+        "0",
+        "NA",
+    ],
+    "number": [
+        *("1", "1.5", "-2.50", "1e3", "NaN", "inf", ".5", "5.", "1,5", "x", "", "  3 ", "0.05"),
+        *("100.001", "1_0"),
+    ],
+    "string": [
+        *("a", "abc", "中文", "", "hello world", '"q"', "x,y", "NA", " lead", "trail ", "l\nm"),
+        *("éé", "A1-22"),
+    ],
+    "boolean": ["true", "false", "1", "0", "True", "yes", "", " true"],
+    "date": [
+        *("2020-01-01", "2020-02-30", "2020-1-5", "", "2019-12-31", "20200101", "2024-02-29"),
+        *("2023-02-29", "x", " 2020-01-01"),
+    ],
+    "datetime": [
+        *("2020-01-01T10:00:00", "2020-01-01 10:00:00", "2020-01-01T24:00:00", "2020-01-01", ""),
+        *("2020-01-01T10:00:60", "2020-01-01T10:00:00Z", "2020-01-01T10:00:00.5+02:00", "x"),
+    ],
+    "time": ["10:00:00", "25:00:00", "10:00", "", "10:00:00Z", "23:59:59.5"],
+    "year": ["2020", "99", "12345", "-001", "", "+123", "２０２０"],
+    "yearmonth": ["2020-01", "2020-13", "2020-1", "", "x"],
+    "any": ["a", "", "1", "中"],
+    "duration": ["P1D", "PT5M", "x", "", "P1Y2M"],
+    "array": ["[1,2]", "[]", "{}", "x", ""],
+    "object": ['{"a":1}', "{}", "[1]", "x", ""],
+    "geopoint": ["1,2", "200,1", "x", "", " 1 , 2 "],
+    "list": ["a,b", "1", "", "x,,y"],
+    "geojson": ['{"type":"Point","coordinates":[1,2]}', "{}", ""],
+}
+CONSTRAINTS: dict[str, list[tuple[str, list[Any]]]] = {
+    "integer": [
+        ("minimum", [0, "1", -3]),
+        ("maximum", [10, "99"]),
+        ("exclusiveMinimum", [0]),
+        ("enum", [[1, 5, 7], ["1", "0"]]),
+    ],
+    "number": [
+        ("minimum", [0, "0.05", -1.5]),
+        ("maximum", ["100", 1.5]),
+        ("exclusiveMaximum", [5, "1.5"]),
+        ("enum", [[1, "1.5"]]),
+    ],
+    "string": [
+        ("minLength", [1, 2]),
+        ("maxLength", [3, 5]),
+        ("pattern", ["[a-z]+", r"\w\d-\d{2}", "a|b.*", ".*o"]),
+        ("enum", [["a", "abc", "中文"], ["x,y"]]),
+    ],
+    "date": [
+        ("minimum", ["2019-12-31"]),
+        ("maximum", ["2020-06-01"]),
+        ("enum", [["2020-01-01"]]),
+    ],
+    "time": [("minimum", ["09:00:00"])],
+    "year": [("minimum", [2000]), ("maximum", ["2020"])],
+    "yearmonth": [("enum", [["2020-01"]])],
+    "boolean": [("enum", [["true"]])],
+    "any": [("enum", [["a", "1"]])],
+    "array": [("minLength", [1])],
+    "object": [("maxLength", [0])],
+    "list": [("minLength", [2])],
+}
+UNHASHABLE = ("array", "object", "list", "geojson")
+PROFILE = "https://datapackage.org/profiles/2.0/tableschema.json"
+
+
+def make_field(r: random.Random, name: str) -> dict[str, Any]:
+    kind = r.choice(sorted(CELLS))
+    field: dict[str, Any] = {"name": name, "type": kind}
+    constraints = {c: r.choice(v) for c, v in CONSTRAINTS.get(kind, ()) if r.random() < 0.3}
+    if r.random() < 0.2:
+        constraints["required"] = True
+    if r.random() < 0.15 and kind not in UNHASHABLE:
+        constraints["unique"] = True
+    if constraints:
+        field["constraints"] = constraints
+    if r.random() < 0.1:
+        field["missingValues"] = r.choice([["", "NA"], ["NA"], ["-", "1"], []])
+    if kind == "number" and r.random() < 0.2:
+        field.update(r.choice([{"groupChar": ","}, {"decimalChar": ","}, {"bareNumber": False}]))
+    if kind == "boolean" and r.random() < 0.2:
+        field.update(trueValues=["yes"], falseValues=["no", "0"])
+    return field
+
+
+def make_schema(r: random.Random) -> dict[str, Any]:
+    fields = [make_field(r, f"f{i}") for i in range(r.randint(1, 5))]
+    schema: dict[str, Any] = {"$schema": PROFILE, "fields": fields}
+    names = [f["name"] for f in fields if f["type"] not in UNHASHABLE]
+    if names and r.random() < 0.3:
+        schema["primaryKey"] = r.sample(names, min(len(names), r.randint(1, 2)))
+    if r.random() < 0.2:
+        schema["missingValues"] = ["", "NA"]
+    if r.random() < 0.15:
+        schema["fieldsMatch"] = r.choice(["exact", "equal", "subset", "superset", "partial"])
+    return schema
+
+
+def write_cell(r: random.Random, value: str, delimiter: str) -> str:
+    odd = any(c in value for c in delimiter + '"\n\r')
+    if (odd and r.random() < 0.95) or r.random() < 0.08:
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def make_text(r: random.Random, schema: dict[str, Any], delimiter: str) -> str:
+    fields = schema["fields"]
+    names = [f["name"] for f in fields]
+    if r.random() < 0.1:
+        names[r.randrange(len(names))] = r.choice(["", "zz", names[0]])
+    if r.random() < 0.05:
+        names.append("extra")
+    lines = [delimiter.join(names)]
+    for _ in range(r.randint(0, 40)):
+        few = r.random() < 0.6
+        row = [
+            write_cell(r, r.choice(CELLS[f["type"]][: 3 if few else 99]), delimiter) for f in fields
+        ]
+        spoil = r.random()
+        if spoil < 0.04:
+            row.append(r.choice(["", "e"]))
+        elif spoil < 0.08:
+            row.pop()
+        elif spoil < 0.11:
+            row = [""] * len(fields)
+        elif spoil < 0.13:
+            row = []
+        elif spoil < 0.14:
+            row[0] = '"open'
+        lines.append(delimiter.join(row))
+    end = r.choice(["\n", "\n", "\r\n", "\r"])
+    return end.join(lines) + (end if r.random() < 0.8 else "")
+
+
+def make_case(r: random.Random) -> tuple[dict[str, Any], bytes]:
+    schema = make_schema(r)
+    delimiter = r.choice([",", ",", ",", ";", "\t", "|"])
+    encoding = r.choice(["utf-8"] * 6 + ["utf-8-sig", "gb18030", "utf-16"])
+    raw = make_text(r, schema, delimiter).encode(encoding, "replace")
+    if r.random() < 0.04 and encoding == "utf-8":
+        at = r.randrange(len(raw) + 1)
+        raw = raw[:at] + b"\xff\xfe" + raw[at:]
+    resource: dict[str, Any] = {"name": "t", "path": "t.csv", "schema": schema}
+    if encoding in ("gb18030", "utf-16"):
+        resource["encoding"] = encoding
+    dialect = {
+        key: value
+        for key, value in (
+            ("delimiter", delimiter),
+            ("commentChar", "a"),
+            ("skipInitialSpace", True),
+            ("header", False),
+            ("skipBlankRows", True),
+        )
+        if r.random() < 0.06
+    }
+    if dialect:
+        resource["dialect"] = dialect
+    return resource, raw
+
+
+def theirs(resource: dict[str, Any], limit: int) -> Verdict | None:
+    """Return the oracle's verdict, or None where it crashes or refuses the schema."""
+    with warnings.catch_warnings(), frictionless.system.use_context(trusted=True):
+        warnings.simplefilter("ignore")
+        try:
+            report = frictionless.validate(deepcopy(resource), type="resource", limit_errors=limit)
+        except Exception:
+            return None
+    if report.errors:
+        return None
+    task = report.tasks[0]
+    found = [
+        (
+            e.type,
+            getattr(e, "row_number", None),
+            getattr(e, "field_number", None),
+            getattr(e, "field_name", None) or None,
+        )
+        for e in task.errors
+    ]
+    return found, task.stats.get("rows") or None
+
+
+def ours(resource: dict[str, Any], limit: int) -> Verdict:
+    report = validate(deepcopy(resource), kind="resource", limit_errors=limit)
+    if report.errors:
+        return [(e.type,) for e in report.errors], None
+    task = report.tasks[0]
+    found = [(e.type, e.row_number, e.field_number, e.field_name or None) for e in task.errors]
+    return found, task.stats.rows or None
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path) -> Iterator[Path]:
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=SEEDS, limit=st.sampled_from([1000, 1000, 5, 2]))
+def test_generated_tables_have_the_verdict_of_frictionless(
+    in_folder: Path, seed: int, limit: int
+) -> None:
+    resource, raw = make_case(random.Random(seed))
+    (in_folder / "t.csv").write_bytes(raw)
+    expected = theirs(resource, limit)
+    if expected is None:
+        return
+    assert ours(resource, limit) == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    seed=SEEDS,
+    limit=st.sampled_from([1000, 0, 5]),
+    block=st.sampled_from([7, 50, 300, 4 << 20]),
+)
+def test_whole_lines_and_single_rows_give_one_verdict(
+    in_folder: Path, seed: int, limit: int, block: int
+) -> None:
+    resource, raw = make_case(random.Random(seed))
+    (in_folder / "t.csv").write_bytes(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "SMALL", 1 << 40)
+        exact = ours(resource, limit)
+        patch.setattr(judge, "SMALL", 0)
+        patch.setattr(blocks, "BLOCK", block)
+        assert ours(resource, limit) == exact

@@ -1,0 +1,109 @@
+"""Text as UTF-8 blocks that end with a line, whatever the encoding of the file."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from .streams import SourceProblem, problem
+
+BLOCK = 4 << 20
+CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its whole chunk
+MAX_ROW_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class Block:
+    """Whole lines of UTF-8 text; `start` is where they lie in the stream, if it is UTF-8."""
+
+    data: bytes
+    last: bool
+    start: int
+    failure: SourceProblem | None = None  # what follows could not be decoded
+
+
+class Blocks:
+    """A stream of text as blocks; `keep` gives back what a block did not use up."""
+
+    def __init__(self, stream: IO[bytes], encoding: str, stop: int | None = None) -> None:
+        self.utf8 = encoding in ("utf-8", "utf-8-sig")
+        self._source = _utf8(stream) if self.utf8 else _transcoded(stream, encoding)
+        self._mark = encoding == "utf-8-sig"
+        self._left = b""
+        self.stop = stop
+
+    def __iter__(self) -> Iterator[Block]:
+        held, start, ahead = b"", 0, self._next()
+        failure: SourceProblem | None = None
+        while isinstance(ahead, bytes):
+            held += ahead
+            if self._mark and held.startswith(codecs.BOM_UTF8):
+                held, start = held[3:], 3
+            self._mark = False
+            ahead = self._next()
+            failure = ahead if isinstance(ahead, SourceProblem) else None
+            last = ahead is None
+            cut = len(held) if last else held.rfind(b"\n") + 1
+            if not cut:
+                if len(held) > MAX_ROW_BYTES:
+                    raise row_too_long()
+                if failure is None:
+                    continue
+            self._left = b""
+            yield Block(held[:cut], last, start, failure)
+            start += cut - len(self._left)
+            held = self._left + held[cut:]
+
+    def keep(self, rest: bytes) -> None:
+        """Put the end of the current block before the next one."""
+        self._left = rest
+
+    def _next(self) -> bytes | SourceProblem | None:
+        try:
+            return next(self._source, None)
+        except SourceProblem as why:
+            return why
+
+
+def _utf8(stream: IO[bytes]) -> Iterator[bytes]:
+    while piece := stream.read(BLOCK):
+        yield piece
+
+
+def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    parts: list[str] = []
+    size = 0
+    try:
+        while chunk := stream.read(CHUNK):
+            parts.append(decoder.decode(chunk))
+            size += len(chunk)
+            if size >= BLOCK:
+                yield "".join(parts).encode("utf-8", "surrogatepass")
+                parts, size = [], 0
+        parts.append(decoder.decode(b"", True))
+    except UnicodeDecodeError as why:
+        yield "".join(parts).encode("utf-8", "surrogatepass")
+        raise undecodable(why) from None
+    yield "".join(parts).encode("utf-8", "surrogatepass")
+
+
+def undecodable(why: UnicodeDecodeError) -> SourceProblem:
+    """Return the finding for bytes that are not text in their encoding."""
+    return problem(
+        "encoding-error",
+        f"the bytes are not {why.encoding}: {why.reason}",
+        f"字节不是 {why.encoding} 编码",
+    )
+
+
+def row_too_long() -> SourceProblem:
+    """Return the finding for a row that no one meant to be a row."""
+    size = MAX_ROW_BYTES >> 20
+    return problem(
+        "resource-limit",
+        f"a row is longer than {size} MiB; a quote may never be closed",
+        f"有一行超过 {size} MiB；可能引号未闭合",
+    )

@@ -1,0 +1,491 @@
+"""Text tables at Arrow speed: whole lines are proven valid by one automaton, the rest row by row.
+
+The cells of a schema are written as one regular expression over a whole line (RE2: linear time,
+no backtracking). A line that matches is one complete, valid row of plain cells. Every other line
+starts the exact path: Python's `csv.reader` takes as many lines as its row needs, and the row is
+judged cell by cell. A quoted line break therefore never deceives: the lines that the exact path
+has eaten are taken out again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .blocks import CHUNK, MAX_ROW_BYTES, Block, Blocks, row_too_long, undecodable
+from .checks.structure import MAX_SKIPS, Structure, TableState
+from .columns import ColumnFilter
+from .dialects import Dialect, csv_reader
+from .fields import Field
+from .grammar import form_of, literal
+from .keys import ESCAPE, PART, Key
+
+_QUOTE_END = '"\r\n'
+_QUOTED = r'(?:[^"\r\n]|"")*'
+
+
+@dataclass(slots=True)
+class LineForm:
+    """The automaton of a table: lines it accepts, lines it must give back, cells left to ask."""
+
+    accept: str
+    reject: tuple[str, ...] = ()
+    residual: tuple[int, ...] = ()
+    extract: str = ""
+    taken: tuple[int, ...] = ()
+
+
+def line_form(check: Structure, dialect: Dialect) -> LineForm | None:
+    """Return the automaton, or None for tables that only the exact path can read."""
+    quote = '"' if dialect.quote_char is None else dialect.quote_char
+    delimiter = dialect.delimiter or ","
+    if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', "") or not check.columns:
+        return None
+    if any(row >= dialect.first_content_row for row in dialect.comment_rows):
+        return None
+    if delimiter in '\r\n"' or not delimiter.isascii():
+        return None
+    writer = _Writer(check, dialect, delimiter, quote)
+    form = writer.form()
+    if form is None:
+        return None
+    try:
+        probe = pa.array(["a"])
+        for pattern in (form.accept, *form.reject):
+            pc.match_substring_regex(probe, pattern)
+        if form.extract:
+            pc.extract_regex(probe, form.extract)
+    except pa.ArrowException:  # too many columns for one automaton
+        return None
+    return form
+
+
+class _Writer:
+    """Writes the expressions of one table."""
+
+    def __init__(self, check: Structure, dialect: Dialect, delimiter: str, quote: str) -> None:
+        self.check = check
+        self.dialect = dialect
+        self.delimiter = delimiter
+        self.quote = quote
+        self.plain = delimiter + '"\r\n'
+        self.keyed: dict[int, bool] = {}
+        for key in check.keys:
+            alone = key.rule in ("unique", "foreign", "lookup") and len(key.columns) == 1
+            for column in key.columns:
+                self.keyed[column] = self.keyed.get(column, True) and alone
+        self.residual: list[int] = []
+        self.reject: list[str] = []
+
+    def form(self) -> LineForm | None:
+        cells = []
+        for i, column in enumerate(self.check.columns):
+            cell = self._keyed_cell(i, column) if i in self.keyed else self._cell(i, column)
+            if cell is None:
+                return None
+            cells.append(cell)
+        end = r"\r?\z"
+        self._blank(end)
+        taken = tuple(sorted({*self.keyed, *self.residual}))
+        return LineForm(
+            accept=r"\A" + literal(self.delimiter).join(cells) + end,
+            reject=tuple(self.reject),
+            residual=tuple(self.residual),
+            extract=self._extract(taken) if taken else "",
+            taken=taken,
+        )
+
+    def _cell(self, i: int, column: Field) -> str | None:
+        plain = form_of(column, self.plain)
+        spaced = bool(self.dialect.skip_initial_space)
+        free = f"[^{_chars(self.plain)}]*"
+        if plain is None or not plain.whole:
+            self.residual.append(i)
+            return None if spaced else self._either(free, _QUOTED)
+        nulls = self._nulls(i, column)
+        if column.type in ("string", "any"):
+            if not column.constraints or set(column.constraints) <= {"required", "unique"}:
+                if column.required and "" in column.missing:
+                    return None if spaced else self._either(free[:-1] + "+", _QUOTED[:-1] + "+")
+                start = f"(?:[^ {_chars(self.plain)}]{free})?"
+                return self._either(start if spaced else free, _QUOTED)
+            if spaced:
+                return None
+        quoted = form_of(column, _QUOTE_END) or plain
+        inner = (plain if self.delimiter == " " else quoted).text
+        if column.type in ("string", "any") and set(column.constraints) & {
+            "minLength",
+            "maxLength",
+        }:
+            inner = inner.replace(f"[^{_chars(_QUOTE_END)}]", _QUOTED[:-1])
+        return self._either("|".join((plain.text, *nulls)), "|".join((inner, *nulls)))
+
+    def _keyed_cell(self, i: int, column: Field) -> str | None:
+        plain = form_of(column, self.plain + ESCAPE + PART, canonical=True)
+        if plain is None or self.dialect.skip_initial_space:
+            return None
+        if not plain.whole:
+            self.residual.append(i)
+        alone = self.keyed[i] and not column.required
+        if set(column.missing) - {""}:
+            self._not_missing(i, column)
+        text = plain.text + ("|" if alone and "" in column.missing else "")
+        return self._either(text, text)
+
+    def _either(self, plain: str, quoted: str) -> str:
+        space = " *" if self.dialect.skip_initial_space else ""
+        if not self.quote:
+            return f"{space}(?:{plain})"
+        return f'{space}(?:{plain}|"(?:{quoted})")'
+
+    def _nulls(self, i: int, column: Field) -> list[str]:
+        """Return the spellings of an absent cell; required cells may not have any of them."""
+        others = [m for m in column.missing if m]
+        if column.required:
+            if others:
+                self._not_missing(i, column)
+            return []
+        texts = [literal(m) for m in others if not any(c in m for c in self.plain)]
+        return [*texts, ""] if "" in column.missing else texts
+
+    def _not_missing(self, i: int, column: Field) -> None:
+        before = f"(?:{self._any_cell()}{literal(self.delimiter)}){{{i}}}" if i else ""
+        texts = "|".join(self._spellings(column))
+        after = literal(self.delimiter) if i + 1 < len(self.check.columns) else r"\r?\z"
+        if texts:
+            self.reject.append(rf"\A{before}(?:{texts}){after}")
+
+    def _spellings(self, column: Field) -> list[str]:
+        texts = []
+        for missing in column.missing:
+            if not any(c in missing for c in self.plain):
+                texts.append(literal(missing))
+            if self.quote and not any(c in missing for c in "\r\n"):
+                texts.append('"' + literal(missing.replace('"', '""')) + '"')
+        return texts
+
+    def _any_cell(self) -> str:
+        return self._either(f"[^{_chars(self.plain)}]*", _QUOTED)
+
+    def _blank(self, end: str) -> None:
+        """Give back rows that may be blank, empty lines, and comments."""
+        columns = self.check.columns
+        if len(columns) == 1:
+            self.reject.append(r"\A" + end)
+        if all(c.missing and not c.required for c in columns):
+            space = " *" if self.dialect.skip_initial_space else ""
+            cells = [space + "(?:" + "|".join(self._spellings(c)) + ")" for c in columns]
+            self.reject.append(r"\A" + literal(self.delimiter).join(cells) + end)
+        if self.dialect.comment_char:
+            self.reject.append(r'\A *"? *' + literal(self.dialect.comment_char))
+        if self.dialect.skip_blank_rows:
+            self.reject.append(rf'\A(?:(?:"")?{literal(self.delimiter)})*(?:"")?{end}')
+
+    def _extract(self, taken: Sequence[int]) -> str:
+        """Return an expression with one group for each cell that is looked at on its own."""
+        parts, at = [r"\A"], 0
+        skip = f"{self._any_cell()}{literal(self.delimiter)}"
+        for i in taken:
+            if i > at:
+                parts.append(f"(?:{skip}){{{i - at}}}")
+            group = f"[^{_chars(self.plain)}]*"
+            quoted = f'"(?P<q{i}>{_QUOTED})"' if self.quote else ""
+            parts.append(f"(?:{quoted}|(?P<c{i}>{group}))" if quoted else f"(?P<c{i}>{group})")
+            at = i + 1
+            if i + 1 < len(self.check.columns):
+                parts.append(literal(self.delimiter))
+        return "".join(parts)
+
+
+def _chars(text: str) -> str:
+    return "".join(f"\\x{{{ord(c):x}}}" for c in text)
+
+
+class _NeedMore(Exception):
+    """A row goes on behind the block."""
+
+
+class _Feed:
+    """Physical lines of one block for `csv.reader`, from any line on."""
+
+    def __init__(self, lines: list[bytes], last: bool, newline: str | None) -> None:
+        self.lines = lines
+        self.count = len(lines)
+        self.last = last
+        self.newline = newline
+        self.at = 0
+        self.pending: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.pending:
+            return self.pending.pop()
+        if self.at >= self.count:
+            if self.last:
+                raise StopIteration
+            raise _NeedMore
+        text = self.lines[self.at].decode("utf-8") + "\n"
+        self.at += 1
+        if "\r" in text:
+            lines = list(io.StringIO(text, newline=self.newline))
+            self.pending = lines[:0:-1]
+            return lines[0]
+        return text
+
+
+class LineJudge:
+    """Judges the text of one table, or of one part of it, block by block."""
+
+    def __init__(self, check: Structure, dialect: Dialect, form: LineForm, format_: str) -> None:
+        self.check = check
+        self.dialect = dialect
+        self.form = form
+        self.reader = check.reader()
+        self.newline = "" if format_ == "csv" else None
+        self.filters = {i: ColumnFilter(check.columns[i]) for i in form.residual}
+
+    def read(self, state: TableState, blocks: Blocks, first: int) -> None:
+        """Judge a whole stream; rows before number `first` are counted and passed over."""
+        for block in blocks:
+            used = self.observe(state, block, first)
+            if state.full:
+                return
+            if block.failure is not None:
+                raise block.failure
+            if used < len(block.data):
+                blocks.keep(block.data[used:])
+
+    def observe(self, state: TableState, block: Block, first: int = 1) -> int:
+        """Add the complete rows of a block and return how many bytes they took."""
+        if not block.data:
+            return 0
+        mark = _Mark.of(state)
+        try:
+            return self._observe(state, block.data, block.last, first)
+        except UnicodeDecodeError as why:
+            # Frictionless decodes 8 KiB at a time: a bad byte takes its whole chunk with it.
+            mark.restore(state)
+            good = len(block.data[: _bad_byte(block.data)])
+            cut = (block.start + good) // CHUNK * CHUNK - block.start
+            self._observe(state, block.data[: max(cut, 0)], False, first)
+            raise undecodable(why) from None
+
+    def _observe(self, state: TableState, data: bytes, last: bool, first: int) -> int:
+        lines = data.split(b"\n")
+        if not lines[-1] or not last:
+            lines.pop()
+        if not lines:
+            return 0
+        column = pa.array(lines, pa.binary()).view(pa.utf8())
+        return _Pass(self, state, lines, column, self._mask(column), last, first).run()
+
+    def _mask(self, lines: Any) -> Any:
+        mask = pc.match_substring_regex(lines, self.form.accept)
+        for pattern in self.form.reject:
+            mask = pc.and_not(mask, pc.match_substring_regex(lines, pattern))
+        return mask
+
+    def cells(self, lines: Any) -> dict[int, Any]:
+        """Return the cells of some columns of accepted lines; null where the text is odd."""
+        found = pc.extract_regex(lines, self.form.extract)
+        names = {found.type.field(n).name: n for n in range(found.type.num_fields)}
+        columns = {}
+        for i in self.form.taken:
+            cell = found.field(names[f"c{i}"])
+            if f"q{i}" in names:
+                quoted = pc.replace_substring(found.field(names[f"q{i}"]), '""', '"')
+                cell = pc.if_else(pc.equal(cell, ""), quoted, cell)
+            columns[i] = cell
+        return columns
+
+
+def _bad_byte(data: bytes) -> int:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as why:
+        return why.start
+    return len(data)
+
+
+@dataclass(slots=True)
+class _Mark:
+    """How far a state had come before a block."""
+
+    numbers: int
+    rows: int
+    found: int
+    skips: int
+    chunks: list[int]
+
+    @classmethod
+    def of(cls, state: TableState) -> _Mark:
+        for pairs in state.pairs:
+            pairs.flush()
+        chunks = [len(pairs.chunks) for pairs in state.pairs]
+        return cls(state.numbers, state.rows, len(state.found), len(state.skips), chunks)
+
+    def restore(self, state: TableState) -> None:
+        state.numbers, state.rows, state.full = self.numbers, self.rows, False
+        del state.found[self.found :], state.skips[self.skips :]
+        for pairs, count in zip(state.pairs, self.chunks, strict=True):
+            pairs.texts.clear()
+            pairs.rows.clear()
+            del pairs.chunks[count:]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One block on its way through: accepted runs of lines, and exact rows between them."""
+
+    judge: LineJudge
+    state: TableState
+    lines: list[bytes]
+    column: Any
+    mask: Any
+    last: bool
+    first: int
+    runs: list[tuple[int, int, int]] = field(
+        default_factory=list
+    )  # line from, to, first row number
+
+    def run(self) -> int:
+        mask = self._residual()
+        rejected = pc.indices_nonzero(pc.invert(mask)).to_pylist()
+        line = self._skip_header()
+        if line is None:
+            return 0
+        feed = self._feed()
+        reader = csv_reader(self.judge.dialect, feed)
+        stop = len(self.lines)
+        for at in rejected:
+            if at < line:
+                continue
+            self._accept(line, at)
+            feed.at = at
+            done = self._exact(feed, reader)
+            line = feed.at
+            if done is not None:
+                stop = done
+                break
+            if self.state.full:
+                stop = line
+                break
+        else:
+            self._accept(line, stop)
+        self._keys()
+        if stop == len(self.lines):
+            return sum(map(len, self.lines)) + stop
+        return sum(map(len, self.lines[:stop])) + stop
+
+    def _feed(self) -> _Feed:
+        return _Feed(self.lines, self.last, self.judge.newline)
+
+    def _skip_header(self) -> int | None:
+        """Count the rows before the data; None if the block ends before they do."""
+        state = self.state
+        if state.numbers + 1 >= self.first:
+            return 0
+        feed = self._feed()
+        reader = csv_reader(self.judge.dialect, feed)
+        count = 0
+        try:
+            while state.numbers + 1 + count < self.first:
+                if next(reader, None) is None:
+                    break
+                count += 1
+        except _NeedMore:
+            return None
+        state.numbers += count
+        return feed.at
+
+    def _accept(self, start: int, stop: int) -> None:
+        if stop > start:
+            self.runs.append((start, stop, self.state.numbers + 1))
+            self.state.rows += stop - start
+            self.state.numbers += stop - start
+
+    def _exact(self, feed: _Feed, reader: Iterator[list[str]]) -> int | None:
+        """Judge rows from the feed's line on until a row ends with a line.
+
+        Return the line where an unfinished row starts, if the block ends inside it.
+        """
+        check, state, dialect = self.judge.check, self.state, self.judge.dialect
+        start = feed.at
+        rows: list[list[str]] = []
+        try:
+            while not rows or feed.pending:
+                rows.append(next(reader))
+        except StopIteration:
+            pass
+        except _NeedMore:
+            if sum(map(len, self.lines[start:])) > MAX_ROW_BYTES:
+                raise row_too_long() from None
+            return start
+        for cells in rows:
+            number = state.numbers + 1
+            if dialect.keeps(number, cells):
+                check.rows(state, [(number, cells)], self.judge.reader)
+                if state.full:
+                    break
+            else:
+                state.numbers = number
+                if len(state.skips) < MAX_SKIPS:
+                    state.skips.append(number)
+        return None
+
+    def _residual(self) -> Any:
+        """Ask the cells that the automaton left open, each distinct one once."""
+        mask = self.mask
+        judge = self.judge
+        if not judge.form.residual:
+            return mask
+        picked = pc.indices_nonzero(mask)
+        if not len(picked):
+            return mask
+        cells = judge.cells(self.column.take(picked))
+        good = pa.array([True] * len(picked))
+        for i, filter_ in judge.filters.items():
+            good = pc.and_(good, filter_.each(cells[i]))
+        return pc.replace_with_mask(mask, mask, good)
+
+    def _keys(self) -> None:
+        judge = self.judge
+        keys: Sequence[Key] = judge.check.keys
+        if not keys or not self.runs:
+            return
+        picked, rows = self._picked()
+        cells = {i: c.take(picked) for i, c in self._cells().items()}
+        for key, pairs in zip(keys, self.state.pairs, strict=True):
+            texts = [cells[i] for i in key.columns]
+            joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
+            if (
+                len(texts) == 1
+                and joined.null_count == 0
+                and not pc.any(pc.equal(joined, "")).as_py()
+            ):
+                pairs.add_arrays(joined, rows)
+                continue
+            keep = pc.fill_null(pc.not_equal(joined, ""), False)
+            pairs.add_arrays(joined.filter(keep), rows.filter(keep))
+
+    def _cells(self) -> dict[int, Any]:
+        """Return the cells that make up keys; those of a first column need no expression."""
+        if self.judge.form.taken != (0,):
+            return self.judge.cells(self.column)
+        mark = (self.judge.dialect.delimiter or ",").encode()
+        cells = pa.array([line.partition(mark)[0] for line in self.lines], pa.binary())
+        return {0: pc.ascii_trim(cells.view(pa.utf8()), '"\r')}
+
+    def _picked(self) -> tuple[Any, Any]:
+        """Return the accepted lines of the block and their row numbers."""
+        places = chain.from_iterable(range(a, b) for a, b, _ in self.runs)
+        numbers = chain.from_iterable(range(n, n + b - a) for a, b, n in self.runs)
+        return pa.array(list(places), pa.int32()), pa.array(list(numbers), pa.int64())
