@@ -63,6 +63,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"NOT RUN: {count} × {reason.removeprefix('Skipped: ')}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scratch_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give each worker process its own temporary folder, so that none sees another's leftovers."""
+    tmp_path_factory.getbasetemp()  # what tests write stays where pytest keeps it
+    # A short name: Unix sockets lie below it.
+    with tempfile.TemporaryDirectory(prefix="yt", ignore_cleanup_errors=True) as folder:
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        yield
+        tempfile.tempdir = None
+        os.environ.pop("TMPDIR")
+        if before is not None:
+            os.environ["TMPDIR"] = before
+
+
 # --- real data ---------------------------------------------------------------------------------
 
 
