@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
@@ -39,6 +39,9 @@ from .streams import (
     open_file,
     problem,
 )
+
+if TYPE_CHECKING:
+    from .columns import ColumnReader
 
 HEAD = 100_000  # bytes that the encoding is guessed from
 SAMPLE_ROWS = 100
@@ -450,10 +453,9 @@ def _joined_columns(r: Resource) -> ColumnReader:
     """Return several columnar files as one; each is opened anew, so that few are open at once."""
     from .columns import ColumnReader
 
-    opened = [_part_columns(r, path) for path in r.paths]
     heads = []
-    for part in opened:
-        with part as columns:
+    for path in r.paths:
+        with _part_columns(r, path) as columns:
             heads.append((columns.schema, columns.rows))
     schema = heads[0][0]
     for path, (other, _) in zip(r.paths, heads, strict=True):
