@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from yaosu_schemas.report import Report
 from yaosu_validators import validate
 

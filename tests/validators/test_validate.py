@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from yaosu_schemas.errors import InvalidInput, NotFound, Unsupported
 from yaosu_schemas.report import Report
 from yaosu_validators import validate
