@@ -13,7 +13,6 @@ from typing import Any
 
 from yaosu_schemas.canonical import content_digest, digest, terms_digest
 from yaosu_schemas.documents import descriptor_problems
-from yaosu_schemas.paths import is_remote, safe_path
 
 from . import present
 from .errors import (
@@ -25,7 +24,6 @@ from .errors import (
     NotFound,
     Problem,
     Text,
-    UnsafePath,
 )
 from .identity import absent, allow, must_see, relations, require_verified
 from .model import (
@@ -41,6 +39,8 @@ from .model import (
     Venue,
     new_id,
 )
+from .package_files import files_of as files_of
+from .package_files import path_problems
 from .ports import Reader, Transaction
 from .steps import LISTING_STEPS, Relation, check
 
@@ -262,71 +262,9 @@ def refuse_broken(descriptor: dict[str, Any]) -> None:
         text = Text("a dataset needs a name", "数据集需要标识名（name）")
         if not any(p.pointer == "/name" for p in problems):
             problems.append(Problem(pointer="/name", code="required", en=text.en, zh=text.zh))
-    problems.extend(_path_problems(descriptor))
+    problems.extend(path_problems(descriptor))
     if problems:
         raise InvalidDocument(problems)
-
-
-def _path_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:
-    """Yield one problem per path that a service must not accept from strangers (S9, security)."""
-    seen: dict[str, str] = {}
-    for pointer, path in resource_paths(descriptor):
-        if is_remote(path):
-            yield Problem(
-                pointer=pointer,
-                code="remote_path",
-                en="remote paths are recorded in `sources`, never fetched: give the file itself",
-                zh="不接受远程路径（请写入 sources），请提供文件本身",
-            )
-            continue
-        try:
-            folded = safe_path(path).casefold()
-        except UnsafePath as error:
-            yield Problem(pointer=pointer, code=error.code, en=error.en, zh=error.zh)
-            continue
-        if folded in seen and seen[folded] != path:
-            yield Problem(
-                pointer=pointer,
-                code="unsafe_path",
-                en="two paths differ in case only",
-                zh="两个路径仅大小写不同",
-            )
-        seen[folded] = path
-
-
-def resource_paths(descriptor: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (JSON pointer, path) of every data path of the descriptor."""
-    resources = descriptor.get("resources")
-    for i, resource in enumerate(resources if isinstance(resources, list) else ()):
-        path = resource.get("path") if isinstance(resource, dict) else None
-        if isinstance(path, str):
-            yield f"/resources/{i}/path", path
-        elif isinstance(path, list):
-            for j, part in enumerate(path):
-                if isinstance(part, str):
-                    yield f"/resources/{i}/path/{j}", part
-
-
-def files_of(descriptor: dict[str, Any]) -> Iterator[tuple[str, str, str, int | None]]:
-    """Yield (JSON pointer, path, sha256 hex or "", bytes) of every data file."""
-    for i, resource in enumerate(descriptor.get("resources") or ()):
-        path = resource.get("path")
-        if isinstance(path, str):
-            yield f"/resources/{i}", path, _hex(resource.get("hash")), resource.get("bytes")
-        elif isinstance(path, list):
-            parts = {p.get("path"): p for p in resource.get("parts") or () if isinstance(p, dict)}
-            for j, name in enumerate(path):
-                part = parts.get(name, {})
-                yield (
-                    f"/resources/{i}/path/{j}",
-                    str(name),
-                    _hex(part.get("hash")),
-                    part.get("bytes"),
-                )
-
-
-def _hex(value: object) -> str:
-    return value[7:] if isinstance(value, str) and value.startswith("sha256:") else ""
 
 
 def revise(
@@ -374,7 +312,7 @@ def revise(
 def submission_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) -> list[Problem]:
     """Return everything that L1 would refuse, all at once."""
     problems = descriptor_problems(descriptor, stage="submit")
-    problems.extend(_path_problems(descriptor))
+    problems.extend(path_problems(descriptor))
     problems.extend(_file_problems(reader, party_id, descriptor))
     problems.extend(_trade_problems(descriptor))
     found = {(p.pointer, p.code): p for p in problems}

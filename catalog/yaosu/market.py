@@ -382,9 +382,9 @@ class _Folder:
         try:
             files = {path: sha for _, path, sha, _ in shelf.files_of(self._listing.descriptor)}
             self._market.blobs.lay_out(files, self._path)
-            (self._path / "datapackage.json").write_text(
-                json.dumps(self._listing.descriptor, ensure_ascii=False), encoding="utf-8"
-            )
+            # "x": what lies here already is a link to a blob, and must never be written to.
+            with open(self._path / "datapackage.json", "x", encoding="utf-8") as file:
+                json.dump(self._listing.descriptor, file, ensure_ascii=False)
         except BaseException:
             self.__exit__()
             raise
