@@ -45,6 +45,12 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
+def stop(error: BaseException) -> None:
+    """End at once, as a server must whose disk failed it (P1)."""
+    say("stopped", type(error).__name__)
+    os._exit(70)
+
+
 def trade(store: Store, blobs: LocalBlobs, chance: random.Random, lie: bool) -> None:
     """Publish bytes, then record them, with money and a job, in one step; for ever."""
     subject = new_id("trd")
@@ -107,9 +113,9 @@ def begin(tx: Transaction) -> Upload:
 def main() -> None:
     database, folder, seed = sys.argv[1:4]
     lie = "--lie" in sys.argv
-    store = open_store(database, clock=Now())
-    blobs = LocalBlobs(Path(folder) / "blobs", reserve_bytes=0)
-    files = UploadFiles(Path(folder) / "uploads", reserve_bytes=0)
+    store = open_store(database, clock=Now(), on_fatal=stop)
+    blobs = LocalBlobs(Path(folder) / "blobs", reserve_bytes=0, on_fatal=stop)
+    files = UploadFiles(Path(folder) / "uploads", reserve_bytes=0, on_fatal=stop)
     with store.read() as reader:
         for known in reader.find(Upload, state="open"):
             if not (files.root / known.id).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -168,6 +169,52 @@ def test_nothing_acknowledged_is_lost_in_two_hundred_kills(
 ) -> None:
     promises = campaign(store_url, tmp_path, rounds=40, seed=100 + seed)
     assert len(promises.events) > 500
+
+
+# What can go wrong with the n-th of these system calls. A failed sync may never be tried again.
+FAULTS = [
+    *((call, "signal=SIGKILL") for call in ("fdatasync", "fsync", "pwrite64", "linkat", "unlink")),
+    *((call, "error=EIO") for call in ("fdatasync", "fsync", "pwrite64")),
+    *((call, "error=ENOSPC") for call in ("pwrite64", "fsync", "linkat")),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("call", "fault"), FAULTS, ids=["-".join(fault) for fault in FAULTS])
+def test_nothing_acknowledged_is_lost_when_a_system_call_fails(
+    tmp_path: Path, call: str, fault: str
+) -> None:
+    """Each call in turn kills the server or fails, and it is started again on what is left."""
+    if shutil.which("strace") is None:
+        pytest.skip("no strace")
+    database, promises, ended = str(tmp_path / "data"), Promises(), 0
+    for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144):
+        inject = f"inject={call}:{fault}:when={n}"
+        victim = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+            + [sys.executable, VICTIM, database, tmp_path, f"{fault}{n}"],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        killer = threading.Timer(15, os.killpg, (victim.pid, signal.SIGKILL))
+        killer.start()
+        assert victim.stdout is not None
+        said = victim.stdout.readlines()
+        killer.cancel()
+        promises.hear(said)
+        ended += victim.wait() in (70, -signal.SIGKILL, 128 + signal.SIGKILL)
+        store = open_store(database, clock=Now())
+        try:
+            assert isinstance(store, SqliteStore)
+            (ok,) = store._connection.execute("PRAGMA integrity_check").fetchone()
+            assert ok == "ok"
+            check(store, tmp_path, promises)
+        finally:
+            store.close()
+    assert promises.events
+    assert ended >= 5 or fault == "error=ENOSPC"
 
 
 @pytest.mark.slow
