@@ -195,6 +195,8 @@ class Worker:
         """Take no further job and wait for those in hand; say whether all of them ended."""
         self._stop.set()
         self.wake()
+        if self._heart.ident is None:
+            return True  # it was never started: a command that only needed the store
         for thread in self._threads:
             thread.join(timeout)
         if any(thread.is_alive() for thread in self._threads):

@@ -43,8 +43,10 @@ def nobody() -> str:
 
 # --- names ------------------------------------------------------------------------------------
 
-CONTRACT = """demo serve describe validate submit search order trade review keys settings
-search-index fetch verify connect db worker""".split()
+CONTRACT = [
+    *("demo", "serve", "describe", "validate", "submit", "search", "order", "trade", "review"),
+    *("keys", "settings", "search-index", "fetch", "verify", "connect", "db", "worker"),
+]
 
 
 @pytest.mark.parametrize("name", CONTRACT)

@@ -185,7 +185,7 @@ def edit(
     listing: Id,
     title: Annotated[str | None, typer.Option(help="Title. 标题。")] = None,
     description: Annotated[str | None, typer.Option(help="Description. 说明。")] = None,
-    keyword: Annotated[list[str] | None, typer.Option(help="Keyword; may be repeated. 关键词。")] = None,
+    keyword: Annotated[list[str] | None, typer.Option(help="Keyword, repeatable. 关键词。")] = None,
     homepage: Annotated[str | None, typer.Option(help="Homepage. 主页。")] = None,
     market: Market = None,
     as_json: Json = False,

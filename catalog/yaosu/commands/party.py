@@ -49,7 +49,7 @@ def register(
     member: Annotated[str, typer.Option(help="Name of the person who acts. 经办人。")],
     role: Role,
     name_en: Annotated[str | None, typer.Option(help="Name in English. 英文名。")] = None,
-    uscc: Annotated[str | None, typer.Option(help="Unified social credit code. 统一社会信用代码。")] = None,
+    uscc: Annotated[str | None, typer.Option(help="Social credit code. 统一社会信用代码。")] = None,
     holder_type: Annotated[str | None, typer.Option(help="legal, natural … 主体类型。")] = None,
     contact: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="email=…, phone=… 联系方式。")

@@ -17,7 +17,7 @@ Written from the commands themselves (`python -m yaosu.commands.reference > docs
 |---|---|---|
 | 0 | done, or valid | 完成，或数据有效 |
 | 1 | the data or the record is not valid | 数据或记录无效 |
-| 2 | wrong use, a target that cannot be opened, a market that does not answer | 用法错误、目标无法打开或市场无应答 |
+| 2 | wrong use, no such target, no market there | 用法错误、目标无法打开或市场无应答 |
 | 130 | stopped by Ctrl-C | 被 Ctrl-C 停止 |
 
 `--json` prints one JSON document on stdout and nothing else there; an error is
