@@ -192,9 +192,11 @@ def until(
 class Hall:
     """A market that answers on loopback, and its people."""
 
-    def __init__(self, market: Market, address: str) -> None:
+    def __init__(self, market: Market, address: str, *, people: bool = True) -> None:
         self.market = market
         self.address = address
+        if not people:
+            return
         self.admin = self.person("operator", "admin")
         self.admin2 = self.second(self.admin, "admin")
         self.reviewer = self.person("reviewer", "reviewer")
@@ -252,8 +254,13 @@ class Hall:
 
 
 @contextlib.contextmanager
-def open_hall(folder: Path, *, database_url: str = "", **settings: Any) -> Iterator[Hall]:
-    """Run a market in this process behind a real HTTP server on loopback."""
+def open_hall(
+    folder: Path, *, database_url: str = "", people: bool = True, **settings: Any
+) -> Iterator[Hall]:
+    """Run a market in this process behind a real HTTP server on loopback.
+
+    `people=False` opens a folder that has its people already.
+    """
     bound = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{bound.getsockname()[1]}"
     market = Market(
@@ -273,7 +280,7 @@ def open_hall(folder: Path, *, database_url: str = "", **settings: Any) -> Itera
     try:
         until(lambda: server.started or not thread.is_alive(), bool)
         assert server.started
-        yield Hall(market, address)
+        yield Hall(market, address, people=people)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -54,6 +54,8 @@ COMMANDS: dict[str, Entry] = {
     "settings": Entry("operate:settings", "Every setting and its origin.", "全部设置项。", RUN),
     "search-index": Entry("operate:search_index", "The search index.", "搜索索引。", RUN),
     "db": Entry("operate:db", "The database.", "数据库。", RUN),
+    "backup": Entry("copies:backup", "Copy a market into one file.", "备份市场。", RUN),
+    "restore": Entry("copies:restore", "Bring a backup back.", "恢复备份。", RUN),
 }
 
 
