@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import warnings
@@ -267,3 +268,54 @@ def test_whole_lines_and_single_rows_give_one_verdict(
         patch.setattr(judge, "SMALL", 0)
         patch.setattr(blocks, "BLOCK", block)
         assert ours(resource, limit) == exact
+
+
+VALUES: list[Any] = [
+    *(None, True, False, 0, 1, -5, 7, 10**20, 1.0, 1.5, -2.5, 0.05, 1e300),
+    *("", "a", "abc", "中文", "NA", "true", "7", "2020-01-01", "2020-02-30", "x\ny", 'q"', "\\"),
+    *("2020-01-01T10:00:00", "\ud83d\ude00", [], [1, "a"], [[1], {"b": [None]}], {}, {"a": 1}),
+    *({"a": {"b": [1, 2]}}, "A1-22", " 7 ", "1e3", 1e16, 123456789012345678),
+]
+
+
+def make_records(r: random.Random, schema: dict[str, Any]) -> bytes:
+    names = [f["name"] for f in schema["fields"]]
+    lines = []
+    for number in range(r.randint(1, 40)):
+        record = {n: r.choice(VALUES) for n in names}
+        if number and r.random() < 0.1:
+            record.pop(r.choice(names))
+        if number and r.random() < 0.05:
+            record["more"] = 1
+        if number and r.random() < 0.1:
+            record = dict(reversed(list(record.items())))
+        line = json.dumps(
+            record,
+            ensure_ascii=r.random() < 0.5,
+            separators=(",", ":") if r.random() < 0.3 else None,
+        )
+        if r.random() < 0.02:
+            line = r.choice(["", "[1]", "{", "7", line + " x"])
+        lines.append(line)
+    return ("\n".join(lines) + r.choice(["", "\n"])).encode("utf-8", "surrogatepass")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=SEEDS, block=st.sampled_from([50, 4 << 20]), limit=st.sampled_from([1000, 3]))
+def test_generated_records_have_the_verdict_of_frictionless(
+    in_folder: Path, seed: int, block: int, limit: int
+) -> None:
+    r = random.Random(seed)
+    schema = make_schema(r)
+    schema.pop("fieldsMatch", None)
+    (in_folder / "t.jsonl").write_bytes(make_records(r, schema))
+    resource = {"name": "t", "path": "t.jsonl", "schema": schema}
+    expected = theirs(resource, limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "SMALL", 1 << 40)
+        exact = ours(resource, limit)
+        patch.setattr(judge, "SMALL", 0)
+        patch.setattr(blocks, "BLOCK", block)
+        assert ours(resource, limit) == exact
+    if expected is not None:
+        assert exact == expected

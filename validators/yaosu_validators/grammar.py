@@ -267,7 +267,7 @@ def _tighter(
 
 def _between(low: Decimal, low_open: bool, high: Decimal | None, high_open: bool) -> str | None:
     """Return a form for unsigned decimals in an interval that starts at zero or above."""
-    any_ = r"(?:\.[0-9]*)?"
+    any_ = r"(?:\.[0-9]+)?"
     a, af = _split(low)
     parts = []
     if high is None:
@@ -296,7 +296,7 @@ def _split(value: Decimal) -> tuple[int, str]:
 
 def _fraction_above(bound: str, open_: bool) -> str:
     if not bound:
-        return r"\.[0-9]*[1-9][0-9]*" if open_ else r"(?:\.[0-9]*)?"
+        return r"\.[0-9]*[1-9][0-9]*" if open_ else r"(?:\.[0-9]+)?"
     parts = [f"{bound[:k]}[{int(d) + 1}-9][0-9]*" for k, d in enumerate(bound) if int(d) < 9]
     parts.append(f"{bound}[0-9]*[1-9][0-9]*" if open_ else f"{bound}[0-9]*")
     return r"\.(?:" + "|".join(parts) + ")"
@@ -304,9 +304,9 @@ def _fraction_above(bound: str, open_: bool) -> str:
 
 def _fraction_below(bound: str, open_: bool) -> str | None:
     if not bound:
-        return None if open_ else r"(?:\.0*)?"
+        return None if open_ else r"(?:\.0+)?"
     parts = [f"{bound[:k]}[0-{int(d) - 1}][0-9]*" for k, d in enumerate(bound) if int(d) > 0]
-    parts += [bound[:k] for k in range(len(bound))]
+    parts += [bound[:k] for k in range(1, len(bound))]
     if not open_:
         parts.append(f"{bound}0*")
     return r"(?:\.(?:" + "|".join(parts) + "))?"

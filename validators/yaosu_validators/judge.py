@@ -116,7 +116,7 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
     try:
         if table.arrow is not None:
             _judge_columns(table, check, state)
-        elif _judge_lines(file, table, check, state):
+        elif _judge_text(file, table, check, state):
             pass
         else:
             state.numbers = outcome.first_row - 1
@@ -125,17 +125,26 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
         state.failed = why.finding
 
 
-def _judge_lines(file: OpenFile, table: Table, check: Structure, state: TableState) -> bool:
+def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableState) -> bool:
     """Judge large text by whole lines; False where only the exact path can."""
-    if table.format not in ("csv", "tsv") or table.lone_returns or file.size < SMALL:
+    if table.format not in ("csv", "tsv", "jsonl") or table.lone_returns or file.size < SMALL:
         return False
     from .blocks import Blocks
+
+    if table.format == "jsonl":
+        from .records import RecordJudge, record_form
+
+        form = record_form(check, table.labels) if table.records else None
+        if form is None:
+            return False
+        RecordJudge(check, table.labels, form).read(state, Blocks(file.reopen(), table.encoding))
+        return True
     from .lines import LineJudge, line_form
 
-    form = line_form(check, table.dialect)
-    if form is None:
+    lines = line_form(check, table.dialect)
+    if lines is None:
         return False
-    judge = LineJudge(check, table.dialect, form, table.format)
+    judge = LineJudge(check, table.dialect, lines, table.format)
     blocks = Blocks(file.reopen(), table.encoding)
     judge.read(state, blocks, table.dialect.first_content_row)
     return True

@@ -267,13 +267,13 @@ class LineJudge:
         """Add the complete rows of a block and return how many bytes they took."""
         if not block.data:
             return 0
-        mark = _Mark.of(state)
+        mark = Mark.of(state)
         try:
             return self._observe(state, block.data, block.last, first)
         except UnicodeDecodeError as why:
             # Frictionless decodes 8 KiB at a time: a bad byte takes its whole chunk with it.
             mark.restore(state)
-            good = len(block.data[: _bad_byte(block.data)])
+            good = len(block.data[: bad_byte(block.data)])
             cut = (block.start + good) // CHUNK * CHUNK - block.start
             self._observe(state, block.data[: max(cut, 0)], False, first)
             raise undecodable(why) from None
@@ -307,7 +307,7 @@ class LineJudge:
         return columns
 
 
-def _bad_byte(data: bytes) -> int:
+def bad_byte(data: bytes) -> int:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as why:
@@ -316,7 +316,7 @@ def _bad_byte(data: bytes) -> int:
 
 
 @dataclass(slots=True)
-class _Mark:
+class Mark:
     """How far a state had come before a block."""
 
     numbers: int
@@ -326,7 +326,7 @@ class _Mark:
     chunks: list[int]
 
     @classmethod
-    def of(cls, state: TableState) -> _Mark:
+    def of(cls, state: TableState) -> Mark:
         for pairs in state.pairs:
             pairs.flush()
         chunks = [len(pairs.chunks) for pairs in state.pairs]

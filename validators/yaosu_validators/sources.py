@@ -62,6 +62,7 @@ class Table:
     place: str = ""
     warnings: list[Text] = field(default_factory=list)
     lone_returns: bool = False  # lines end with CR alone, which blocks of lines cannot tell
+    records: bool = False  # the rows are objects under the keys of the first
     stream: IO[bytes] | None = None  # plain bytes from the start, before any row was taken
     arrow: Any = None  # a reader of typed batches, for Parquet and Arrow
 
@@ -266,7 +267,7 @@ def open_table(file: OpenFile) -> Table:
         return _open_json(table, head)
     table.encoding = detect_encoding(head, r.encoding, guess_encoding)
     if r.format == "jsonl":
-        return _finish_opening(table, _jsonl_rows(table, _text(table)))
+        return _open_jsonl(table, head)
     return _open_csv(table)
 
 
@@ -334,8 +335,13 @@ def _open_json(table: Table, head: bytes) -> Table:
                 "文件名为 .json，内容是 JSON Lines；已按 JSON Lines 读取",
             )
         )
-        return _finish_opening(table, _jsonl_rows(table, _text(table)))
+        return _open_jsonl(table, head)
     return _finish_opening(table, _json_rows(table))
+
+
+def _open_jsonl(table: Table, head: bytes) -> Table:
+    table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
+    return _finish_opening(table, _jsonl_rows(table, _text(table)))
 
 
 def is_lines(head: bytes) -> bool:
@@ -376,12 +382,21 @@ def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
 
 
+def parse_json(text: str) -> Any:
+    """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
+    return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
     for number, line in enumerate(lines, start=1):
         if number == 1:
             line = line.removeprefix("\ufeff")
         try:
-            yield json.loads(line)
+            yield parse_json(line)
         except (ValueError, RecursionError) as why:
             note = clip(why, 160)
             raise problem(

@@ -1,0 +1,344 @@
+"""JSON Lines at Arrow speed: a line that the automaton accepts is one valid record.
+
+The keys of the first record, in their order, make a template with one form per value; a key that
+is not required may be left out. Whatever else a line may be (another order, escapes where lengths
+count, other spacing) is read by `json.loads` and judged cell by cell.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yaosu_schemas.texts import clip
+
+from .blocks import CHUNK, Block, Blocks, undecodable
+from .checks.structure import Structure, TableState
+from .fields import BOUNDS, Field
+from .grammar import decimals, form_of, integers, literal
+from .keys import ESCAPE, PART
+from .lines import Mark, bad_byte
+from .patterns import subset
+from .readers import value_reader
+from .sources import parse_json
+from .streams import problem
+
+_S = "[ \\t]*"
+_ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
+_PLAIN = r'[^"\\\x00-\x1f]'
+_STRING = f'"(?:{_PLAIN}|{_ESCAPE})*"'
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_EXCLUDED = '"\\' + "".join(map(chr, range(32)))
+_DEPTH = 2
+_LONG_NUMBER = r"[0-9][0-9.]{15,}"  # floats of more digits are not what their text says
+
+
+def _values(depth: int) -> str:
+    """Return a form for any JSON value nested at most so deep."""
+    value = f"(?:{_STRING}|{_NUMBER}|true|false|null)"
+    for _ in range(depth):
+        value = f"(?:{_STRING}|{_NUMBER}|true|false|null|{_array(value)}|{_object(value)})"
+    return value
+
+
+def _array(value: str) -> str:
+    item = f"{_S}{value}{_S}"
+    return rf"\[(?:{item}(?:,{item})*|{_S})\]"
+
+
+def _object(value: str) -> str:
+    pair = f"{_S}{_STRING}{_S}:{_S}{value}{_S}"
+    return rf"\{{(?:{pair}(?:,{pair})*|{_S})\}}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordForm:
+    """The automaton of one kind of record."""
+
+    accept: str
+    reject: tuple[str, ...]
+    extract: str
+    taken: tuple[int, ...]
+
+
+def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
+    """Return the automaton for records with these keys, or None where only the exact path reads."""
+    if len(labels) != len(check.columns) or len(set(labels)) != len(labels) or not labels:
+        return None
+    keyed = sorted({c for key in check.keys for c in key.columns})
+    values = []
+    for i, column in enumerate(check.columns):
+        value = _key_value(column) if i in keyed else _value(column)
+        if value is None:
+            return None
+        values.append(value)
+    accept = r"\A" + _S + r"\{" + _pairs(check.columns, labels, values, keyed) + r"\}" + _S
+    reject = []
+    if any(c.type == "number" and set(c.constraints) & set(BOUNDS) for c in check.columns):
+        reject.append(_LONG_NUMBER)
+    if not any(c.required for c in check.columns) and not keyed:
+        nulls = [_null(c) for c in check.columns]
+        reject.append(r"\A" + _S + r"\{" + _pairs(check.columns, labels, nulls, ()) + r"\}")
+    form = RecordForm(
+        accept + r"\r?\z", tuple(reject), _extract(labels, values, keyed, check), tuple(keyed)
+    )
+    try:
+        probe = pa.array(["{}"])
+        for pattern in (form.accept, *form.reject):
+            pc.match_substring_regex(probe, pattern)
+        if form.extract:
+            pc.extract_regex(probe, form.extract)
+    except pa.ArrowException:
+        return None
+    return form
+
+
+def _pairs(
+    columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], keyed: Sequence[int]
+) -> str:
+    parts = []
+    for i, (column, label, value) in enumerate(zip(columns, labels, values, strict=True)):
+        pair = _pair(label, value)
+        if i == 0:
+            parts.append(pair)
+        elif column.required or i in keyed:
+            parts.append("," + pair)
+        else:
+            parts.append(f"(?:,{pair})?")
+    return "".join(parts)
+
+
+def _pair(label: str, value: str) -> str:
+    spelled = json.dumps(label, ensure_ascii=False)
+    other = json.dumps(label)
+    name = literal(spelled) if spelled == other else f"(?:{literal(spelled)}|{literal(other)})"
+    return f"{_S}{name}{_S}:{_S}{value}{_S}"
+
+
+def _null(column: Field) -> str:
+    texts = ["null", *(literal(json.dumps(m, ensure_ascii=False)) for m in column.missing)]
+    return "(?:" + "|".join(texts) + ")"
+
+
+def _key_value(column: Field) -> str | None:
+    """Return a form whose text is the key: never null, never escaped."""
+    form = form_of(column, _EXCLUDED + ESCAPE + PART, canonical=True)
+    if form is None or not form.whole or set(column.missing) - {""}:
+        return None
+    if column.type == "integer":
+        return form.text
+    return f'"{form.text}"' if column.type in ("string", "date", "datetime") else None
+
+
+def _value(column: Field) -> str | None:
+    value = _present(column)
+    if value is None:
+        return None
+    if column.required:
+        return None if set(column.missing) - {""} and column.type in ("string", "any") else value
+    return f"(?:{value}|{_null(column)})"
+
+
+def _present(column: Field) -> str | None:
+    """Return a form for a present value of the type; None where only the exact reader knows."""
+    constraints = {k for k, v in column.constraints.items() if v is not None} - {
+        "required",
+        "unique",
+    }
+    kind = column.type
+    if column.categories is not None or "enum" in constraints:
+        return _listed(column) if kind == "string" else None
+    if kind == "string":
+        return _string(column, constraints)
+    if kind == "boolean":
+        return "(?:true|false)"
+    if kind == "integer":
+        return _integer(column, constraints)
+    if kind == "number":
+        return _number(column, constraints)
+    if constraints and kind in ("array", "object", "any", "geojson", "geopoint", "list"):
+        return None
+    if kind == "any":
+        return _values(_DEPTH) if not column.required else None
+    if kind == "array" and not column.array_item:
+        return _array(_values(_DEPTH - 1))
+    if kind == "object":
+        return _object(_values(_DEPTH - 1))
+    if kind in ("date", "datetime", "time", "yearmonth"):
+        form = form_of(column, _EXCLUDED)
+        return None if form is None or not form.whole else f'"{form.text}"'
+    return None
+
+
+def _listed(column: Field) -> str | None:
+    if column.categories is not None:
+        return None
+    form = form_of(column, _EXCLUDED)
+    return None if form is None or not form.whole else f'"{form.text}"'
+
+
+def _string(column: Field, constraints: set[str]) -> str | None:
+    if column.format != "default":
+        return None
+    if not constraints:
+        return f'"(?:{_PLAIN}|{_ESCAPE})+"' if column.required else _STRING
+    if constraints == {"pattern"}:
+        inner = subset(column.constraints["pattern"], _EXCLUDED)
+        return None if inner is None else f'"{inner}"'
+    form = form_of(column, _EXCLUDED)
+    return None if form is None or not form.whole else f'"{form.text}"'
+
+
+def _integer(column: Field, constraints: set[str]) -> str | None:
+    read = value_reader(column)
+    bounds = {name: read(column.constraints[name]) for name in BOUNDS if name in constraints}
+    lows = [bounds[n] + (n != "minimum") for n in ("minimum", "exclusiveMinimum") if n in bounds]
+    highs = [bounds[n] - (n != "maximum") for n in ("maximum", "exclusiveMaximum") if n in bounds]
+    return integers(max(lows, default=None), min(highs, default=None))
+
+
+def _number(column: Field, constraints: set[str]) -> str | None:
+    if column.float_number:
+        return None
+    read = value_reader(column)
+    bounds = {name: read(column.constraints[name]) for name in BOUNDS if name in constraints}
+    if not bounds:
+        return r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?"
+    exact = {n: v if isinstance(v, Decimal) else Decimal(v) for n, v in bounds.items()}
+    if any(not v.is_finite() or abs(v) > 10**12 for v in exact.values()):
+        return None
+    return decimals(exact)
+
+
+def _extract(
+    labels: Sequence[str], values: Sequence[str], keyed: Sequence[int], check: Structure
+) -> str:
+    if not keyed:
+        return ""
+    parts = [r"\A" + _S + r"\{"]
+    for i in range(keyed[-1] + 1):
+        value = values[i]
+        if i in keyed:
+            group = f"(?P<c{i}>{value.strip(chr(34))})"
+            value = f'"{group}"' if value.startswith('"') else group
+        pair = _pair(labels[i], value)
+        must = i == 0 or check.columns[i].required or i in keyed
+        comma = "," if i else ""
+        parts.append(comma + pair if must else f"(?:{comma}{pair})?")
+    return "".join(parts)
+
+
+class RecordJudge:
+    """Judges the lines of one JSON Lines file, block by block."""
+
+    def __init__(self, check: Structure, labels: Sequence[str], form: RecordForm) -> None:
+        self.check = check
+        self.labels = list(labels)
+        self.form = form
+        self.reader = check.reader()
+        self.line = 0
+
+    def read(self, state: TableState, blocks: Blocks) -> None:
+        """Judge a whole stream; the header row that Frictionless imagines is row 1."""
+        state.numbers = max(state.numbers, 1)
+        for block in blocks:
+            self.observe(state, block)
+            if state.full:
+                return
+            if block.failure is not None:
+                raise block.failure
+
+    def observe(self, state: TableState, block: Block) -> None:
+        """Add the lines of a block."""
+        mark = Mark.of(state)
+        line = self.line
+        try:
+            self._observe(state, block.data, block.last)
+        except UnicodeDecodeError as why:
+            mark.restore(state)
+            self.line = line
+            cut = (block.start + bad_byte(block.data)) // CHUNK * CHUNK - block.start
+            self._observe(state, block.data[: max(cut, 0)], False)
+            raise undecodable(why) from None
+
+    def _observe(self, state: TableState, data: bytes, last: bool) -> None:
+        lines = data.split(b"\n")
+        if not lines[-1] or not last:
+            lines.pop()
+        if not lines:
+            return
+        column = pa.array(lines, pa.binary()).view(pa.utf8())
+        mask = pc.match_substring_regex(column, self.form.accept)
+        for pattern in self.form.reject:
+            mask = pc.and_not(mask, pc.match_substring_regex(column, pattern))
+        runs: list[tuple[int, int, int]] = []
+        at = 0
+        for rejected in pc.indices_nonzero(pc.invert(mask)).to_pylist():
+            self._accept(state, runs, at, rejected)
+            at = rejected + 1
+            try:
+                self._exact(state, lines[rejected])
+            except Exception:
+                self._keys(state, column, runs)
+                raise
+            if state.full:
+                break
+        else:
+            self._accept(state, runs, at, len(lines))
+        self._keys(state, column, runs)
+
+    def _accept(
+        self, state: TableState, runs: list[tuple[int, int, int]], start: int, stop: int
+    ) -> None:
+        count = stop - start
+        if count > 0:
+            runs.append((start, stop, state.numbers + 1))
+            state.rows += count
+            state.numbers += count
+            self.line += count
+
+    def _exact(self, state: TableState, raw: bytes) -> None:
+        text = raw.decode("utf-8")
+        for line in io.StringIO(text, newline=None) if "\r" in text else (text,):
+            self.line += 1
+            try:
+                item = parse_json(line)
+            except (ValueError, RecursionError) as why:
+                note = clip(why, 160)
+                raise problem(
+                    "source-error",
+                    f"line {self.line} is not JSON: {note}",
+                    f"第 {self.line} 行不是 JSON：{note}",
+                ) from None
+            if not isinstance(item, dict):
+                raise problem(
+                    "source-error",
+                    "the records are not all objects, or all arrays",
+                    "记录并非全部为对象或全部为数组",
+                )
+            cells = [item.get(label) for label in self.labels]
+            self.check.rows(state, [(state.numbers + 1, cells)], self.reader)
+            if state.full:
+                return
+
+    def _keys(self, state: TableState, column: Any, runs: list[tuple[int, int, int]]) -> None:
+        if not self.check.keys or not runs:
+            return
+        places = pa.array(list(chain.from_iterable(range(a, b) for a, b, _ in runs)), pa.int32())
+        rows = pa.array(
+            list(chain.from_iterable(range(n, n + b - a) for a, b, n in runs)), pa.int64()
+        )
+        found = pc.extract_regex(column, self.form.extract)
+        cells = {i: found.field(n).take(places) for n, i in enumerate(self.form.taken)}
+        for key, pairs in zip(self.check.keys, state.pairs, strict=True):
+            texts = [cells[i] for i in key.columns]
+            joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
+            pairs.add_arrays(joined, rows)
