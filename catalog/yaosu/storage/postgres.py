@@ -27,7 +27,7 @@ from yaosu.model import OutboxRow, Reply
 from yaosu.ports import Clock, Reader, Transaction
 
 from .migrate import HEAD
-from .refusals import locked, no_space, refused, stopping
+from .refusals import locked, no_space, refused, stopping, tell
 from .statements import statements
 from .tables import column_value
 from .transaction import Collision, SqlReader, SqlTransaction
@@ -112,6 +112,9 @@ class PostgresStore:
     def close(self) -> None:
         self._closed = True
         self._threads.shutdown()
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         while True:
             try:
                 self._idle.get_nowait().close()
@@ -132,8 +135,7 @@ class PostgresStore:
             finally:
                 _roll_back(connection)
         if work:
-            for listener in self._listeners:
-                listener()
+            tell(self._listeners)
         return value
 
     def _run(
@@ -193,6 +195,7 @@ class PostgresStore:
             finally:
                 if connection.closed or self._closed:
                     connection.close()
+                    self._drop_idle()  # what broke this one has broken them
                 else:
                     self._idle.put(connection)
 

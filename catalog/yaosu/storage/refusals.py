@@ -1,8 +1,22 @@
-"""What a caller is told when a database refuses: the same words for both."""
+"""What callers and listeners are told by a store: the same words for both databases."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
+
 from yaosu.errors import AlreadyExists, Conflict, NoSpace, Unavailable, YaosuError
+
+log = logging.getLogger(__name__)
+
+
+def tell(listeners: Iterable[Callable[[], None]]) -> None:
+    """Call every listener; one that fails takes nothing else along."""
+    for listener in listeners:
+        try:
+            listener()
+        except Exception:
+            log.exception("a listener of the store failed")
 
 
 def refused(reason: str) -> YaosuError:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from yaosu.errors import Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
 
-from .refusals import no_space, refused, stopping
+from .refusals import no_space, refused, stopping, tell
 from .transaction import SqlReader, SqlTransaction
 
 T = TypeVar("T")
@@ -162,7 +162,11 @@ class SqliteStore:
         while True:
             batch, stop = self._next_batch()
             if batch:
-                self._commit(batch)
+                try:
+                    self._commit(batch)
+                except BaseException as e:  # a bug of ours: nobody may wait for ever
+                    self._broken = Unavailable("the store has failed", "存储发生内部错误")
+                    _fail(batch, e)
             if stop:
                 return
 
@@ -203,7 +207,7 @@ class SqliteStore:
             else:
                 step.future.set_result(value)
         if woken:
-            self._tell_listeners()
+            tell(self._listeners)
         self._checkpoint(len(batch))
 
     def _take(self, step: _Step, woken: list[bool]) -> tuple[Any, BaseException | None]:
@@ -244,7 +248,8 @@ class SqliteStore:
                 self._connection.rollback()
         _fail(batch, told)
         if fatal and self._on_fatal is not None:
-            self._on_fatal(error)
+            on_fatal = self._on_fatal
+            tell([lambda: on_fatal(error)])
 
     def _checkpoint(self, steps: int) -> None:
         """Copy the WAL into the file now and then; a failed sync in it is not passed over (P1)."""
@@ -264,10 +269,6 @@ class SqliteStore:
         stat = os.statvfs(self.path.parent)
         if stat.f_bavail * stat.f_frsize < self._reserve_bytes:
             raise no_space()
-
-    def _tell_listeners(self) -> None:
-        for listener in self._listeners:
-            listener()
 
     # --- connections ----------------------------------------------------------------------------
 
