@@ -126,6 +126,13 @@ def test_a_type_is_inferred_only_if_every_cell_has_it(
     assert types(resource(of(tmp_path), "a"))["v"] == type_
 
 
+def test_columns_that_the_first_record_lacks_are_columns(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl", rows({"a": 1}, {"b": "x"}, {"a": 2, "c": None}))
+    found = resource(of(tmp_path), "a")
+    assert types(found) == {"a": "integer", "b": "string", "c": "any"}
+    assert found["dialect"] == {"itemKeys": ["a", "b", "c"]}
+
+
 def test_one_late_cell_decides_over_a_million(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "v,w\n" + "1,1\n" * 300_000 + "1.5,x\n")
     assert types(resource(of(tmp_path), "a")) == {"v": "number", "w": "string"}
@@ -255,9 +262,13 @@ def test_shards_of_one_table_are_one_resource(tmp_path: Path) -> None:
     found = resource(of(tmp_path), "train")
     assert found["path"] == [f"train-0000{number}-of-00003.parquet" for number in range(3)]
     assert found["rows"] == 3
-    assert found["bytes"] == sum(part["bytes"] for part in found["parts"])
+    for part in found["parts"]:
+        data = (tmp_path / part["path"]).read_bytes()
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        assert (part["bytes"], part["hash"]) == (len(data), digest)
     assert [part["path"] for part in found["parts"]] == found["path"]
     assert "hash" not in found
+    assert "bytes" not in found
 
 
 def test_shards_of_different_shape_stay_apart(tmp_path: Path) -> None:
@@ -478,3 +489,41 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     said = run_in_sandbox("describe", target=tmp_path, args={"name": "big"}, limits=limits)
     assert "error" not in said
     assert said["descriptor"]["dataElement"]["size"]["bytes"] > limits.memory_bytes
+
+
+def test_what_is_described_is_valid_when_judged(tmp_path: Path) -> None:
+    """Types, dialects, encodings, shards and measures are all what a validator finds."""
+    put(tmp_path, "semi.csv", 'a;b;c\n1;"x, y";2024-01-01\n2;;\n')
+    put(tmp_path, "tab.tsv", "a\tb\n1\t2.5\n")
+    put(tmp_path, "bare.csv", "1.5,2\n3.5,4\n")
+    put(tmp_path, "gb.csv", ("城市,人口\n" + "广州,1881\n" * 50).encode("gb18030"))
+    put(tmp_path, "u16.csv", ("城市,人口\n" + "广州,1881\n" * 50).encode("utf-16"))
+    put(tmp_path, "bom.csv", "城市,人口\n广州,1881\n".encode("utf-8-sig"))
+    put(tmp_path, "times.csv", "Year,t,d,m,b\n2001,10:00:00,2024-01-01T10:00:00Z,2024-01,true\n")
+    put(tmp_path, "codes.csv", "code,x\n007,+1\n010,-2\n")
+    put(tmp_path, "sparse.jsonl", rows({"a": 1}, {"a": 2, "b": [1]}, {"c": "x"}))
+    put(tmp_path, "array.json", json.dumps([{"a": 1.0, "d": "2024-01-01"}] * 3))
+    put(tmp_path, "lines.json", rows({"a": 1}, {"a": 2}))
+    put(tmp_path, "one.json", '{"a": {"b": [1]}}')
+    for number in (1, 2, 3):
+        put(tmp_path, f"parts/p-{number}.csv", f"id,name\n{number},x\n")
+        put(tmp_path, f"packed/p-{number}.jsonl.gz", gzip.compress(rows({"n": number}).encode()))
+        put(tmp_path, f"zstd/p-{number}.csv.zst", zstandard.compress(b"id\n%d\n" % number))
+        put(tmp_path, f"sounds/{number}.wav", wav(0.1))
+        put(tmp_path, f"texts/t{number}.txt", EN)
+        pq.write_table(pa.table({"i": [number], "l": [[1]]}), tmp_path / f"p-{number}.parquet")
+    with pa.ipc.new_file(str(tmp_path / "b.arrow"), pa.schema({"i": pa.int8()})) as sink:
+        sink.write_table(pa.table({"i": pa.array([1], pa.int8())}))
+    said = of(tmp_path)
+    (tmp_path / "datapackage.json").write_text(json.dumps(said.descriptor))
+    report = run_in_sandbox("validate", target=tmp_path)
+    blamed = {
+        task["name"]: [(e["type"], e["message"]) for e in task["errors"]]
+        for task in report["tasks"]
+        if not task["valid"]
+    }
+    assert (blamed, report["errors"]) == ({}, [])
+    counted = {task["name"]: task["stats"].get("rows") for task in report["tasks"]}
+    declared = {r["name"]: r["rows"] for r in said.descriptor["resources"] if "rows" in r}
+    assert {name: counted[name] for name in declared} == declared
+    assert len(declared) == 16

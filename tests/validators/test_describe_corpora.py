@@ -144,7 +144,7 @@ def test_published_tables(copy: Copy) -> None:
 SOUND = (
     "ai/chinese-vicuna", "ai/chinese-xinhua", "ai/chinese-poetry", "ai/coco", "ai/data-juicer",
     "ai/fashion-mnist", "ai/fsdd", "ai/gsm8k", "ai/hf-datasets-fixtures", "ai/human-eval",
-    "ai/self-instruct", "ai/webdataset", "edge/csv-spectrum",
+    "ai/lerobot-g1", "ai/self-instruct", "ai/webdataset", "edge/csv-spectrum",
     "frictionless/datasets/airport-codes", "frictionless/datasets/country-codes",
     "frictionless/datasets/currency-codes", "frictionless/datasets/gdp",
     "frictionless/datasets/global-temp", "frictionless/datasets/language-codes",

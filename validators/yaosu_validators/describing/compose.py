@@ -59,19 +59,20 @@ def resource_of(item: Measured) -> dict[str, Any]:
         resource["compression"] = file.compression
     if item.tables and item.tables[0].encoding:
         resource["encoding"] = item.tables[0].encoding
-    resource["bytes"] = item.size_bytes
     if len(parts) == 1:
-        resource["hash"] = parts[0].hash
-    else:
+        resource |= {"bytes": item.size_bytes, "hash": parts[0].hash}
+    else:  # `bytes` and `hash` of several files would be those of the files joined, as a table
         resource["parts"] = [
             {"path": part.path, "bytes": part.size_bytes, "hash": part.hash} for part in parts
         ]
-    if item.tables and item.tables[0].dialect:
-        resource["dialect"] = dict(item.tables[0].dialect)
+    dialect = dict(item.tables[0].dialect) if item.tables else {}
+    if any(table.sparse for table in item.tables):
+        # Without it the columns are those of the first record, and others are never looked at.
+        dialect["itemKeys"] = [field["name"] for field in item.fields]
+    if dialect:
+        resource["dialect"] = dialect
     if item.fields:
         resource["schema"] = {"fields": [dict(field) for field in item.fields]}
-        if any(table.sparse for table in item.tables):
-            resource["schema"]["fieldsMatch"] = "superset"  # records may leave columns out
     if resource["type"] == "table" and item.sound and item.fields:
         resource["rows"] = item.rows
     if file.role != "data":
