@@ -48,7 +48,8 @@ class Words:
     def __init__(self, rng: random.Random, words: list[str]) -> None:
         self.rng = rng
         self.words = words
-        self.weights = list(accumulate(1 / (rank + 3) for rank in range(len(words))))
+        # Without the few words that are everywhere: nobody searches for those.
+        self.weights = list(accumulate(1 / (rank + 20) for rank in range(len(words))))
 
     def some(self, n: int) -> list[str]:
         return self.rng.choices(self.words, cum_weights=self.weights, k=n)
@@ -62,7 +63,10 @@ def vocabularies(rng: random.Random) -> tuple[Words, Words]:
     }
     syllables = [c + v for c in "bcdfghklmnprstvz" for v in ("a", "e", "i", "o", "un", "er")]
     en = {"".join(rng.choices(syllables, k=rng.randint(2, 4))) for _ in range(12_000)}
-    return Words(rng, sorted(zh)), Words(rng, sorted(en))
+    shuffled = [sorted(words) for words in (zh, en)]
+    for words in shuffled:
+        rng.shuffle(words)
+    return Words(rng, shuffled[0]), Words(rng, shuffled[1])
 
 
 def cards(count: int) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,8 @@ _RUN = re.compile(
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 # Full-width ASCII and the ideographic space: one to one, so offsets stay (NFKC does the same).
 _FULL_WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
+_FULL = re.compile("[\u3000\uff01-\uff5e]")
+_MAX_SNIPPET_SOURCE = 10_000
 _QUOTES = str.maketrans("“”„«»「」『』《》", '"' * 11)
 
 
@@ -56,11 +59,21 @@ def _simplified() -> dict[int, int]:
     return {a: ord(b) for a, b in zip(han, lines, strict=True) if len(b) == 1 and ord(b) != a}
 
 
+@cache
+def _traditional() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(map(chr, _simplified()))}]")
+
+
+def _simplify(text: str) -> str:
+    # Most texts hold nothing to simplify; to look is ten times cheaper than to translate.
+    return text.translate(_simplified()) if _traditional().search(text) else text
+
+
 def canonical(text: str) -> str:
     """Return the text in NFKC, lower case, simplified Chinese."""
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", scrub(text)).lower().translate(_simplified())
+    return _simplify(unicodedata.normalize("NFKC", scrub(text)).lower())
 
 
 def _stem(word: str) -> str:
@@ -185,11 +198,11 @@ def ask(text: str, facets: Mapping[str, str]) -> Question:
 
 def _aligned(text: str) -> tuple[str, list[int] | None]:
     """Return canonical text and, where characters do not map one to one, their origins."""
-    flat = text.translate(_FULL_WIDTH)
+    flat = text.translate(_FULL_WIDTH) if _FULL.search(text) else text
     if unicodedata.is_normalized("NFKC", flat):
         lower = flat.lower()
         if len(lower) == len(text):
-            return lower.translate(_simplified()), None
+            return _simplify(lower), None
     out: list[str] = []
     origin: list[int] = []
     start = 0
@@ -203,21 +216,22 @@ def _aligned(text: str) -> tuple[str, list[int] | None]:
     return "".join(out), [*origin, len(text)]
 
 
-def _needles(words: Sequence[Run]) -> re.Pattern[str] | None:
+def needles(words: Sequence[Run]) -> re.Pattern[str] | None:
+    """Return a pattern that finds the words in canonical text, the longest first."""
     whole = [re.escape(w.text) for w in words if w.unspaced]
     pairs = [re.escape(t) for w in words if w.unspaced and len(w.text) > 2 for t in w.terms()]
-    latin = [
-        rf"(?<![^\W_]){re.escape(_stem(w.text))}(?:e?s)?(?![^\W_])" for w in words if not w.unspaced
-    ]
-    parts = dict.fromkeys([*sorted(whole, key=len, reverse=True), *latin, *pairs])
+    parts = sorted(dict.fromkeys(whole), key=len, reverse=True)
+    for stem in dict.fromkeys(_stem(w.text) for w in words if not w.unspaced):
+        forms = f"{re.escape(stem)}(?:e?s)?"
+        if stem.endswith("y"):
+            forms = f"(?:{forms}|{re.escape(stem[:-1])}ies)"
+        parts.append(rf"(?<![^\W_]){forms}(?![^\W_])")
+    parts += dict.fromkeys(pairs)
     return re.compile("|".join(parts)) if parts else None
 
 
-def _spans(text: str, words: Sequence[Run]) -> list[tuple[int, int]]:
-    """Return where the words stand in the original text, merged and in order."""
-    pattern = _needles(words)
-    if pattern is None or not text:
-        return []
+def _spans(text: str, pattern: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Return where the pattern stands in the original text, merged and in order."""
     flat, origin = _aligned(text)
     out: list[tuple[int, int]] = []
     at = 0
@@ -225,8 +239,7 @@ def _spans(text: str, words: Sequence[Run]) -> list[tuple[int, int]]:
         a, b = found.span()
         at = max(a + 1, b - 1)  # bigrams overlap by one
         if origin is not None:
-            end = origin[b - 1]
-            a, b = origin[a], next((o for o in origin[b:] if o > end), len(text))
+            a, b = origin[a], origin[bisect_right(origin, origin[b - 1])]
         if out and a <= out[-1][1]:
             out[-1] = (out[-1][0], max(b, out[-1][1]))
         else:
@@ -236,11 +249,12 @@ def _spans(text: str, words: Sequence[Run]) -> list[tuple[int, int]]:
 
 def _window(text: str, spans: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
     """Return the stretch of at most `width` characters that shows the most marks."""
-    if len(text) <= width or not spans:
-        start = 0
-    else:
-        best = max(spans, key=lambda s: (sum(s[0] <= a < s[0] + width for a, _ in spans), -s[0]))
-        start = min(max(0, best[0] - width // 4), len(text) - width)
+    start = 0
+    if len(text) > width and spans:
+        begins = [a for a, _ in spans]
+        shown = [bisect_right(begins, a + width) - n for n, a in enumerate(begins)]
+        best = begins[shown.index(max(shown))]
+        start = min(max(0, best - width // 4), len(text) - width)
     end = min(len(text), start + width)
     while start > 0 and unicodedata.combining(text[start]):
         start -= 1
@@ -249,18 +263,21 @@ def _window(text: str, spans: Sequence[tuple[int, int]], width: int) -> tuple[in
     return start, end
 
 
-def snippet(sources: Sequence[str], words: Sequence[Run], *, width: int = 160) -> str:
-    """Return a stretch of the first source that has a word, as safe HTML with `<mark>`.
+def snippet(sources: Iterable[str], pattern: re.Pattern[str] | None, *, width: int = 160) -> str:
+    """Return a stretch of the first source that the pattern is in, as safe HTML with `<mark>`.
 
     Without a match, the beginning of the first source that is not empty. Everything but the
     marks is escaped; the text is the original one, never its canonical form.
     """
-    clean = [scrub(s[:20_000]) for s in sources if s]
-    for text in clean:
-        spans = _spans(text, words)
-        if spans:
+    first = ""
+    for source in sources:
+        text = scrub(source[:_MAX_SNIPPET_SOURCE])
+        first = first or text
+        if pattern is None and first:
+            break
+        if text and pattern is not None and (spans := _spans(text, pattern)):
             return _marked(text, spans, width)
-    return _marked(clean[0], [], width) if clean else ""
+    return _marked(first, [], width)
 
 
 def _marked(text: str, spans: Sequence[tuple[int, int]], width: int) -> str:

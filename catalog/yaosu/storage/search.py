@@ -12,35 +12,50 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from tantivy import FieldType, Index, IndexWriter, Occur, Query, Searcher
+from tantivy import Document, FieldType, Index, IndexWriter, Occur, Query, Searcher
 
 from yaosu.errors import InvalidInput, Unavailable
 from yaosu.model import JSON
 from yaosu.ports import Hit, SearchPage, SearchQuery
-from yaosu.text import Question, Run, ask, canonical, snippet
+from yaosu.text import Question, Run, ask, canonical, needles, scrub, snippet
 
-from .search_documents import ALIASES, FACETS, document, put_checkpoint, schema, texts
-from .search_order import SORTS, Cursor, by_number, by_rank, count
+from .search_documents import (
+    ALIASES,
+    FACETS,
+    STARTS,
+    document,
+    put_checkpoint,
+    schema,
+    suggestions,
+    texts,
+)
+from .search_order import SORTS, Cursor, Row, by_number, by_rank, count
 from .search_terms import Terms
 
 _log = logging.getLogger("yaosu.search")
 
-FORMAT = 1
+FORMAT = 2
 """Raised when documents are cut or kept differently: an older index is then rebuilt."""
 
 FACET_VALUES = 50
 """How many values of a facet are counted, the most frequent first."""
 
+_COUNTS_KEPT = 256
 _SNAPSHOTS = 32
 _SNAPSHOT_SECONDS = 120.0
+
+
+Counts = dict[str, list[tuple[str, int]]]
 
 
 @contextmanager
@@ -75,6 +90,7 @@ class TantivyIndex:
         self._lock = threading.RLock()
         self._writer: IndexWriter | None = None
         self._snapshots: dict[str, tuple[Searcher, float]] = {}
+        self._counted: dict[tuple[int, str, tuple[str, ...]], tuple[Searcher, Counts]] = {}
         self._schema = schema()
         self._terms = Terms(self._schema)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -92,14 +108,30 @@ class TantivyIndex:
 
     def suggest(self, prefix: str, *, limit: int = 8) -> list[str]:
         """Return titles, keywords and publishers of public listings that begin so."""
-        start = canonical(prefix[:100]).lstrip()
+        start = canonical(scrub(prefix[:100])).lstrip()
         if not start:
             return []
         with _engine(self):
-            searcher = self._searcher
-            found = searcher.terms_with_prefix("suggest", start, limit=limit * 3)
+            if len(start) <= STARTS:
+                return self._newest_beginning(start, limit)
+            found = self._searcher.terms_with_prefix("suggest", start, limit=limit * 3)
         out = {term.partition("\u001f")[0]: term.partition("\u001f")[2] for term, _ in found}
         return list(out.values())[:limit]
+
+    def _newest_beginning(self, start: str, limit: int) -> list[str]:
+        """Complete a short beginning from the newest listings, the commonest first."""
+        searcher = self._searcher
+        found = searcher.search(
+            self._terms.term("starts", start), 64, count=False, order_by_field="listed_at"
+        )
+        seen: Counter[str] = Counter()
+        shown: dict[str, str] = {}
+        for _, address in found.hits:
+            for flat, name in suggestions(_card(searcher.doc(address))):
+                if flat.startswith(start):
+                    seen[flat] += 1
+                    shown.setdefault(flat, name)
+        return [shown[flat] for flat, _ in seen.most_common(limit)]
 
     def checkpoint(self) -> int:
         """Return the outbox position of the last commit, 0 when there is none."""
@@ -117,16 +149,15 @@ class TantivyIndex:
         searcher, version = self._searcher, self._version
         if cursor is not None and cursor.version in self._snapshots:
             searcher, version = self._snapshots[cursor.version][0], cursor.version
-        clauses = self._clauses(searcher, query, asked)
-        whole = self._whole(clauses, query)
-        sort = SORTS[query.sort]
-        if sort is None and not (asked.words or asked.phrases):
-            sort = SORTS["newest"]  # nothing to be relevant to
-        if sort is not None and sort.numeric:
-            total, rows = by_number(searcher, self._schema, whole, sort, query.limit, cursor)
-        else:
-            same = cursor is None or cursor.version == version
-            total, rows = by_rank(searcher, whole, sort, query.limit, cursor, same)
+        clauses = self._clauses(query, asked)
+        total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
+        if not total and asked.words:
+            # Nothing has all of it: take what has half of it, or words that begin so.
+            near = [t for run in asked.words for t in self._near(searcher, run)]
+            clauses = self._clauses(query, asked, near)
+            total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
+        phrased = [run for phrase in asked.phrases for run in phrase]
+        pattern = needles([*asked.words, *phrased])
         more = len(rows) > query.limit
         rows = rows[: query.limit]
         after = None
@@ -136,34 +167,51 @@ class TantivyIndex:
             after = Cursor(version, offset, key, tie).text(_fingerprint(query))
             self._keep(version, searcher)
         return SearchPage(
-            hits=[_hit(searcher, address, key, asked, query.lang) for key, _, address in rows],
+            hits=[_hit(searcher, address, key, pattern, query.lang) for key, _, address in rows],
             total=total,
             facets=self._counts(searcher, clauses, query),
             cursor=after,
         )
 
+    def _rows(
+        self,
+        searcher: Searcher,
+        version: str,
+        query: SearchQuery,
+        asked: Question,
+        clauses: Sequence[tuple[Occur, Query]],
+        cursor: Cursor | None,
+    ) -> tuple[int, list[Row]]:
+        sort = SORTS[query.sort]
+        if sort is None and not (asked.words or asked.phrases):
+            sort = SORTS["newest"]  # nothing to be relevant to
+        if sort is not None and sort.numeric:
+            whole = self._whole(clauses, query)
+            return by_number(searcher, self._schema, whole, sort, query.limit, cursor)
+        boosts = [] if sort is not None else self._terms.boosts(asked)
+        whole = self._whole([*clauses, *boosts], query)
+        same = cursor is None or cursor.version == version
+        return by_rank(searcher, whole, sort, query.limit, cursor, same)
+
     def _clauses(
-        self, searcher: Searcher, query: SearchQuery, asked: Question
+        self, query: SearchQuery, asked: Question, relaxed: Sequence[str] | None = None
     ) -> list[tuple[Occur, Query]]:
-        """Return what the text asks and the viewer may see; looser when the strict finds none."""
+        """Return what the text asks for and the viewer may see."""
         seen = self._terms.visible(query.viewer)
         if asked.blank:
             return [(Occur.Must, Query.all_query()), seen]
-        strict = [*self._terms.text(asked), seen]
-        if not any(occur == Occur.Must for occur, _ in strict):
-            if not asked.excluded:  # only signs: nothing could match
-                return [(Occur.Must, Query.empty_query())]
-            return [(Occur.Must, Query.all_query()), *strict]
-        if not asked.words or searcher.search(self._whole(strict, query), 1).hits:
-            return strict
-        near = [t for run in asked.words if not run.unspaced for t in self._near(searcher, run)]
-        return [*self._terms.text(asked, near), seen]
+        wanted = self._terms.text(asked, relaxed)
+        if any(occur == Occur.Must for occur, _ in wanted):
+            return [*wanted, seen]
+        if asked.excluded:
+            return [(Occur.Must, Query.all_query()), *wanted, seen]
+        return [(Occur.Must, Query.empty_query())]  # only signs: nothing can match
 
     @staticmethod
     def _near(searcher: Searcher, run: Run) -> list[str]:
-        """Return indexed words that begin as the run does."""
+        """Return indexed words that begin as the word does."""
         stem = run.terms()[0]
-        if len(stem) < 3:
+        if run.unspaced or len(stem) < 3:
             return []
         return [t for t, _ in searcher.terms_with_prefix("body", stem, limit=6) if t != stem]
 
@@ -185,25 +233,64 @@ class TantivyIndex:
     ) -> dict[str, list[tuple[str, int]]]:
         """Count facet values; each facet ignores what is chosen in itself."""
         chosen = [f for f in query.facets if query.filters.get(f)]
-        groups = [(f, [f]) for f in chosen]
-        rest = [f for f in query.facets if f not in chosen]
+        groups: list[tuple[str, tuple[str, ...]]] = [(f, (f,)) for f in chosen]
+        groups.append(("", tuple(f for f in query.facets if f not in chosen)))
         out: dict[str, list[tuple[str, int]]] = {}
-        for skip, names in [*groups, ("", rest)]:
-            if not names:
-                continue
-            within = self._whole(clauses, query, skip)
-            terms = {f: {"terms": {"field": f, "size": FACET_VALUES}} for f in names}
-            found = searcher.aggregate(within, terms)
+        for skip, names in groups:
+            # The same counts serve every page and every choice within the facet that is skipped.
+            key = (id(searcher), _fingerprint(query, skip=skip), names)
+            with self._lock:
+                kept = self._counted.pop(key, None)
+            if kept is None:
+                kept = searcher, self._count(searcher, self._whole(clauses, query, skip), names)
+            with self._lock:
+                self._counted[key] = kept
+                while len(self._counted) > _COUNTS_KEPT:
+                    del self._counted[next(iter(self._counted))]
             for name in names:
-                counts = [(b["key"], int(b["doc_count"])) for b in found[name]["buckets"]]
-                shown = {value for value, _ in counts}
-                for value in query.filters.get(name, ()):
-                    if value not in shown:
-                        also = (Occur.Must, self._terms.term(name, value))
-                        n = count(searcher, Query.boolean_query([(Occur.Must, within), also]))
-                        counts.append((value, n))
-                out[name] = sorted(counts, key=lambda c: (-c[1], c[0]))
+                wanted = query.filters.get(name, ())
+                out[name] = self._with_chosen(searcher, clauses, query, name, kept[1][name], wanted)
         return out
+
+    @staticmethod
+    def _count(searcher: Searcher, within: Query, names: Sequence[str]) -> Counts:
+        if not names:
+            return {}
+        terms = {f: {"terms": {"field": f, "size": FACET_VALUES}} for f in names}
+        found = searcher.aggregate(within, terms)
+        return {
+            name: sorted(
+                ((b["key"], int(b["doc_count"])) for b in found[name]["buckets"]),
+                key=lambda c: (-c[1], c[0]),
+            )
+            for name in names
+        }
+
+    def _with_chosen(
+        self,
+        searcher: Searcher,
+        clauses: Sequence[tuple[Occur, Query]],
+        query: SearchQuery,
+        name: str,
+        counts: list[tuple[str, int]],
+        chosen: Sequence[str],
+    ) -> list[tuple[str, int]]:
+        """Add the chosen values that are too rare to be among the counted ones."""
+        shown = {value for value, _ in counts}
+        missing = [value for value in dict.fromkeys(chosen) if value not in shown]
+        if not missing:
+            return list(counts)
+        within = (Occur.Must, self._whole(clauses, query, name))
+        extra = [
+            (
+                v,
+                count(
+                    searcher, Query.boolean_query([within, (Occur.Must, self._terms.term(name, v))])
+                ),
+            )
+            for v in missing
+        ]
+        return sorted([*counts, *extra], key=lambda c: (-c[1], c[0]))
 
     def _keep(self, version: str, searcher: Searcher) -> None:
         """Keep the snapshot that a cursor was given out for, so that its order stays."""
@@ -267,6 +354,7 @@ class TantivyIndex:
         with self._lock:
             self._drop_writer()
             self._snapshots.clear()
+            self._counted.clear()
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -306,6 +394,7 @@ class TantivyIndex:
         self._index.reload()
         self._searcher = self._index.searcher()
         self._version = f"{self._boot}{next(self._serial)}"
+        self._counted.clear()
 
     def _next_name(self) -> str:
         taken = [int(p.name[2:]) for p in self.path.glob("g-*") if p.name[2:].isdigit()]
@@ -351,25 +440,34 @@ def _check(query: SearchQuery) -> None:
         raise InvalidInput("a page has 1 to 100 hits", "每页 1 至 100 条", field="limit")
 
 
-def _fingerprint(query: SearchQuery) -> str:
-    chosen = sorted((f, sorted(v)) for f, v in query.filters.items() if v)
-    body = json.dumps([query.text, chosen, query.sort, query.viewer])
+def _fingerprint(query: SearchQuery, *, skip: str | None = None) -> str:
+    """Return what tells one search from another; with `skip` (a facet) order does not matter."""
+    chosen = sorted((f, sorted(v)) for f, v in query.filters.items() if v and f != skip)
+    body = json.dumps([query.text, chosen, query.viewer, query.sort if skip is None else ""])
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _hit(searcher: Searcher, address: Any, key: Any, asked: Question, lang: str) -> Hit:
+def _sources(card: Mapping[str, JSON], lang: str) -> Iterator[str]:
+    """Yield the texts a snippet may come from, the description first."""
+    own = ("description_en", "description") if lang == "en" else ("description", "description_en")
+    yield from (str(card.get(name) or "") for name in own)
+    for name in ("keywords", "publisher_name", "resource_names", "field_names", "title_en"):
+        yield " · ".join(texts(card.get(name)))
+
+
+def _card(stored: Document) -> dict[str, JSON]:
+    found: dict[str, JSON] = json.loads(bytes(cast(bytes, stored["card"][0])))
+    return found
+
+
+def _hit(
+    searcher: Searcher, address: Any, key: Any, pattern: re.Pattern[str] | None, lang: str
+) -> Hit:
     stored = searcher.doc(address)
-    card = json.loads(bytes(cast(bytes, stored["card"][0])))
-    own = ["description_en", "description"] if lang == "en" else ["description", "description_en"]
-    sources = [str(card.get(name) or "") for name in own]
-    sources += [
-        " · ".join(texts(card.get(name)))
-        for name in ("keywords", "publisher_name", "resource_names", "field_names", "title_en")
-    ]
-    words = [*asked.words, *(run for phrase in asked.phrases for run in phrase)]
+    card = _card(stored)
     return Hit(
         listing_id=stored["id"][0],
         card=card,
-        snippet=snippet(sources, words),
+        snippet=snippet(_sources(card, lang), pattern),
         score=float(key) if isinstance(key, float) else 0.0,
     )

@@ -42,6 +42,8 @@ ALIASES = {name: name for name in FACETS} | {
     "交易场所": "venue",
 }
 LAST = 2**63 - 1
+STARTS = 3
+"""Beginnings up to so many characters are terms of their own: they have too many completions."""
 _BANDS = (
     (1 << 20, "lt_1mb"),
     (100 << 20, "1mb_100mb"),
@@ -61,7 +63,7 @@ def schema() -> Schema:
         b.add_text_field(name, tokenizer_name="whitespace", index_option="basic")
     for name in FACETS:
         b.add_text_field(name, fast=True, tokenizer_name="raw", index_option="basic")
-    for name in ("tags", "exact", "audience", "view", "suggest"):
+    for name in ("tags", "exact", "audience", "view", "suggest", "starts"):
         b.add_text_field(name, tokenizer_name="raw", index_option="basic")
     b.add_text_field("title_key", fast=True, tokenizer_name="raw", index_option="basic")
     for name in ("listed_at", "price_up", "price_down", "size_bytes", "records", "tie"):
@@ -145,7 +147,7 @@ def document(listing_id: str, card: Mapping[str, JSON]) -> Document:
         for tag in dict.fromkeys(canonical(v) for v in [*values, *named]):
             d.add_text("tags", f"{facet}:{tag}")
     _add_order(d, listing_id, card, title)
-    _add_audience(d, card, [*title, *keywords, *publisher])
+    _add_audience(d, card)
     return d
 
 
@@ -161,11 +163,21 @@ def _add_order(
     d.add_integer("tie", _tie(listing_id))
 
 
-def _add_audience(d: Document, card: Mapping[str, JSON], names: Sequence[str]) -> None:
+def suggestions(card: Mapping[str, JSON]) -> list[tuple[str, str]]:
+    """Return (canonical, as written) of what a search box may complete to: titles, keywords, …"""
+    names = [card.get(name) for name in ("title", "title_en", "keywords", "publisher_name")]
+    shown = (scrub(name)[:120].strip() for name in texts(names))
+    return [(canonical(name), name) for name in dict.fromkeys(shown) if name]
+
+
+def _add_audience(d: Document, card: Mapping[str, JSON]) -> None:
     """Index who may find it; what is not public is restricted, whatever the policy's name."""
     if card.get("view_policy") == "public":
-        for name in dict.fromkeys(scrub(n)[:120].strip() for n in names):
-            d.add_text("suggest", f"{canonical(name)}\u001f{name}")
+        found = suggestions(card)
+        for flat, name in found:
+            d.add_text("suggest", f"{flat}\u001f{name}")
+        for start in {flat[:n] for flat, _ in found for n in range(1, STARTS + 1)}:
+            d.add_text("starts", start)
         return
     d.add_text("view", "restricted")
     if card.get("view_policy") == "member":

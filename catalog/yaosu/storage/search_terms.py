@@ -60,7 +60,7 @@ class Terms:
     def text(
         self, asked: Question, relaxed: Sequence[str] | None = None
     ) -> list[tuple[Occur, Query]]:
-        """Return the clauses of a question; with `relaxed` (near spellings) half of it will do."""
+        """Return what has to hold; with `relaxed` (near spellings) half of the words will do."""
         clauses: list[tuple[Occur, Query]] = []
         wanted = [q for run in asked.words for q in self.run(run)]
         if relaxed is None:
@@ -71,8 +71,6 @@ class Terms:
             clauses.append((Occur.Must, self.at_least(wanted, least)))
         for phrase in asked.phrases:
             clauses += [(Occur.Must, q) for q in self.phrase(phrase)]
-        for run in [*asked.words, *(r for p in asked.phrases for r in p)]:
-            clauses += self.boosts(run)
         for phrase in asked.excluded:
             parts = [(Occur.Must, q) for q in self.phrase(phrase)]
             clauses.append((Occur.MustNot, Query.boolean_query(parts)))
@@ -86,19 +84,22 @@ class Terms:
             [(Occur.Should, q) for q in wanted], minimum_number_should_match=least
         )
 
-    def boosts(self, run: Run) -> list[tuple[Occur, Query]]:
-        """Return the optional clauses that order what was found."""
-        out: list[tuple[Occur, Query]] = []
+    def boosts(self, asked: Question) -> list[tuple[Occur, Query]]:
+        """Return the optional clauses that order what was found; counting goes without them."""
+        runs = [*asked.words, *(run for phrase in asked.phrases for run in phrase)]
+        return [(Occur.Should, query) for run in runs for query in self._boosts(run)]
+
+    def _boosts(self, run: Run) -> list[Query]:
         if run.unspaced and len(run.text) == 1:
-            here = self.term("title_characters", run.text)
-            return [(Occur.Should, Query.boost_query(here, BOOSTS["title"]))]
+            return [Query.boost_query(self.term("title_characters", run.text), BOOSTS["title"])]
         terms = list(dict.fromkeys(run.terms()))
-        for field, boost in BOOSTS.items():
-            for term in terms:
-                query = Query.boost_query(self.term(field, term), boost / len(terms))
-                out.append((Occur.Should, query))
+        out = [
+            Query.boost_query(self.term(field, term), boost / len(terms))
+            for field, boost in BOOSTS.items()
+            for term in terms
+        ]
         if len(terms) > 1:
-            out.append((Occur.Should, Query.phrase_query(self.schema, "body", [*run.terms()])))
+            out.append(Query.phrase_query(self.schema, "title", [*run.terms()]))
         return out
 
     def visible(self, viewer: str | None) -> tuple[Occur, Query]:
