@@ -33,6 +33,7 @@ from .log import Log
 from .model import (
     SYSTEM,
     Delivery,
+    Holding,
     Listing,
     ListingState,
     Party,
@@ -43,7 +44,7 @@ from .model import (
 )
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .settings import Settings
-from .storage.blobs import LocalBlobs
+from .storage.blobs import LocalBlobs, sweep_orphans
 from .storage.search import TantivyIndex
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
@@ -54,6 +55,7 @@ T = TypeVar("T")
 FOLLOW_S = 0.2
 LOG_S = 0.25
 SWEEP_S = 3600.0
+SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
 
@@ -109,6 +111,8 @@ class Market:
     def start(self) -> None:
         """Begin to follow the store and to run jobs."""
         self._venues()
+        if self.embedded:
+            self.queue.take_back()  # every worker has ended with the process it was in
         self.sweep()
         for name, loop, pause in (
             ("index", self.follow, FOLLOW_S),
@@ -185,7 +189,7 @@ class Market:
     def rebuild_search(self) -> int:
         """Index every version anew and swap; returns how many."""
         with self.store.read() as reader:
-            position = self._outbox_head(reader)
+            position = reader.outbox_head("listing")
 
             def documents() -> Iterator[tuple[str, dict[str, Any]]]:
                 after: str | None = None
@@ -196,13 +200,6 @@ class Market:
                             yield listing.id, self.card(reader, listing)
 
             return self.search.rebuild(documents(), checkpoint=position)
-
-    @staticmethod
-    def _outbox_head(reader: Reader) -> int:
-        head = 0
-        while rows := reader.outbox("listing", head, limit=5000):
-            head = rows[-1].id
-        return head
 
     def integrate(self) -> int:
         """Give waiting events their leaves in the transparency log."""
@@ -217,8 +214,13 @@ class Market:
         for upload in open_ones:
             if upload.expires_at <= now:
                 self.store.write(partial(_expire_upload, upload_id=upload.id))
+                self.uploads.remove(upload.id)
         live = [u for u in open_ones if u.expires_at > now]
         self.uploads.expire({u.id: u.length - u.offset for u in live})
+        sweep_orphans(self.blobs, self.store, lambda tx, blob: tx.count(Holding, sha256=blob) > 0)
+        for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
+            log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
+            self.store.write(partial(_record_damage, sha256=sha256))
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -345,6 +347,10 @@ class Market:
     def seal(self, text: str) -> str:
         """Return a MAC over text for cookies and form tokens."""
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
+
+
+def _record_damage(tx: Transaction, sha256: str) -> None:
+    tx.record(f"blob_{sha256}", "quarantined", actor_id=SYSTEM.id)
 
 
 def _expire_upload(tx: Transaction, upload_id: str) -> None:

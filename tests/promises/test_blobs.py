@@ -12,7 +12,7 @@ import pytest
 from yaosu.errors import AlreadyExists, InvalidInput, NoSpace, NotFound, UnsafePath, Unverified
 from yaosu.model import Holding
 from yaosu.ports import Store
-from yaosu.storage.blobs import LocalBlobs, sweep
+from yaosu.storage.blobs import LocalBlobs, sweep_orphans
 
 
 @pytest.fixture
@@ -138,6 +138,24 @@ def test_a_rotten_blob_is_found_and_set_aside_not_repaired(blobs: LocalBlobs) ->
     assert blobs.verify(digest)
 
 
+def test_scrubbing_a_share_at_a_time_reads_every_blob(blobs: LocalBlobs) -> None:
+    digests = sorted(blobs.put([bytes([n])])[0] for n in range(10))
+    for digest in (digests[0], digests[5], digests[9]):
+        path = blobs.path(digest)
+        assert path is not None
+        path.chmod(0o644)
+        path.write_bytes(b"?")
+    found = [blobs.scrub(0.25) for _ in range(4)]
+    assert [d for part in found for d in part] == [digests[0], digests[5], digests[9]]
+    assert sorted(blobs.all()) == [d for n, d in enumerate(digests) if n not in (0, 5, 9)]
+    assert LocalBlobs(blobs.root, reserve_bytes=0).scrub(1.0) == []
+    assert blobs.quarantined() == [digests[0], digests[5], digests[9]]
+
+
+def test_an_empty_store_is_scrubbed_in_no_time(blobs: LocalBlobs) -> None:
+    assert blobs.scrub(0.5) == []
+
+
 def test_a_folder_is_laid_out_as_the_provider_had_it(blobs: LocalBlobs, tmp_path: Path) -> None:
     one, _ = blobs.put([b"1"])
     two, _ = blobs.put([b"2"])
@@ -181,7 +199,7 @@ def test_only_old_blobs_that_nothing_refers_to_are_swept(blobs: LocalBlobs, stor
             Holding(id="hld_1", party_id="p", sha256=kept, bytes=4, created_at=tx.now)
         )
     )
-    gone = sweep(blobs, store, lambda tx, sha256: tx.count(Holding, sha256=sha256) > 0)
+    gone = sweep_orphans(blobs, store, lambda tx, sha256: tx.count(Holding, sha256=sha256) > 0)
     assert gone == [old]
     assert set(blobs.all()) == {kept, young, wanted_again}
 

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import functools
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -33,9 +34,6 @@ from .files import (
     out_of_space_is_typed,
     write_all,
 )
-from .uploads import UploadFiles
-
-__all__ = ["LocalBlobs", "UploadFiles", "sweep"]
 
 # Older than this and unreferenced: what a crash between publishing and committing left (B2).
 ORPHAN_SECONDS = 24 * 3600
@@ -216,6 +214,26 @@ class LocalBlobs:
             self._set_aside(self._path(sha256))
         return False
 
+    def scrub(self, share: float) -> list[str]:
+        """Verify the next `share` (0 to 1) of all blobs; return those found damaged (B7).
+
+        Goes on where the last call, of whichever process, stopped; after the last blob it begins
+        anew. Called hourly with 1/720 it reads every blob within 30 days.
+        """
+        cursor = self.root / "scrubbed"
+        after = cursor.read_text("ascii") if cursor.exists() else ""
+        every = sorted(self.all())
+        rest = [sha256 for sha256 in every if sha256 > after]
+        batch = rest[: math.ceil(len(every) * share)]
+        damaged = []
+        for sha256 in batch:
+            with contextlib.suppress(NotFound):
+                if not self.verify(sha256):
+                    damaged.append(sha256)
+        # Nothing depends on this file: losing it reads some blobs twice.
+        cursor.write_text(batch[-1] if len(batch) < len(rest) else "", "ascii")
+        return damaged
+
     def quarantined(self) -> list[str]:
         """Return the digests whose bytes were found to be others."""
         return sorted({name.partition(".")[0] for name in os.listdir(self._quarantine)})
@@ -272,7 +290,7 @@ class LocalBlobs:
         return os.fdopen(fd, "rb", buffering=0)
 
 
-def sweep(
+def sweep_orphans(
     blobs: LocalBlobs,
     store: Store,
     referenced: Callable[[Reader, str], bool],
@@ -281,14 +299,21 @@ def sweep(
 ) -> list[str]:
     """Remove blobs that are old and that nothing refers to; return their digests (B2).
 
-    Each is asked about and removed inside one step, so that no reference comes in between.
+    The few that look unreferenced are asked about again and removed inside one step each, so
+    that no reference comes in between.
     """
 
     def step(tx: Reader, sha256: str) -> bool:
         return not referenced(tx, sha256) and blobs.remove(sha256, older_seconds=older_seconds)
 
-    orphans = blobs.orphans(older_seconds=older_seconds)
-    return [s for s in orphans if store.write(functools.partial(step, sha256=s))]
+    removed = []
+    for sha256 in blobs.orphans(older_seconds=older_seconds):
+        with store.read() as reader:
+            if referenced(reader, sha256):
+                continue
+        if store.write(functools.partial(step, sha256=sha256)):
+            removed.append(sha256)
+    return removed
 
 
 def _pieces(file: BinaryIO, left: int | None) -> Iterator[bytes]:
