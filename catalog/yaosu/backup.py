@@ -115,11 +115,14 @@ def restore(source: Path, data: Path, progress: Progress = lambda name, size: No
         if first is None or first.name != "FORMAT" or body is None or body.read() != MARK.encode():
             raise _no_backup(source)
         data.mkdir(parents=True, exist_ok=True)
-        for member in archive:
-            if not member.isfile():
-                raise _no_backup(source)
-            archive.extract(member, data, filter="data")
-            progress(member.name, member.size)
+        try:
+            for member in archive:
+                if not member.isfile():
+                    raise _no_backup(source)
+                archive.extract(member, data, filter="data")
+                progress(member.name, member.size)
+        except tarfile.TarError:  # cut off, or a path that leads out of the folder
+            raise _no_backup(source) from None
     for path in _files(data, "keys"):
         path.chmod(0o600)
     for path in _files(data, "blobs/sha256"):

@@ -45,7 +45,18 @@ def nobody() -> str:
 
 CONTRACT = [
     *("demo", "serve", "describe", "validate", "submit", "search", "order", "trade", "review"),
-    *("keys", "settings", "search-index", "fetch", "verify", "connect", "db", "worker"),
+    *(
+        "keys",
+        "settings",
+        "search-index",
+        "fetch",
+        "verify",
+        "connect",
+        "db",
+        "worker",
+        "backup",
+        "restore",
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .operate import Data, _settings
+from .operate import Data, settings_of
 from .terminal import Json, command, note, print_json, say
 
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="The backup. 备份文件。")]
@@ -23,7 +23,7 @@ def backup(file: Target, data: Data = None, as_json: Json = False) -> None:
     """
     from yaosu.backup import backup as write
 
-    settings = _settings(data)
+    settings = settings_of(data)
     if settings.database_url:
         note("the database is on PostgreSQL: use pg_dump for it", mark="!")
     size = write(settings.folder, file)
@@ -41,7 +41,7 @@ def restore(file: Target, data: Data = None, as_json: Json = False) -> None:
     """
     from yaosu.backup import restore as read
 
-    settings = _settings(data)
+    settings = settings_of(data)
     read(file, settings.folder)
     if as_json:
         print_json({"data": settings.data, "valid": True})

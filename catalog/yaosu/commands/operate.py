@@ -28,7 +28,8 @@ Host = Annotated[str, typer.Option(help="Address to listen on. 监听地址。")
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. 端口。")]
 
 
-def _settings(data: Path | None, **more: Any) -> Settings:
+def settings_of(data: Path | None, **more: Any) -> Settings:
+    """Return the settings, with the data folder of the option where one was given."""
     from yaosu.settings import load
 
     return load({"data": str(data) if data else None, **more})
@@ -108,7 +109,7 @@ def worker(data: Data = None) -> None:
 
     An embedded market runs its own jobs and needs none.
     """
-    settings = _settings(data)
+    settings = settings_of(data)
     if not settings.database_url:
         raise InvalidInput(
             "an embedded market runs its own jobs; a worker needs YAOSU_DATABASE_URL",
@@ -205,7 +206,7 @@ def rebuild(data: Data = None, as_json: Json = False) -> None:
     """
     from yaosu.market import Market
 
-    running = Market(_settings(data))
+    running = Market(settings_of(data))
     try:
         count = running.rebuild_search()
     finally:
@@ -233,7 +234,7 @@ def upgrade(data: Data = None, as_json: Json = False) -> None:
     """
     from yaosu.storage.sql import upgrade as bring_up_to_date
 
-    found = _settings(data)
+    found = settings_of(data)
     if not found.database_url:
         found.folder.mkdir(parents=True, exist_ok=True)
     bring_up_to_date(found.database_url or found.folder)
