@@ -14,7 +14,7 @@ from typing import Any
 from yaosu_schemas.canonical import digest
 
 from . import signing
-from .errors import Forbidden, InvalidInput, Text, Unsupported, Unverified
+from .errors import Conflict, Forbidden, InvalidInput, Text, Unsupported, Unverified
 from .identity import absent
 from .model import JSON, Actor, Listing, Party, Signature, SigningKey, Terms, Trade, Venue
 from .ports import Reader
@@ -28,7 +28,14 @@ PlatformSigner = Callable[[str, str], str]
 
 
 def _offer(listing: Listing) -> dict[str, Any]:
-    offer: dict[str, Any] = listing.descriptor["dataElement"]["offer"]
+    """Return the commercial terms of a listing; Conflict while its draft has none."""
+    offer = (listing.descriptor.get("dataElement") or {}).get("offer")
+    if not isinstance(offer, dict):
+        raise Conflict(
+            "the draft says nothing of price and delivery yet: fill in /dataElement/offer",
+            "草稿尚未填写价格与交付方式：请填写 /dataElement/offer",
+            field="/dataElement/offer",
+        )
     return offer
 
 
