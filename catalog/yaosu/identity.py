@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 
-from .errors import AlreadyExists, Forbidden, InvalidInput, NotFound, Unauthenticated
+from yaosu_schemas.texts import clip
+
+from .errors import AlreadyExists, Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from .model import (
     SYSTEM,
     AccessKey,
@@ -163,8 +165,8 @@ def register_party(
         raise _denied("party.roles")
     if unknown := set(contact or {}) - _CONTACT_FIELDS:
         raise InvalidInput(
-            f"unknown contact fields: {sorted(unknown)}",
-            f"未知的联系信息字段：{sorted(unknown)}",
+            f"unknown contact fields: {clip(sorted(unknown))}",
+            f"未知的联系信息字段：{clip(sorted(unknown))}",
             field="contact",
         )
     if uscc is not None:
@@ -309,3 +311,30 @@ def add_signing_key(
         payload={"key_id": key.id, "public_key": public_key, "held_by": held_by},
     )
     return key
+
+
+def set_venue(tx: Transaction, actor: Actor, place: Venue) -> Venue:
+    """Add or change a place of trading.
+
+    Who holds it is settled once: an operator who could hand a place of trading, with the trades
+    on it, to a party of its own would need no second pair of eyes.
+    """
+    from .present import venue as shown
+
+    allow(actor, "venue.manage")
+    if place.party_id is not None:
+        holder = tx.one(Party, id=place.party_id)
+        if holder is None or Role.EXCHANGE not in holder.roles:
+            raise InvalidInput(
+                "the party of a venue has the role exchange", "交易场所主体须具备 exchange 角色"
+            )
+    known = tx.one(Venue, id=place.id)
+    if known is not None and known.party_id != place.party_id:
+        raise Conflict(
+            "the exchange of a place of trading never changes: add another place",
+            "交易场所的主体不可变更，请新增交易场所",
+            party_id=known.party_id,
+        )
+    (tx.put if known else tx.add)(place)
+    tx.record(f"venue:{place.id}", "venue_set", actor_id=actor.id, payload=shown(place))
+    return place

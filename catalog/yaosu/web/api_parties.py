@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from yaosu import identity, present
 from yaosu.errors import InvalidInput
 from yaosu.identity import absent, allow, may
-from yaosu.model import AccessKey, Actor, Member, Party, Role, SigningKey, Venue
+from yaosu.model import AccessKey, Actor, Member, Party, SigningKey, Venue
 from yaosu.ports import Reader, Transaction
 
-from .bodies import Evidence, NewKey, NewMember, NewParty, NewSigningKey, Nothing
+from .bodies import (
+    Evidence,
+    NewKey,
+    NewMember,
+    NewParty,
+    NewSigningKey,
+    Nothing,
+    VenueBody,
+)
 from .door import Secret, StrictRoute, change, json_response, market_of, page, read, register
+
+VenueId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{1,62}$")]
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["parties"])
 
@@ -215,24 +226,10 @@ async def venues(request: Request) -> Response:
 
 
 @router.put("/venues/{venue_id}")
-async def set_venue(request: Request, venue_id: str, body: dict[str, Any]) -> Response:
-    """Add or change a place of trading (operator)."""
-
-    def step(tx: Transaction, actor: Actor) -> Venue:
-        allow(actor, "venue.manage")
-        try:
-            place = Venue(**{"name_en": "", **body, "id": venue_id})
-        except TypeError as error:
-            raise InvalidInput("not a venue: check its fields", "交易场所字段有误") from error
-        if place.party_id is not None:
-            holder = tx.one(Party, id=place.party_id)
-            if holder is None or Role.EXCHANGE not in holder.roles:
-                raise InvalidInput(
-                    "the party of a venue has the role exchange", "交易场所主体须具备 exchange 角色"
-                )
-        known = tx.one(Venue, id=venue_id)
-        (tx.put if known else tx.add)(place)
-        tx.record(f"venue:{venue_id}", "venue_set", actor_id=actor.id, payload=present.venue(place))
-        return place
-
-    return await change(request, step, lambda _, place: present.venue(place))
+async def set_venue(request: Request, venue_id: VenueId, body: VenueBody) -> Response:
+    """Add or change a place of trading (operator); the exchange that holds it never changes."""
+    return await change(
+        request,
+        lambda tx, actor: identity.set_venue(tx, actor, Venue(id=venue_id, **body.model_dump())),
+        lambda _, place: present.venue(place),
+    )

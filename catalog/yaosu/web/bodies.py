@@ -64,6 +64,21 @@ class NewSigningKey(Body):
     label: Line = ""
 
 
+class VenueBody(Body):
+    """The rules of a place of trading; its exchange never changes."""
+
+    name: Line = Field(min_length=1, examples=["广州数据交易所"])
+    name_en: Line = ""
+    party_id: Id | None = None
+    certificate_required: bool = False
+    notice_days: Whole = Field(default=0, ge=0, le=365)
+    filing_required: bool = False
+    assessment_above_fen: Whole | None = Field(default=None, ge=0, le=10**15)
+    fee_permyriad: Whole = Field(default=0, ge=0, le=10_000)
+    inspection_days: Whole = Field(default=7, ge=0, le=365)
+    report_max_age_days: Whole = Field(default=365, ge=1, le=3650)
+
+
 class DescriptorBody(Body):
     descriptor: dict[str, Any]
 
