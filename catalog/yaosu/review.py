@@ -8,6 +8,7 @@ from typing import Any
 
 from yaosu_schemas import licences
 from yaosu_schemas.canonical import digest
+from yaosu_schemas.texts import clip
 
 from .errors import Conflict, InvalidInput, Text
 from .listing import load, refuse_broken, step, venue_of
@@ -307,9 +308,9 @@ def edit_text(tx: Transaction, actor: Actor, listing_id: str, changes: dict[str,
     listing = load(tx, actor, listing_id)
     if unknown := set(changes) - EDITABLE_TEXT:
         raise InvalidInput(
-            f"a listed version is immutable but for {sorted(EDITABLE_TEXT)}: {sorted(unknown)}",
-            f"已挂牌版本仅可修改 {sorted(EDITABLE_TEXT)}：{sorted(unknown)}",
-            fields=sorted(unknown),
+            f"a listed version is immutable but for {sorted(EDITABLE_TEXT)}: "
+            + clip(sorted(unknown)),
+            f"已挂牌版本仅可修改 {sorted(EDITABLE_TEXT)}：{clip(sorted(unknown))}",
         )
     descriptor = {**listing.descriptor, **changes}
     refuse_broken(descriptor)

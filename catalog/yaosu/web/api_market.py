@@ -25,6 +25,7 @@ from yaosu.model import (
 from yaosu.ports import Reader, SearchQuery, Transaction
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.documents import descriptor_problems
+from yaosu_schemas.texts import clip
 
 from . import bodies
 from .door import (
@@ -192,20 +193,24 @@ def search_query(
 
     if unknown := set(params) - {*FACETS, "q", "sort", "limit", "cursor", "facets", "lang"}:
         raise InvalidInput(
-            f"unknown parameters: {sorted(unknown)}; facets are: {', '.join(FACETS)}",
-            f"未知参数：{sorted(unknown)}；可用分面：{'、'.join(FACETS)}",
-            fields=sorted(unknown),
+            f"unknown parameters: {clip(sorted(unknown))}; facets are: {', '.join(FACETS)}",
+            f"未知参数：{clip(sorted(unknown))}；可用分面：{'、'.join(FACETS)}",
+            fields=[clip(name, 40) for name in sorted(unknown)[:4]],
         )
+    if any(len(value) > 200 for name in FACETS for value in params.get(name, ())):
+        raise InvalidInput("a facet's value has at most 200 characters", "分面取值最多 200 个字符")
     limit = one("limit", "20")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:4]) <= 100:
         raise InvalidInput("limit is 1 to 100", "limit 为 1–100", field="limit")
     wanted = [f for f in one("facets", ",".join(DEFAULT_FACETS)).split(",") if f]
     if bad := [f for f in wanted if f not in FACETS]:
-        raise InvalidInput(f"no such facets: {bad}", f"没有这些分面：{bad}", field="facets")
+        raise InvalidInput(
+            f"no such facets: {clip(bad)}", f"没有这些分面：{clip(bad)}", field="facets"
+        )
     return SearchQuery(
         text=one("q", "")[:1000],
         filters={"state": ["listed"], **{f: params[f][:50] for f in FACETS if f in params}},
-        sort=one("sort", "relevance" if params.get("q", [""])[-1] else "newest"),
+        sort=one("sort", "relevance" if params.get("q", [""])[-1] else "newest")[:40],
         limit=int(limit),
         cursor=params["cursor"][-1] if "cursor" in params else None,
         facets=wanted,

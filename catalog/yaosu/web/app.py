@@ -40,12 +40,14 @@ from yaosu.errors import (
     YaosuError,
 )
 from yaosu.market import Market
+from yaosu_schemas.texts import clip
 
 from . import api_log, api_market, api_parties, api_trade, uploads
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 20
+MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
     (IdempotencyReuse, 422),
     (InvalidDocument, 422),
@@ -103,10 +105,12 @@ def problem(error: YaosuError) -> Response:
 
 
 def _from_pydantic(error: RequestValidationError) -> InvalidDocument:
-    """Return every problem by pointer; what was sent is never echoed."""
+    """Return the problems by pointer; what was sent is never echoed, names of it are clipped."""
     found = []
-    for item in error.errors():
-        where = [str(part) for part in item["loc"] if part not in ("body", "query", "path")]
+    for item in error.errors()[:MAX_PROBLEMS]:
+        where = [clip(str(part)) for part in item["loc"] if part not in ("body", "query", "path")][
+            :8
+        ]
         kind = str(item["type"])
         found.append(
             Problem(
