@@ -6,11 +6,12 @@ import asyncio
 import hmac
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote as url_quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from yaosu import fulfilment, present, receipt, trading
 from yaosu.errors import Forbidden, InvalidInput
@@ -22,7 +23,19 @@ from yaosu.ports import Reader, Transaction
 from yaosu_connectors.trading_record import build as build_record
 
 from . import bodies
-from .door import StrictRoute, change, json_response, market_of, must_match, page, read
+from .door import (
+    StrictRoute,
+    change,
+    idempotency_key,
+    json_response,
+    market_of,
+    must_match,
+    page,
+    read,
+)
+
+Serial = Annotated[int, Field(ge=0, lt=2**63)]
+"""A position in the store: what a database takes for a number."""
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["trades"])
 
@@ -467,7 +480,7 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
 
 
 @router.get("/events", tags=["events"])
-async def events(request: Request, after: int = 0, limit: int = 100) -> Response:
+async def events(request: Request, after: Serial = 0, limit: int = 100) -> Response:
     """Return the events of what exists for the asker, in store order, from a position on."""
     size = max(1, min(limit, 500))
 
@@ -505,8 +518,9 @@ async def jobs(request: Request, state: str | None = None) -> Response:
 
 
 @router.post("/jobs/{job_id}/restart", tags=["operation"])
-async def restart(request: Request, job_id: int, body: bodies.Nothing) -> Response:
+async def restart(request: Request, job_id: Serial, body: bodies.Nothing) -> Response:
     """Give a dead job its attempts back."""
+    idempotency_key(request)
 
     def look(reader: Reader, actor: Actor | None) -> None:
         allow(actor, "jobs")
