@@ -10,11 +10,15 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from yaosu_schemas.errors import InvalidInput, NotFound, SandboxFailed, Unavailable
@@ -129,18 +133,59 @@ def test_the_child_reads_its_target_and_nothing_else(run: Any, tmp_path: Path) -
         "open('/etc/passwd').read()",
         "os.listdir('/')",
         "os.listdir('..')",
+        "os.listdir('/tmp')",
         f"open({str(secret)!r}).read()",
         "open('../secret').read()",
         "open('/proc/self/environ').read()",
         "open('a.csv', 'w')",
-        "open('/tmp/x', 'w')",
+        "open('../x', 'w')",
         "os.unlink('a.csv')",
-        "os.mkdir('/tmp/zz')",
+        "os.mkdir('../zz')",
         "os.symlink('/etc/passwd', os.environ['TMPDIR'] + '/s')",
     ]
     said = run("try_all", args={"codes": [inside, *outside]})
     assert said.pop(inside) == "'id\\n1\\n'"
-    assert all(answer in ("PermissionError",) for answer in said.values()), said
+    allowed = {code: answer for code, answer in said.items() if answer != "PermissionError"}
+    assert allowed == {}
+
+
+def test_a_lone_file_is_read_and_its_neighbours_are_not(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "data" / "b.csv").write_text("secret")
+    codes = ["open('a.csv').read()", "open('b.csv').read()"]
+    said = run("try_all", target=tmp_path / "data" / "a.csv", args={"codes": codes})
+    assert list(said.values()) == ["'id\\n1\\n'", "PermissionError"]
+
+
+def test_a_lone_descriptor_brings_its_data_along(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n2\n")
+    descriptor = {"name": "x", "resources": [{"name": "a", "path": "a.csv"}]}
+    for name in ("datapackage.json", "other.json"):
+        (tmp_path / name).write_text(json.dumps(descriptor))
+        report = run_in_sandbox("validate", target=tmp_path / name)
+        assert report["valid"], report["errors"]
+        assert report["tasks"][0]["stats"]["rows"] == 2
+    (tmp_path / "data.yaml").write_text("name: x\nresources:\n- name: a\n  path: a.csv\n")
+    assert run_in_sandbox("validate", target=tmp_path / "data.yaml")["tasks"][0]["valid"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.xlsx", "a.csv.zip"])
+def test_every_kind_of_table_can_be_judged_inside(tmp_path: Path, name: str) -> None:
+    table = pa.table({"id": [1, 2], "name": ["x", "y"]})
+    if name == "a.parquet":
+        pq.write_table(table, tmp_path / name)
+    elif name == "a.xlsx":
+        book = openpyxl.Workbook()
+        for row in (["id", "name"], [1, "x"], [2, "y"]):
+            book.active.append(row)
+        book.save(tmp_path / name)
+    elif name == "a.csv.zip":
+        with zipfile.ZipFile(tmp_path / name, "w") as packed:
+            packed.writestr("a.csv", "id,name\n1,x\n2,y\n")
+    else:
+        (tmp_path / name).write_text("id,name\n1,x\n2,y\n")
+    report = run_in_sandbox("validate", target=tmp_path / name)
+    assert report["valid"], report
+    assert report["tasks"][0]["stats"]["rows"] == 2
 
 
 def test_a_symlink_in_the_target_leads_nowhere(run: Any, tmp_path: Path) -> None:

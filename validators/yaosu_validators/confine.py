@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import math
+import mimetypes
 import os
 import resource
 import stat
@@ -71,20 +72,27 @@ class Unconfined(Exception):
 def confine(
     *,
     reads: Iterable[Path],
+    lists: Iterable[Path],
     scratch: Path,
     memory_bytes: int,
     cpu_s: int,
     file_bytes: int,
     open_files: int,
 ) -> None:
-    """Leave this process nothing but `reads` (read only), `scratch` and its limits, for good."""
+    """Leave this process nothing but `reads`, `scratch` and its limits, for good.
+
+    Files below `reads` can be read; below `lists` only names can be; `scratch` can be written.
+    """
     if sys.platform != "linux":
         raise Unconfined(f"no Landlock on {sys.platform}")
     seccomp = _seccomp_library()
     limit(memory_bytes=memory_bytes, cpu_s=cpu_s, file_bytes=file_bytes, open_files=open_files)
     libc = ctypes.CDLL(None, use_errno=True)
     _drop_capabilities(libc)
-    _landlock(libc, [*reads, *runtime_folders()], scratch)
+    rights = [(path, _READ) for path in (*reads, *runtime_folders())]
+    rights += [(path, _READ_DIR) for path in lists]
+    rights += [(scratch, _SCRATCH), (Path("/dev/null"), _ON_FILES)]
+    _landlock(libc, rights)
     _filter_system_calls(seccomp)
 
 
@@ -117,6 +125,9 @@ def runtime_folders() -> list[Path]:
     wanted = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     wanted += [entry for entry in sys.path if entry]
     wanted += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime"]
+    wanted += map(
+        str, mimetypes.knownfiles
+    )  # sheet readers ask for them, and fail where they may not look
     wanted += ["/dev/urandom", "/proc/meminfo", "/proc/cpuinfo", "/sys/devices/system/cpu"]
     seen = dict.fromkeys(Path(os.path.realpath(entry)) for entry in wanted)
     return [path for path in seen if path.exists()]
@@ -143,7 +154,7 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
     raise Unconfined(f"capset: {os.strerror(ctypes.get_errno())}")
 
 
-def _landlock(libc: ctypes.CDLL, reads: Sequence[Path], scratch: Path) -> None:
+def _landlock(libc: ctypes.CDLL, rights: Sequence[tuple[Path, int]]) -> None:
     abi = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if abi < 1:
         raise Unconfined("the kernel has no Landlock, or it is switched off")
@@ -161,10 +172,8 @@ def _landlock(libc: ctypes.CDLL, reads: Sequence[Path], scratch: Path) -> None:
     ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(attr), ctypes.c_size_t(size), 0)
     if ruleset < 0:
         raise Unconfined(f"landlock_create_ruleset: {os.strerror(ctypes.get_errno())}")
-    for path in reads:
-        _allow(libc, ruleset, path, _READ & handled)
-    _allow(libc, ruleset, scratch, _SCRATCH & handled)
-    _allow(libc, ruleset, Path("/dev/null"), (_READ_FILE | _WRITE_FILE | _TRUNCATE) & handled)
+    for path, access in rights:
+        _allow(libc, ruleset, path, access & handled)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise Unconfined("no_new_privs is refused")
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

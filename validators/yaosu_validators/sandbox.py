@@ -13,6 +13,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -40,7 +41,8 @@ _TICK_S = 0.1
 _RETRIES = 8
 _START_S = 120.0
 _SCRATCH_PREFIX = "yaosu-sandbox-"
-_DESCRIPTORS = ("datapackage.json", "datapackage.yaml", "datapackage.yml", "dataresource.json")
+_HEAD = 1 << 16
+_MEMBERS = re.compile(rb"\b(?:resources|path)\b[\"']?\s*:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +146,15 @@ def _place(target: Path) -> tuple[Path, str, Path]:
         raise NotFound(
             f"{target.name} is neither a file nor a folder", f"{target.name} 不是文件或文件夹"
         )
-    packed = real.name.lower() in _DESCRIPTORS or real.suffix.lower() in (".yaml", ".yml")
-    return real.parent, real.name, real.parent if packed else real
+    return real.parent, real.name, real.parent if _names_others(real) else real
+
+
+def _names_others(file: Path) -> bool:
+    """Say whether a file may be a descriptor, whose data lie beside it: looked at, not parsed."""
+    if file.suffix.lower() not in (".json", ".yaml", ".yml"):
+        return False
+    with file.open("rb") as opened:
+        return bool(_MEMBERS.search(opened.read(_HEAD)))
 
 
 def _size_bytes(path: Path) -> int:
