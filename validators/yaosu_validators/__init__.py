@@ -1,7 +1,8 @@
 """Is it true? Data packages against their schemas and promises, at any size.
 
 `validate(target)` returns a `Report`; `describe(paths)` writes what can be inferred. Both are
-loaded when first used, because they bring the readers of data with them.
+loaded when first used, because they bring the readers of data with them. A check of your own
+starts with `from yaosu_validators.check import Finding, check`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .check import Check as Check
     from .check import Finding as Finding
-    from .check import check as check
     from .describe import describe as describe
     from .run import validate as validate
 
-__all__ = ["Check", "Finding", "check", "describe", "validate"]
+__all__ = ["Check", "Finding", "describe", "validate"]
 
 _HOMES = {
     "Check": "check",
     "Finding": "check",
-    "check": "check",
     "describe": "describe",
     "validate": "run",
 }
@@ -32,4 +31,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    found = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found  # a module of the same name would stand in its place
+    return found

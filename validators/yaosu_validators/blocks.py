@@ -27,24 +27,28 @@ class Block:
 class Blocks:
     """A stream of text as blocks; `keep` gives back what a block did not use up."""
 
-    def __init__(self, stream: IO[bytes], encoding: str, stop: int | None = None) -> None:
+    def __init__(
+        self, stream: IO[bytes], encoding: str, *, open_end: bool = False, offset: int = 0
+    ) -> None:
         self.utf8 = encoding in ("utf-8", "utf-8-sig")
         self._source = _utf8(stream) if self.utf8 else _transcoded(stream, encoding)
         self._mark = encoding == "utf-8-sig"
         self._left = b""
-        self.stop = stop
+        self._open_end = open_end  # the text goes on behind the stream
+        self._offset = offset
+        self.unused = 0  # bytes at the end that belong to a row that goes on
 
     def __iter__(self) -> Iterator[Block]:
-        held, start, ahead = b"", 0, self._next()
+        held, start, ahead = b"", self._offset, self._next()
         failure: SourceProblem | None = None
         while isinstance(ahead, bytes):
             held += ahead
             if self._mark and held.startswith(codecs.BOM_UTF8):
-                held, start = held[3:], 3
+                held, start = held[3:], start + 3
             self._mark = False
             ahead = self._next()
             failure = ahead if isinstance(ahead, SourceProblem) else None
-            last = ahead is None
+            last = ahead is None and not self._open_end
             cut = len(held) if last else held.rfind(b"\n") + 1
             if not cut:
                 if len(held) > MAX_ROW_BYTES:
@@ -55,6 +59,7 @@ class Blocks:
             yield Block(held[:cut], last, start, failure)
             start += cut - len(self._left)
             held = self._left + held[cut:]
+        self.unused = len(held)
 
     def keep(self, rest: bytes) -> None:
         """Put the end of the current block before the next one."""

@@ -26,7 +26,6 @@ from .streams import problem
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 1 << 16
 _PROBE_ROWS = 64
-_FIRST_ROW = 2  # columns have no header row; Frictionless numbers them as if they had
 
 Mask = Any  # pa.BooleanArray; None means every row, False no row
 
@@ -37,7 +36,8 @@ class ColumnReader:
 
     schema: Any
     rows: int | None
-    batches: Callable[[], Iterator[Any]]
+    batches: Callable[..., Iterator[Any]]
+    groups: int = 0
 
 
 def open_columns(format_: str, file: Any) -> ColumnReader:
@@ -59,15 +59,18 @@ def _parquet(source: Any) -> ColumnReader:
 
     file = pq.ParquetFile(source)
 
-    def batches() -> Iterator[Any]:
-        probe = next(file.iter_batches(batch_size=_PROBE_ROWS), None)
+    def batches(groups: Sequence[int] | None = None) -> Iterator[Any]:
+        chosen = None if groups is None else list(groups)
+        probe = next(file.iter_batches(batch_size=_PROBE_ROWS, row_groups=chosen), None)
         if probe is None:
             return
         per_row = max(1, probe.nbytes // max(1, probe.num_rows))
         size = max(_PROBE_ROWS, min(BATCH_ROWS, BATCH_BYTES // per_row))
-        yield from file.iter_batches(batch_size=size, use_threads=False)
+        yield from file.iter_batches(batch_size=size, row_groups=chosen, use_threads=False)
 
-    return ColumnReader(file.schema_arrow, file.metadata.num_rows, batches)
+    return ColumnReader(
+        file.schema_arrow, file.metadata.num_rows, batches, file.metadata.num_row_groups
+    )
 
 
 def _ipc(source: Any) -> ColumnReader:
@@ -132,15 +135,16 @@ _TYPES: tuple[tuple[Callable[[Any], bool], str], ...] = (
 class ColumnJudge:
     """Judges batches of typed columns for a `Structure` check."""
 
-    def __init__(self, check: Structure) -> None:
+    def __init__(self, check: Structure, *, offset: int = 1) -> None:
         self.check = check
+        self.offset = offset
         self.reader = check.reader()
         self.filters = [ColumnFilter(field) for field in check.columns]
 
     def observe(self, state: TableState, batch: Any) -> None:
         """Add a batch: accepted rows by columns, the others by the exact path."""
-        if state.numbers == 0:
-            state.numbers = _FIRST_ROW - 1
+        if state.numbers == 0:  # columns have no header row; rows are numbered as if they had
+            state.numbers = self.offset
         base = state.numbers + 1
         accepted, blank = self._masks(batch)
         if blank is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from yaosu_schemas.errors import Text
 
-from .check import Finding
+from .check import Finding, registered
 from .checks.structure import Structure, TableState, structure
+from .dialects import Dialect
 from .fields import Field, Schema
 from .header import Header, match_header
 from .infer import infer_schema
@@ -19,6 +22,19 @@ from .sources import OpenFile, Table, open_table
 from .streams import Digests, SourceProblem
 
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
+
+
+Tell = Callable[[str, int, int], None]  # (place, bytes read, rows so far)
+
+
+@dataclass(slots=True)
+class Checked:
+    """What one further check said about a table, and how many rows it saw."""
+
+    name: str
+    version: str
+    rows: int = 0
+    found: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -38,6 +54,8 @@ class Outcome:
     end: list[Finding] = field(default_factory=list)
     warnings: list[Text] = field(default_factory=list)
     opened: bool = False
+    interrupted: bool = False  # a person stopped it; what was seen so far stands
+    extra: list[Checked] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -47,29 +65,42 @@ class Limits:
 
     errors: int = 1000
     wanted: tuple[tuple[str, ...], ...] = ()  # field names that other tables refer to
+    checks: tuple[str, ...] = ()  # further checks by name
 
 
-def judge(resource: Resource, limits: Limits) -> Outcome:
+def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outcome:
     """Return the outcome of one resource; whatever is wrong inside is in its findings."""
     started = time.perf_counter()
     outcome = Outcome(resource=resource, place=resource.place)
-    with OpenFile(resource) as file:
+    read = partial(_told, outcome, tell) if tell is not None else None
+    with OpenFile(resource, read) as file:
         try:
             if resource.type == "table":
                 _judge_table(file, outcome, limits)
             else:
                 _judge_file(file, outcome)
+            outcome.digests = file.digests()
+        except KeyboardInterrupt:
+            outcome.interrupted = True
         except SourceProblem as why:
             outcome.start.append(why.finding)
-        try:
-            outcome.digests = file.digests()
-        except SourceProblem as why:
-            outcome.end.append(why.finding)
+            _finish(file, outcome)
         change = file.changed()
         if change is not None:
             outcome.end.append(Finding(type="file-changed", note=change))
     outcome.seconds = round(time.perf_counter() - started, 3)
     return outcome
+
+
+def _told(outcome: Outcome, tell: Tell, count: int) -> None:
+    tell(outcome.place, count, outcome.state.rows if outcome.state is not None else 0)
+
+
+def _finish(file: OpenFile, outcome: Outcome) -> None:
+    try:
+        outcome.digests = file.digests()
+    except SourceProblem as why:
+        outcome.end.append(why.finding)
 
 
 def _judge_file(file: OpenFile, outcome: Outcome) -> None:
@@ -123,31 +154,88 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
             check.rows(state, table.content(), check.reader())
     except SourceProblem as why:
         state.failed = why.finding
+    if limits.checks:
+        outcome.extra = _further(file, limits.checks)
+
+
+def _further(file: OpenFile, names: Sequence[str]) -> list[Checked]:
+    """Run further checks over one more pass of batches, all of them in it together."""
+    from .batches import batches, labelled
+
+    runs = [(registered(name), Checked(name, registered(name).version)) for name in names]
+    folds = [entry.make() for entry, _ in runs]
+    file.reopen()
+    table = open_table(file)
+    schema = labelled(table)
+    states = [fold.start(schema) for fold in folds]
+    rows = 0
+    try:
+        for batch in batches(table, schema):
+            rows += batch.num_rows
+            states = [f.observe(s, batch) for f, s in zip(folds, states, strict=True)]
+    except SourceProblem:
+        pass  # said by the structure of the table already
+    for fold, state, (_, checked) in zip(folds, states, runs, strict=True):
+        checked.rows = rows
+        checked.found = list(fold.finish(state))
+    return [checked for _, checked in runs]
+
+
+def fast_form(check: Structure, dialect: Dialect, labels: Sequence[str], format_: str) -> Any:
+    """Return the automaton of a text table, or None where only the exact path reads it."""
+    if format_ == "jsonl":
+        from .records import record_form
+
+        return record_form(check, labels)
+    from .lines import line_form
+
+    return line_form(check, dialect)
+
+
+def _is_fast(table: Table) -> bool:
+    if table.format == "jsonl":
+        return table.records and not table.lone_returns
+    return table.format in ("csv", "tsv") and not table.lone_returns
 
 
 def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableState) -> bool:
     """Judge large text by whole lines; False where only the exact path can."""
-    if table.format not in ("csv", "tsv", "jsonl") or table.lone_returns or file.size < SMALL:
+    if not _is_fast(table) or file.size < SMALL:
+        return False
+    form = fast_form(check, table.dialect, table.labels, table.format)
+    if form is None:
         return False
     from .blocks import Blocks
 
-    if table.format == "jsonl":
-        from .records import RecordJudge, record_form
-
-        form = record_form(check, table.labels) if table.records else None
-        if form is None:
-            return False
-        RecordJudge(check, table.labels, form).read(state, Blocks(file.reopen(), table.encoding))
-        return True
-    from .lines import LineJudge, line_form
-
-    lines = line_form(check, table.dialect)
-    if lines is None:
-        return False
-    judge = LineJudge(check, table.dialect, lines, table.format)
     blocks = Blocks(file.reopen(), table.encoding)
-    judge.read(state, blocks, table.dialect.first_content_row)
+    if table.format == "jsonl":
+        from .records import RecordJudge
+
+        RecordJudge(check, table.labels, form).read(state, blocks)
+        return True
+    from .lines import LineJudge
+
+    judge_ = LineJudge(check, table.dialect, form, table.format)
+    judge_.read(state, blocks, table.dialect.first_content_row)
     return True
+
+
+def open_for_parts(resource: Resource, limits: Limits) -> tuple[Outcome, Table] | None:
+    """Open a resource that could be judged in parts; None where it must be judged whole."""
+    outcome = Outcome(resource=resource, place=resource.place)
+    with OpenFile(resource) as file:
+        table = open_table(file)
+        header = _prepare(table, outcome, limits)
+        if header.refused is not None or outcome.check is None:
+            return None
+        outcome.opened = True
+        outcome.first_row = table.dialect.first_content_row
+        if table.arrow is not None:
+            return outcome, table
+        if not _is_fast(table) or table.encoding not in ("utf-8", "utf-8-sig"):
+            return None
+        form = fast_form(outcome.check, table.dialect, table.labels, table.format)
+        return None if form is None else (outcome, table)
 
 
 def _judge_columns(table: Table, check: Structure, state: TableState) -> None:

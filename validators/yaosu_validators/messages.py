@@ -376,6 +376,12 @@ def _short(text: str) -> str:
 _UNKNOWN = _kind("Finding", "发现", "", "", "{note}", "{note}")
 
 
+def report_text(finding: Finding) -> Text:
+    """Return the sentence of a finding alone."""
+    error = report_error(finding)
+    return Text(error.message, error.message_zh)
+
+
 def report_error(finding: Finding) -> ReportError:
     """Return the finding in words: titles, sentences in both languages, facts."""
     kind = KINDS.get(finding.type, _UNKNOWN)

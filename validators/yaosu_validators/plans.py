@@ -285,14 +285,10 @@ def _given_schema(schema: str | Path | Mapping[str, Any] | None) -> Schema | Non
             document = _read(path.parent, path.name, "schema")
         return schema_from(schema_from_document(document))
     except Refused as why:
-        first = report_text(why.findings[0])
+        first = why.findings[0].note
         raise InvalidInput(
             f"the schema is not valid: {first.en}", f"表模式无效：{first.zh}"
         ) from None
-
-
-def report_text(finding: Finding) -> Text:
-    return finding.note
 
 
 def _with_schema(plan: Plan, schema: Schema | None) -> Plan:

@@ -246,9 +246,9 @@ class RecordJudge:
         self.reader = check.reader()
         self.line = 0
 
-    def read(self, state: TableState, blocks: Blocks) -> None:
+    def read(self, state: TableState, blocks: Blocks, *, head: bool = True) -> None:
         """Judge a whole stream; the header row that Frictionless imagines is row 1."""
-        state.numbers = max(state.numbers, 1)
+        state.numbers = int(head)
         for block in blocks:
             self.observe(state, block)
             if state.full:

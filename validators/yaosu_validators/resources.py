@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os.path
+import contextlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,15 @@ class Resource:
     fields: int | None = None
     rows: int | None = None
     parts: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its files, those that are there."""
+        total = 0
+        for path in self.paths:
+            with contextlib.suppress(OSError, ValueError):
+                total += os.lstat(self.root / path).st_size
+        return total
 
     @property
     def place(self) -> str:

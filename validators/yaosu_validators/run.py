@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,19 @@ from typing import Any
 from yaosu_schemas.errors import Text
 from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 
-from .check import Finding
+from .check import Finding, registered
 from .checks.structure import VERSION, in_order
-from .judge import Limits, Outcome, judge
+from .engines import engine_for
+from .judge import Limits, Outcome
 from .keys import KeyIndex, duplicates, shown, strangers
-from .messages import report_error
+from .messages import report_error, report_text
+from .parts import join, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
+from .results import Results
 
-Progress = Callable[[Mapping[str, Any]], None]
+Progress = Callable[..., None]  # called with done, total (bytes), rows and name
+RULESET = "yaosu-validators/1"
 
 
 def validate(
@@ -36,18 +40,20 @@ def validate(
     limit_errors: int = 1000,
     workers: int = 1,
     progress: Progress | None = None,
+    cache: Results | None = None,
 ) -> Report:
     """Return the report on a file, folder, descriptor or archive.
 
+    `checks` names what to run (all of it: `check_names()`); without it, the structure.
     InvalidInput if the target cannot be opened at all; whatever is wrong inside is a finding.
     """
     started = time.perf_counter()
     at = datetime.now(UTC)
+    wanted = Wanted.of(checks)
     with make_plan(target, kind=kind, schema=schema) as plan:
-        outcomes = [
-            judge(resource, _limits(plan, resource, limit_errors)) for resource in plan.resources
-        ]
-        report = _report(plan, outcomes, limit_errors)
+        plan.findings += wanted.documents_of(plan.document)
+        outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
+        report = _report(plan, wanted, outcomes, limit_errors)
     return replace(
         report,
         started_at=at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -55,7 +61,93 @@ def validate(
     )
 
 
-def _limits(plan: Plan, resource: Resource, limit_errors: int) -> Limits:
+def _outcomes(
+    plan: Plan,
+    wanted: Wanted,
+    limit_errors: int,
+    workers: int,
+    progress: Progress | None,
+    cache: Results | None,
+) -> list[Outcome]:
+    planned = []
+    for resource in plan.resources:
+        limits = _limits(plan, resource, limit_errors, wanted)
+        planned.append(plan_parts(resource, limits, workers))
+    known = [cache.get(p) if cache is not None else None for p in planned]
+    parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
+    outcomes: list[Outcome] = []
+    tell = None if progress is None else _Teller(progress, plan)
+    with engine_for(workers, len(parts), tell) as engine:
+        results = engine.run(parts)
+        try:
+            for p, k in zip(planned, known, strict=True):
+                outcome = k or join(p, [next(results) for _ in p.parts])
+                if k is None and cache is not None and not outcome.interrupted:
+                    cache.put(p, outcome)
+                outcomes.append(outcome)
+                if tell is not None and not outcome.interrupted:
+                    tell(outcome.place, 0, outcome.state.rows if outcome.state else 0)
+                if outcome.interrupted:
+                    break
+        except KeyboardInterrupt:
+            plan.warnings.append(_STOPPED)
+    if any(o.interrupted for o in outcomes):
+        plan.warnings.append(_STOPPED)
+    return outcomes
+
+
+_STOPPED = Text(
+    "stopped before the end: this report is partial", "提前停止：本报告只涵盖已检查的部分"
+)
+
+
+@dataclass(slots=True)
+class _Teller:
+    """Adds up what the files tell and passes it on: bytes done of all, rows, place."""
+
+    progress: Progress
+    plan: Plan
+    done: int = 0
+    total: int = -1
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, place: str, count: int, rows: int) -> None:
+        if self.total < 0:
+            self.total = sum(r.size for r in self.plan.resources)
+        self.done += count
+        self.rows[place] = rows
+        self.progress(done=self.done, total=self.total, rows=sum(self.rows.values()), name=place)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which checks run: the structure of tables, others over rows, others over the descriptor."""
+
+    structure: bool = True
+    rows: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str] | None) -> Wanted:
+        """Sort the names of checks by what they look at; InvalidInput for an unknown one."""
+        if names is None:
+            return cls()
+        others = [name for name in dict.fromkeys(names) if name != "structure"]
+        documents = [n for n in others if hasattr(registered(n).make, "document")]
+        return cls(
+            structure="structure" in names,
+            rows=tuple(n for n in others if n not in documents),
+            documents=tuple(documents),
+        )
+
+    def documents_of(self, document: Mapping[str, Any] | None) -> list[Finding]:
+        """Return what the checks of the descriptor find."""
+        if document is None:
+            return []
+        return [f for n in self.documents for f in registered(n).make().document(document)]
+
+
+def _limits(plan: Plan, resource: Resource, limit_errors: int, wanted_: Wanted) -> Limits:
     """Say which fields of this resource others refer to; a table referred to is read whole."""
     wanted = {
         key.reference_fields
@@ -64,33 +156,46 @@ def _limits(plan: Plan, resource: Resource, limit_errors: int) -> Limits:
         for key in other.schema.foreign_keys
         if (key.resource or other.name) == resource.name
     }
-    return Limits(errors=limit_errors, wanted=tuple(sorted(wanted)))
+    return Limits(errors=limit_errors, wanted=tuple(sorted(wanted)), checks=wanted_.rows)
 
 
-def _report(plan: Plan, outcomes: list[Outcome], limit: int) -> Report:
+def _report(plan: Plan, wanted: Wanted, outcomes: list[Outcome], limit: int) -> Report:
     indexes = _Indexes(outcomes)
     try:
-        tasks = [_task(outcome, indexes, limit) for outcome in outcomes]
+        tasks = [_task(outcome, indexes, limit, wanted) for outcome in outcomes]
     finally:
         indexes.close()
     tasks += [_document_task(plan, name) for name in plan.documents]
-    rows = [(t.stats.rows, o) for t, o in zip(tasks, outcomes, strict=False)]
-    seen = sum(r for r, _ in rows if r is not None)
-    whole = all(o.state is not None and not o.state.full and not o.state.failed for _, o in rows)
     return Report(
         target=plan.digest(outcomes),
         tasks=tuple(tasks),
-        errors=tuple(report_error(f) for f in plan.findings),
-        warnings=tuple(_both(w) for w in plan.warnings),
-        checks=(
-            CheckRun(
-                name="structure",
-                version=VERSION,
-                rows_seen=seen,
-                rows_total=seen if whole else None,
-            ),
+        errors=tuple(report_error(f) for f in plan.findings if f.severity == "error"),
+        warnings=(
+            *(_both(w) for w in plan.warnings),
+            *(_both(report_text(f)) for f in plan.findings if f.severity != "error"),
         ),
+        checks=tuple(_check_runs(tasks, outcomes, wanted)),
+        ruleset=RULESET,
     )
+
+
+def _check_runs(tasks: list[Task], outcomes: list[Outcome], wanted: Wanted) -> Iterable[CheckRun]:
+    """Say of every check how many rows it saw, of how many."""
+    seen = sum(t.stats.rows or 0 for t in tasks)
+    whole = all(
+        o.state is not None and not o.state.full and not o.state.failed and not o.interrupted
+        for o in outcomes
+        if o.resource.type == "table"
+    )
+    total = seen if whole else None
+    if wanted.structure:
+        yield CheckRun(name="structure", version=VERSION, rows_seen=seen, rows_total=total)
+    for name in wanted.rows:
+        rows = sum(c.rows for o in outcomes for c in o.extra if c.name == name)
+        version = registered(name).version
+        yield CheckRun(name=name, version=version, rows_seen=rows, rows_total=total)
+    for name in wanted.documents:
+        yield CheckRun(name=name, version=registered(name).version, rows_seen=0, rows_total=0)
 
 
 def _document_task(plan: Plan, name: str) -> Task:
@@ -104,7 +209,7 @@ def _document_task(plan: Plan, name: str) -> Task:
     )
 
 
-def _task(outcome: Outcome, indexes: _Indexes, limit: int) -> Task:
+def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Task:
     state = outcome.state
     found = list(outcome.start)
     rows = None
@@ -123,7 +228,12 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int) -> Task:
             found += keyed
             if state.failed is not None:
                 found.append(state.failed)
-    if not partial:
+    if not wanted.structure:
+        found = [f for f in found if f.type in _UNREADABLE]
+    for checked in outcome.extra:
+        found += [f for f in checked.found if f.severity == "error"]
+        warnings += [_both(report_text(f)) for f in checked.found if f.severity != "error"]
+    if not partial and not outcome.interrupted:
         found += outcome.end
         if outcome.opened:
             found += _promises(outcome, rows, warnings)
@@ -146,6 +256,13 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int) -> Task:
         ),
         errors=tuple(report_error(f) for f in found),
     )
+
+
+_UNREADABLE = (
+    *("source-error", "scheme-error", "format-error", "encoding-error", "compression-error"),
+    *("lfs-pointer", "html-page", "encrypted-archive", "format-mismatch", "resource-limit"),
+    *("unsafe-path", "file-changed"),
+)
 
 
 def _cut(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -74,8 +74,9 @@ class Table:
 class OpenFile:
     """The file or files of one resource while they are read; digests at the end."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, read: Callable[[int], None] | None = None) -> None:
         self.resource = resource
+        self._read = read
         self._stack = ExitStack()
         self._hashed: HashedFile | None = None
         self._joined: Joined | None = None
@@ -98,7 +99,7 @@ class OpenFile:
             self._stack.callback(self._joined.close)
             return io.BufferedReader(self._joined, 1 << 20), r.place
         raw = open_file(r.root, r.paths[0])
-        self._hashed = HashedFile(raw)
+        self._hashed = HashedFile(raw, self._read)
         self._stack.callback(self._hashed.release)
         head = raw.read(512) or b""
         raw.seek(0)

@@ -14,7 +14,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,9 @@ class Digests:
 class HashedFile(io.RawIOBase):
     """A file that hashes what is read from front to back; `finish` reads the rest."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: IO[bytes], tell: Callable[[int], None] | None = None) -> None:
         self._raw = raw
+        self._tell = tell
         self._before = os.fstat(raw.fileno())
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -108,6 +109,8 @@ class HashedFile(io.RawIOBase):
         self._sha256.update(data)
         self._md5.update(data)
         self._hashed += len(data)
+        if self._tell is not None:
+            self._tell(len(data))
 
     def finish(self) -> Digests:
         """Hash what was not read yet, and see whether the file changed meanwhile."""

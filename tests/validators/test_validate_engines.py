@@ -1,0 +1,219 @@
+"""One report, whoever judges: parts, processes, cached results, further checks."""
+
+from __future__ import annotations
+
+import json
+import random
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from yaosu_schemas.errors import InvalidInput
+from yaosu_validators import judge, parts, validate
+from yaosu_validators.check import Finding, check, check_names
+from yaosu_validators.results import FolderResults
+
+SCHEMA: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "text", "type": "string"},
+        {"name": "price", "type": "number", "constraints": {"minimum": 0}},
+    ],
+    "primaryKey": ["id"],
+}
+
+
+def table(rows: int, seed: int = 1) -> str:
+    """Write rows with quoted line breaks, bad cells, ragged rows and repeated keys."""
+    r = random.Random(seed)
+    lines = ["id,text,price"]
+    for number in range(1, rows + 1):
+        key = r.randint(1, number) if r.random() < 0.05 else number
+        text = '"two\nlines, ""quoted"""' if r.random() < 0.2 else "plain"
+        price = r.choice(["1.5", "2", "-1", "x", ""]) if r.random() < 0.1 else "3.25"
+        line = f"{key},{text},{price}"
+        lines.append(line if r.random() > 0.02 else line + ",more")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 7])
+def test_parts_and_workers_give_the_report_of_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table(3000), encoding="utf-8")
+    monkeypatch.setattr(judge, "SMALL", 0)
+    alone = validate(path, schema=SCHEMA, limit_errors=limit)
+    assert not alone.valid
+    monkeypatch.setattr(parts, "PART_BYTES", 4096)
+    for workers in (2, 3):
+        report = validate(path, schema=SCHEMA, limit_errors=limit, workers=workers)
+        assert report.digest() == alone.digest()
+
+
+def test_a_bad_byte_in_a_later_part_is_the_same_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    data = table(12_000).encode()  # the encoding is guessed from the first 100,000 bytes
+    path.write_bytes(data[:150_000] + b"\xff" + data[150_000:])
+    alone = validate(path, schema=SCHEMA)
+    assert alone.tasks[0].errors[-1].type == "encoding-error"
+    monkeypatch.setattr(judge, "SMALL", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 50_000)
+    assert validate(path, schema=SCHEMA, workers=2).digest() == alone.digest()
+
+
+def test_row_groups_of_parquet_are_judged_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [*range(1, 4000), 17]
+    columns = {"id": ids, "text": ["a"] * 4000, "price": [1.0] * 3990 + [-1.0] * 10}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=100)
+    alone = validate(tmp_path / "a.parquet", schema=SCHEMA)
+    assert [e.type for e in alone.tasks[0].errors] == ["constraint-error"] * 10 + ["primary-key"]
+    assert alone.tasks[0].errors[-1].row_number == 4001
+    monkeypatch.setattr(parts, "PART_BYTES", 1000)
+    report = validate(tmp_path / "a.parquet", schema=SCHEMA, workers=2)
+    assert report.digest() == alone.digest()
+
+
+# --- results that are kept -----------------------------------------------------------------------
+
+
+class Counting(FolderResults):
+    """Counts how often a result was found."""
+
+    hits = 0
+
+    def get(self, planned: Any) -> Any:
+        found = super().get(planned)
+        self.hits += found is not None
+        return found
+
+
+def test_an_unchanged_file_is_not_judged_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table(50), encoding="utf-8")
+    cache = Counting(tmp_path / "cache")
+    first = validate(path, schema=SCHEMA, cache=cache)
+    again = validate(path, schema=SCHEMA, cache=cache)
+    assert cache.hits == 1
+    assert again.digest() == first.digest()
+    path.write_text(table(51), encoding="utf-8")
+    validate(path, schema=SCHEMA, cache=cache)
+    assert cache.hits == 1
+
+
+def test_a_new_version_of_a_check_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table(50), encoding="utf-8")
+    cache = Counting(tmp_path / "cache")
+    validate(path, schema=SCHEMA, cache=cache)
+    monkeypatch.setattr("yaosu_validators.results.VERSION", "2")
+    validate(path, schema=SCHEMA, cache=cache)
+    assert cache.hits == 0
+
+
+# --- checks of others ----------------------------------------------------------------------------
+
+
+@check("test.shouting", "1")
+@dataclass(frozen=True, slots=True)
+class Shouting:
+    """No text may be all capitals."""
+
+    def start(self, schema: pa.Schema) -> int:
+        return 0
+
+    def observe(self, state: int, batch: pa.RecordBatch) -> int:
+        return state + int(pc.sum(pc.equal(batch.column("text"), "LOUD")).as_py() or 0)
+
+    def merge(self, left: int, right: int) -> int:
+        return left + right
+
+    def finish(self, state: int) -> Iterable[Finding]:
+        if state:
+            yield Finding(type="test.shouting")
+
+
+def test_a_check_of_others_sees_every_row_and_is_named_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,LOUD\nx,quiet\n", encoding="utf-8")
+    report = validate(tmp_path / "a.csv", checks=["structure", "test.shouting"])
+    assert [e.type for e in report.tasks[0].errors] == ["test.shouting"]
+    assert [(c.name, c.rows_seen) for c in report.checks] == [
+        ("structure", 2),
+        ("test.shouting", 2),
+    ]
+
+
+def test_only_the_named_checks_speak(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1\n", encoding="utf-8")
+    assert not validate(tmp_path / "a.csv").valid
+    assert validate(tmp_path / "a.csv", checks=["test.shouting"]).valid
+
+
+def test_an_unknown_check_is_refused_with_the_names_of_those_that_exist() -> None:
+    with pytest.raises(InvalidInput, match="structure"):
+        validate({"resources": []}, checks=["nothing"])
+    assert {"structure", "metadata.licence", "metadata.profile"} <= set(check_names())
+
+
+def test_the_licence_of_a_package_must_be_known(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n", encoding="utf-8")
+    package = {
+        "resources": [{"name": "a", "path": "a.csv"}],
+        "licenses": [{"name": "CC-BY-4.0"}, {"name": "mine"}],
+    }
+    (tmp_path / "datapackage.json").write_text(json.dumps(package))
+    report = validate(tmp_path, checks=["structure", "metadata.licence"])
+    assert [(e.type, e.pointer) for e in report.errors] == [("licence-error", "/licenses/1/name")]
+
+
+def test_the_example_of_the_guide_runs(tmp_path: Path) -> None:
+    guide = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+    text = guide.read_text(encoding="utf-8") if guide.is_file() else ""
+    if "## A check of your own" not in text:
+        pytest.skip("CONTRIBUTING.md has no example of a check yet")
+    code = text.split("## A check of your own", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
+    space: dict[str, Any] = {"__name__": "example"}
+    exec(compile(textwrap.dedent(code), "CONTRIBUTING.md", "exec"), space)
+    (tmp_path / "a.csv").write_text("id,text\n1,a\n2,\n3,\n", encoding="utf-8")
+    report = validate(tmp_path / "a.csv", checks=["example.nulls"])
+    assert not report.valid
+    assert report.checks[0].name == "example.nulls"
+    assert report.checks[0].rows_seen == 3
+
+
+# --- progress and stopping -----------------------------------------------------------------------
+
+
+def test_progress_counts_bytes_up_to_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(table(3000), encoding="utf-8")
+    told: list[dict[str, Any]] = []
+    validate(tmp_path / "a.csv", progress=lambda **facts: told.append(facts))
+    assert told[-1]["done"] == told[-1]["total"] == (tmp_path / "a.csv").stat().st_size
+    assert told[-1]["rows"] == 3000
+
+
+def test_who_stops_a_run_keeps_what_was_seen(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("id,text\n1\n", encoding="utf-8")
+
+    def stop(**facts: Any) -> None:
+        if facts["name"] == "b.csv":
+            raise KeyboardInterrupt
+
+    report = validate(tmp_path, progress=stop)
+    assert report.tasks[0].errors[0].type == "missing-cell"
+    assert "partial" in report.warnings[0]
+    assert report.checks[0].rows_total is None

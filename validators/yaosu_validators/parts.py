@@ -1,0 +1,252 @@
+"""Pieces of a resource that can be judged apart, and how their results become one.
+
+A text file is cut at line ends without looking at quotes. Every part but the first supposes that a
+row starts where it starts; the part before it knows. Where a quoted line break lies on a cut, the
+part before ends early, and the next one is judged again from where the row really starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import IO, Any, Literal
+
+from .blocks import Blocks
+from .check import Finding
+from .checks.structure import Structure, TableState
+from .dialects import Dialect
+from .judge import Limits, Outcome, Tell, fast_form, judge, open_for_parts
+from .resources import Resource
+from .streams import CHUNK, Digests, SourceProblem, open_file
+
+PART_BYTES = 32 << 20
+ROW_GROUPS = 8
+
+What = Literal["whole", "lines", "records", "columns", "digests"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One piece of work; it can be pickled."""
+
+    resource: Resource
+    limits: Limits
+    what: What = "whole"
+    start: int = 0
+    stop: int = 0
+    last: bool = True
+    check: Structure | None = None
+    dialect: Dialect | None = None
+    labels: tuple[str, ...] = ()
+    format: str = ""
+    encoding: str = "utf-8"
+    first: int = 1
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class PartResult:
+    """What one part came to: an outcome for a whole resource, else a state or digests."""
+
+    outcome: Outcome | None = None
+    state: TableState | None = None
+    end: int = 0
+    digests: Digests | None = None
+    problem: Finding | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Planned:
+    """One resource with its parts; `opened` is what the parent found when it planned them."""
+
+    resource: Resource
+    limits: Limits
+    parts: list[Part] = field(default_factory=list)
+    opened: Outcome | None = None
+
+
+def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
+    """Cut a large resource into parts; everything else is one part."""
+    planned = Planned(resource, limits, [Part(resource=resource, limits=limits)])
+    if workers <= 1 or len(resource.paths) != 1 or resource.type != "table" or limits.checks:
+        return planned
+    if resource.compression is not None or resource.format not in _CUTTABLE:
+        return planned
+    try:
+        with open_file(resource.root, resource.paths[0]) as file:
+            size = file.seek(0, io.SEEK_END)
+            if size < 2 * PART_BYTES:
+                return planned
+            opened = open_for_parts(resource, limits)
+            if opened is not None:
+                planned.parts = _cut(resource, limits, opened, file, size)
+                planned.opened = opened[0]
+    except (SourceProblem, OSError):
+        pass  # judged whole, which says what is wrong
+    return planned
+
+
+_CUTTABLE = ("csv", "tsv", "jsonl", "parquet")
+
+
+def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size: int) -> list[Part]:
+    outcome, table = opened
+    base = Part(
+        resource=resource,
+        limits=limits,
+        check=outcome.check,
+        dialect=table.dialect,
+        labels=outcome.labels,
+        format=table.format,
+        encoding=table.encoding,
+    )
+    digests = replace(base, what="digests")
+    if table.format == "parquet":
+        groups = table.arrow.groups
+        cuts = [tuple(range(i, min(i + ROW_GROUPS, groups))) for i in range(0, groups, ROW_GROUPS)]
+        return [digests, *(replace(base, what="columns", groups=g) for g in cuts)]
+    what: What = "records" if table.format == "jsonl" else "lines"
+    starts = [0]
+    while starts[-1] + PART_BYTES + CHUNK < size:
+        start = _line_start(file, starts[-1] + PART_BYTES)
+        if start is None or start >= size:
+            break
+        starts.append(start)
+    stops = [*starts[1:], size]
+    first = table.dialect.first_content_row
+    return [
+        digests,
+        *(
+            replace(
+                base,
+                what=what,
+                start=a,
+                stop=b,
+                last=b == size,
+                first=first if a == 0 else 1,
+            )
+            for a, b in zip(starts, stops, strict=True)
+        ),
+    ]
+
+
+def _line_start(file: IO[bytes], at: int) -> int | None:
+    file.seek(at)
+    offset = at
+    while chunk := file.read(1 << 16):
+        found = chunk.find(b"\n")
+        if found >= 0:
+            return offset + found + 1
+        offset += len(chunk)
+    return None
+
+
+def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
+    """Judge one part wherever this runs; whatever is wrong inside is in the result."""
+    if part.what == "whole":
+        return PartResult(outcome=judge(part.resource, part.limits, tell))
+    with open_file(part.resource.root, part.resource.paths[0]) as file:
+        if part.what == "digests":
+            return PartResult(digests=_digests(file))
+        assert part.check is not None
+        state = part.check.start()
+        result = PartResult(state=state, end=part.stop)
+        try:
+            if part.what == "columns":
+                _columns(part, file, state)
+            else:
+                result.end = _text(part, file, state)
+        except SourceProblem as why:
+            state.failed = why.finding
+        for pairs in state.pairs:
+            pairs.flush()
+        return result
+
+
+def _digests(file: IO[bytes]) -> Digests:
+    sha256, md5, count = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    while chunk := file.read(CHUNK):
+        sha256.update(chunk)
+        md5.update(chunk)
+        count += len(chunk)
+    return Digests(sha256.hexdigest(), md5.hexdigest(), count)
+
+
+def _columns(part: Part, file: IO[bytes], state: TableState) -> None:
+    from .columns import ColumnJudge, checked, open_columns
+
+    assert part.check is not None
+    judge_ = ColumnJudge(part.check, offset=1 if part.groups[0] == 0 else 0)
+    reader = open_columns("parquet", file)
+    for batch in checked(reader.batches(part.groups)):
+        judge_.observe(state, batch)
+        if state.full:
+            return
+
+
+def _text(part: Part, file: IO[bytes], state: TableState) -> int:
+    """Judge a range of text and return where its last complete row ends."""
+    assert part.check is not None
+    assert part.dialect is not None
+    file.seek(part.start)
+    stream = io.BufferedReader(Window(file, part.stop - part.start), CHUNK)
+    form = fast_form(part.check, part.dialect, part.labels, part.format)
+    encoding = part.encoding if part.start == 0 else "utf-8"
+    blocks = Blocks(stream, encoding, open_end=not part.last, offset=part.start)
+    if part.what == "records":
+        from .records import RecordJudge
+
+        RecordJudge(part.check, part.labels, form).read(state, blocks, head=part.start == 0)
+    else:
+        from .lines import LineJudge
+
+        LineJudge(part.check, part.dialect, form, part.format).read(state, blocks, part.first)
+    return part.stop - blocks.unused
+
+
+class Window(io.RawIOBase):
+    """So many bytes of a file from where it stands."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")[: self._left]
+        count = self._file.readinto(view)  # type: ignore[attr-defined]
+        self._left -= count
+        return int(count)
+
+
+def join(planned: Planned, results: Sequence[PartResult]) -> Outcome:
+    """Return the outcome of one resource from the results of its parts, in order."""
+    if planned.opened is None:
+        assert results[0].outcome is not None
+        return results[0].outcome
+    outcome = planned.opened
+    outcome.digests = results[0].digests
+    check = outcome.check
+    assert check is not None
+    state: TableState | None = None
+    end = 0
+    for part, result in zip(planned.parts[1:], results[1:], strict=True):
+        if state is not None and part.what == "lines" and part.start != end:
+            # A quoted line break lies on the cut: the row that started before goes on here.
+            result = judge_part(replace(part, start=end))
+        found = result.state
+        assert found is not None
+        if found.failed is not None:
+            # Where bytes are bad, rows of the part before may be void too: once more, in one go.
+            return judge(planned.resource, planned.limits)
+        end = result.end
+        state = found if state is None else check.merge(state, found)
+        if state.full:
+            break
+    outcome.state = state
+    return outcome
