@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("operate:demo", "A market with demonstration data.", "演示市场。", RUN),
     "serve": Entry("operate:serve", "A market.", "启动市场服务。", RUN),
     "worker": Entry("operate:worker", "Run background jobs.", "运行后台任务。", RUN),
+    "jobs": Entry("operate:jobs", "Background jobs.", "后台任务。", RUN),
     "settings": Entry("operate:settings", "Every setting and its origin.", "全部设置项。", RUN),
     "search-index": Entry("operate:search_index", "The search index.", "搜索索引。", RUN),
     "db": Entry("operate:db", "The database.", "数据库。", RUN),

@@ -109,6 +109,11 @@ class Client:
         """Return the places of trading and their rules."""
         return list(self.connection.pages("/v1/venues"))
 
+    def set_venue(self, venue_id: str, **rules: Any) -> JSON:
+        """Add or change a place of trading (operator): name, name_en, party_id, and its rules."""
+        path = route("v1", "venues", venue_id)
+        return dict(self.connection.call("PUT", path, body=_given(rules)).json)
+
     # --- offer ----------------------------------------------------------------------------------
 
     def problems(self, descriptor: Mapping[str, Any]) -> list[Problem]:
@@ -148,6 +153,21 @@ class Client:
         except NotFound:
             return False
         return True
+
+    def upload(
+        self, path: str | Path, *, name: str | None = None, progress: Progress | None = None
+    ) -> JSON:
+        """Send one file, resuming what was begun: `{sha256, bytes}`, to be named by descriptors."""
+        from .transfer import Upload, hash_file, silent
+
+        place, tell = Path(path), progress or silent
+        sha256, size = hash_file(place, progress=tell)
+        if not self.holds(sha256):
+            given = name or place.name
+            Upload(
+                self.connection, place, name=given, sha256=sha256, size=size, progress=tell
+            ).run()
+        return {"sha256": sha256, "bytes": size}
 
     def submit(self, folder: str | Path, **options: Any) -> Submission:
         """Offer a folder with a `datapackage.json`; see `submission.submit` for the options."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -73,27 +74,37 @@ class Connection:
         self.timeout = timeout
         self.attempts = max(1, attempts)
         self.patience = patience
-        self._http: httpx2.Client | None = None
+        self._making = threading.Lock()
+        self._http: dict[str, httpx2.Client] = {}
 
-    @property
-    def http(self) -> httpx2.Client:
-        """The HTTP client, made at first use: loading the library takes a moment."""
-        if self._http is None:
-            import httpx2
+    def http_for(self, url: str) -> httpx2.Client:
+        """Return the HTTP client for an address, made at first use.
 
-            from . import __version__
+        Loading the library and the list of certificate authorities takes a moment each; the
+        second is spared where there is no TLS (the bare context trusts nobody).
+        """
+        scheme = urlsplit(url).scheme
+        with self._making:
+            if scheme not in self._http:
+                import ssl
 
-            self._http = httpx2.Client(
-                timeout=httpx2.Timeout(self.timeout, connect=min(10.0, self.timeout)),
-                headers={"User-Agent": f"yaosu/{__version__}"},
-            )
-        return self._http
+                import httpx2
+
+                from . import __version__
+
+                bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                self._http[scheme] = httpx2.Client(
+                    verify=bare if scheme == "http" else True,
+                    timeout=httpx2.Timeout(self.timeout, connect=min(10.0, self.timeout)),
+                    headers={"User-Agent": f"yaosu/{__version__}"},
+                )
+            return self._http[scheme]
 
     def close(self) -> None:
         """Close the sockets."""
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        with self._making:
+            while self._http:
+                self._http.popitem()[1].close()
 
     def url(self, path: str) -> str:
         """Return the address of a path of this market; a whole address stays what it is."""
@@ -160,7 +171,7 @@ class Connection:
         import httpx2
 
         try:
-            answer = self.http.request(
+            answer = self.http_for(url).request(
                 method, url, params=_flat(params), content=content or None, headers=dict(headers)
             )
         except httpx2.TransportError as error:
@@ -170,8 +181,15 @@ class Connection:
         return Reply(answer.status_code, answer.headers, _json(answer), answer.content)
 
     def _checked(self, reply: Reply) -> Reply:
-        if reply.status < 400:
+        if reply.status < 300:
             return reply
+        if reply.status < 400:
+            there = reply.headers.get("location", "?")[:200]
+            raise InvalidInput(
+                f"this address leads on to {there}: name that one as the market",
+                f"该地址已转到 {there}，请将其设为市场地址",
+                field="market",
+            )
         if reply.status in _BARE and not reply.content:  # a HEAD has no body to say more
             en, zh = _BARE[reply.status].title
             raise _BARE[reply.status](en, zh, status=reply.status)

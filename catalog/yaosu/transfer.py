@@ -225,7 +225,7 @@ class Upload:
 
         sent = {**headers, **self._connection.headers_for(url)}
         try:
-            answer = self._connection.http.patch(url, content=chunk, headers=sent)
+            answer = self._connection.http_for(url).patch(url, content=chunk, headers=sent)
         except httpx2.TransportError as error:
             raise self._connection.unreachable(error) from error
         body = None
@@ -365,7 +365,7 @@ class Download:
         if self._done:
             headers["Range"] = f"bytes={self._done}-"
         try:
-            with self._connection.http.stream("GET", url, headers=headers) as answer:
+            with self._connection.http_for(url).stream("GET", url, headers=headers) as answer:
                 if answer.status_code in (200, 206):
                     self._write(file, answer)
                     return

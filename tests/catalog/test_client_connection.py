@@ -166,3 +166,13 @@ def test_what_cannot_be_json_is_refused_here() -> None:
     for value in (float("nan"), "\ud800", {1, 2}):
         with pytest.raises(errors.Malformed):
             quick("http://127.0.0.1:1").problems({"title": value})
+
+
+def test_a_market_that_has_moved_is_not_followed_with_the_key() -> None:
+    moved = Answer(301, headers={"location": "https://market.example/"})
+    with (
+        scripted(lambda _: moved) as (address, seen),
+        pytest.raises(errors.InvalidInput, match=r"market\.example"),
+    ):
+        quick(address).me()
+    assert len(seen) == 1

@@ -144,6 +144,16 @@ def problems(listing: Id, market: Market = None, as_json: Json = False) -> None:
 
 @app.command()
 @command
+def descriptor(listing: Id, market: Market = None) -> None:
+    """Print the Data Package of a listing.
+
+    输出数据包描述（datapackage.json）。
+    """
+    print_json(client(market, key_needed=False).listing(listing).descriptor)
+
+
+@app.command()
+@command
 def events(listing: Id, market: Market = None, as_json: Json = False) -> None:
     """Show the evidence chain of a listing.
 

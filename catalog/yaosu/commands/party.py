@@ -208,6 +208,50 @@ def venues(market: Market = None, as_json: Json = False) -> None:
     )
 
 
+@app.command("set-venue")
+@command
+def set_venue(
+    venue: Annotated[str, typer.Argument(metavar="VENUE", help="Id, a-z 0-9 -. 场所标识。")],
+    name: Annotated[str, typer.Option(help="Name. 名称。")],
+    name_en: Annotated[str, typer.Option(help="Name in English. 英文名。")] = "",
+    party: Annotated[
+        str | None, typer.Option(help="Party with the role exchange. 交易场所主体。")
+    ] = None,
+    certificate: Annotated[
+        bool, typer.Option(help="Asks for a certificate. 要求登记凭证。")
+    ] = False,
+    notice_days: Annotated[int, typer.Option(min=0, help="Days of notice. 公示天数。")] = 0,
+    filing: Annotated[bool, typer.Option(help="Files contracts. 合同需备案。")] = False,
+    assessment_above_fen: Annotated[
+        int | None, typer.Option(min=0, help="Assessment above this amount. 评估金额下限（分）。")
+    ] = None,
+    fee_permyriad: Annotated[int, typer.Option(min=0, help="Fee in ‱. 费率（‱）。")] = 0,
+    inspection_days: Annotated[int, typer.Option(min=0, help="Days to inspect. 验收天数。")] = 7,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Add or change a place of trading and its rules (operators).
+
+    新增或修改交易场所规则（运营方）。
+    """
+    made = client(market).set_venue(
+        venue,
+        name=name,
+        name_en=name_en,
+        party_id=party,
+        certificate_required=certificate,
+        notice_days=notice_days,
+        filing_required=filing,
+        assessment_above_fen=assessment_above_fen,
+        fee_permyriad=fee_permyriad,
+        inspection_days=inspection_days,
+    )
+    if as_json:
+        print_json(made)
+    else:
+        print_facts(made)
+
+
 @app.command()
 @command
 def operator(

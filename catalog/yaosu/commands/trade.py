@@ -158,6 +158,13 @@ Inspection = Annotated[
 ]
 Timing = Annotated[str | None, typer.Option(help="prepaid or postpaid. 付款方式。")]
 Note = Annotated[str | None, typer.Option(help="A note. 备注。")]
+Exclusive = Annotated[bool | None, typer.Option(help="For this buyer alone. 是否独占。")]
+Purpose = Annotated[str | None, typer.Option(help="What the data is for. 使用目的。")]
+Scenario = Annotated[str | None, typer.Option(help="Scenario of use. 应用场景。")]
+Territory = Annotated[str | None, typer.Option(help="Where it is used. 使用地域。")]
+Silent = Annotated[
+    bool | None, typer.Option(help="No word within the days is acceptance. 逾期视为验收。")
+]
 
 
 def _changes(**given: Any) -> dict[str, Any]:
@@ -171,8 +178,13 @@ def answer(
     amount_fen: Amount = None,
     quantity: Quantity = None,
     right: Right = None,
+    exclusive: Exclusive = None,
+    purpose: Purpose = None,
+    scenario: Scenario = None,
+    territory: Territory = None,
     days: Days = None,
     inspection_days: Inspection = None,
+    silent_acceptance: Silent = None,
     payment_timing: Timing = None,
     note: Note = None,
     market: Market = None,
@@ -186,8 +198,13 @@ def answer(
         amount_fen=amount_fen,
         quantity=quantity,
         rights=right,
+        exclusive=exclusive,
+        purpose=purpose,
+        scenario=scenario,
+        territory=territory,
         term_days=days,
         inspection_days=inspection_days,
+        silent_acceptance=silent_acceptance,
         payment_timing=payment_timing,
         note=note,
     )
@@ -201,8 +218,13 @@ def counter(
     amount_fen: Amount = None,
     quantity: Quantity = None,
     right: Right = None,
+    exclusive: Exclusive = None,
+    purpose: Purpose = None,
+    scenario: Scenario = None,
+    territory: Territory = None,
     days: Days = None,
     inspection_days: Inspection = None,
+    silent_acceptance: Silent = None,
     payment_timing: Timing = None,
     note: Note = None,
     market: Market = None,
@@ -216,8 +238,13 @@ def counter(
         amount_fen=amount_fen,
         quantity=quantity,
         rights=right,
+        exclusive=exclusive,
+        purpose=purpose,
+        scenario=scenario,
+        territory=territory,
         term_days=days,
         inspection_days=inspection_days,
+        silent_acceptance=silent_acceptance,
         payment_timing=payment_timing,
         note=note,
     )
