@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,10 @@ import uvicorn
 
 from yaosu import signing
 from yaosu.demo import OPERATOR
-from yaosu.identity import register_party, verify_party
+from yaosu.identity import add_member, register_party, verify_party
 from yaosu.market import Market, new_venue
 from yaosu.model import Party, Role, Venue
+from yaosu.ports import Clock
 from yaosu.settings import load
 from yaosu.web.app import create_app
 
@@ -198,7 +200,7 @@ class Hall:
         if not people:
             return
         self.admin = self.person("operator", "admin")
-        self.admin2 = self.second(self.admin, "admin")
+        self.admin2 = self.colleague(self.admin, "admin")
         self.reviewer = self.person("reviewer", "reviewer")
         self.stranger = Person(address, None)
 
@@ -221,6 +223,12 @@ class Hall:
 
         party, key = self.market.store.write(step)
         return Person(self.address, key, {"party_id": party.id, "slug": slug, "uscc": uscc})
+
+    def colleague(self, person: Person, *roles: str) -> Person:
+        """Add someone to a person's party on the host's word, not on that person's."""
+        by = replace(OPERATOR, party_id=person.id, roles=frozenset(ROLES[r] for r in roles))
+        made = self.market.store.write(lambda tx: add_member(tx, by, "colleague", by.roles))
+        return Person(self.address, made[1], person.party)
 
     def second(self, person: Person, *roles: str) -> Person:
         """Add a second member to a person's party."""
@@ -255,7 +263,12 @@ class Hall:
 
 @contextlib.contextmanager
 def open_hall(
-    folder: Path, *, database_url: str = "", people: bool = True, **settings: Any
+    folder: Path,
+    *,
+    database_url: str = "",
+    people: bool = True,
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> Iterator[Hall]:
     """Run a market in this process behind a real HTTP server on loopback.
 
@@ -270,7 +283,8 @@ def open_hall(
             public_url=address,
             reserve_bytes=0,
             **settings,
-        )
+        ),
+        clock=clock,
     )
     server = uvicorn.Server(
         uvicorn.Config(create_app(market), log_level="warning", timeout_graceful_shutdown=5)

@@ -58,7 +58,11 @@ def _certificate(tx: Transaction, actor: Actor, given: JSON) -> Certificate | No
     if scheme == "nda":
         verdict = certificate_number(number)
         if verdict.problem is not None:
-            raise InvalidInput(verdict.problem.en, verdict.problem.zh, field="certificate.number")
+            raise InvalidInput(
+                f"certificate number: {verdict.problem.en}",
+                f"登记凭证编号：{verdict.problem.zh}",
+                field="certificate.number",
+            )
     elif not number:
         raise InvalidInput(
             "a certificate has a number", "登记凭证需要编号", field="certificate.number"
