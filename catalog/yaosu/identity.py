@@ -56,8 +56,8 @@ def _matrix() -> dict[str, frozenset[str]]:
 def relations(actor: Actor | None, thing: object = None, venue: Venue | None = None) -> set[str]:
     """Return how the actor stands to the thing, in the words of the tables and the matrix.
 
-    A reviewer with a tie to a side of the thing is none (four eyes); an exchange key counts on
-    the things of its own venue only.
+    A reviewer or an exchange with a tie to a side of the thing is none (four eyes); an exchange
+    key counts on the things of its own venue only.
     """
     if actor is None:
         return {Relation.ANYONE}
@@ -66,12 +66,14 @@ def relations(actor: Actor | None, thing: object = None, venue: Venue | None = N
     found: set[str] = {Relation.ANYONE, Relation.MEMBER}
     provider = getattr(thing, "provider_id", None)
     user = getattr(thing, "user_id", None)
+    tied = actor.party_id in (provider, user)
     own = {
         Relation.PROVIDER: Role.PROVIDER in actor.roles
         and (provider == actor.party_id or thing is None),
         Relation.BUYER: Role.BUYER in actor.roles and (user == actor.party_id or thing is None),
-        Relation.REVIEWER: Role.REVIEWER in actor.roles and actor.party_id not in (provider, user),
+        Relation.REVIEWER: Role.REVIEWER in actor.roles and not tied,
         Relation.EXCHANGE: Role.EXCHANGE in actor.roles
+        and not tied
         and (thing is None or (venue is not None and venue.party_id == actor.party_id)),
         Relation.ADMIN: Role.ADMIN in actor.roles,
     }
@@ -203,6 +205,22 @@ def add_member(tx: Transaction, actor: Actor, name: str, roles: frozenset[Role])
     tx.add(person)
     tx.record(actor.party_id, "member_added", actor_id=actor.id, payload={"member_id": person.id})
     return person.id, issue_key(tx, person, roles, label="first")[1]
+
+
+def let_in_by(reader: Reader, member_id: str) -> set[str]:
+    """Return the member, and everyone on whose word it acts here, back to the first."""
+    found = {member_id}
+    member = reader.one(Member, id=member_id)
+    while member is not None:
+        chain = reader.events(member.party_id)
+        words = [
+            e.actor_id
+            for e in chain
+            if e.type == "member_added" and e.payload["member_id"] == member.id
+        ] or [e.actor_id for e in chain if e.type == "party_registered"]
+        member = reader.one(Member, id=words[0]) if words and words[0] not in found else None
+        found |= {member.id} if member is not None else set()
+    return found
 
 
 def issue_key(
