@@ -68,6 +68,10 @@ def delivered(hall: Hall, buyer: Person, listing_id: str) -> dict[str, Any]:
     return buyer.wait(trade["trade_id"], "delivered")
 
 
+def until_2026(descriptor: dict[str, Any]) -> None:
+    descriptor["dataElement"]["offer"]["valid_to"] = "2026-12-31"
+
+
 CERTIFICATE = {
     "scheme": "nda",
     "number": "SJ4412026090001",
@@ -83,7 +87,7 @@ def test_an_exchange_with_notice_and_certificate_gets_both(
     exchange = hall.exchange(
         "strict", certificate_required=True, notice_days=5, filing_required=True
     )
-    listing_id = reviewed(provider, venue="strict")
+    listing_id = reviewed(provider, until_2026, venue="strict")
     path = f"/v1/listings/{listing_id}"
     with pytest.raises(Refused, match="certificate"):
         exchange.post(f"{path}/open_notice")
@@ -124,12 +128,10 @@ def test_an_upheld_objection_sends_the_listing_back(
     assert provider.get(path)["remarks"][-1]["text"] == "异议成立"
 
 
-def test_a_licence_that_forbids_sale_is_not_listed(hall: Hall, provider: Person) -> None:
-    descriptor, data = small_corpus(provider, license_spdx="CC-BY-NC-4.0")
-    provider.upload(data)
-    listing = provider.draft(descriptor)
+def test_a_licence_that_forbids_sale_is_not_even_drafted_for_sale(provider: Person) -> None:
+    descriptor, _ = small_corpus(provider, license_spdx="CC-BY-NC-4.0")
     with pytest.raises(Refused, match="licence_non_commercial"):
-        provider.submit(listing["listing_id"])
+        provider.draft(descriptor)
 
 
 def test_an_expired_certificate_takes_the_listing_off(
@@ -137,10 +139,7 @@ def test_an_expired_certificate_takes_the_listing_off(
 ) -> None:
     exchange = hall.exchange("strict", certificate_required=True)
 
-    def short(descriptor: dict[str, Any]) -> None:
-        descriptor["dataElement"]["offer"]["valid_to"] = "2026-12-31"
-
-    listing_id = reviewed(provider, short, venue="strict")
+    listing_id = reviewed(provider, until_2026, venue="strict")
     path = f"/v1/listings/{listing_id}"
     kept = {**CERTIFICATE, "valid_until": "2026-12-31"}
     exchange.post(f"{path}/register", {"certificate": kept})
