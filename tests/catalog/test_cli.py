@@ -384,3 +384,35 @@ def test_connectors_are_listed_and_read_without_a_market(yaosu: Terminal, tmp_pa
     assert {"folder", "bilingual-records", "trading-record"} <= names
     told = yaosu.ok("connect", "import", "folder", tmp_path / "c", "--dry-run")
     assert len(told["added"]) == 1
+
+
+
+def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None:
+    big = tmp_path / "big.csv"
+    big.write_bytes(b"id\n" + b"1\n" * 20_000_000)
+    running = subprocess.Popen(
+        [*YAOSU, "validate", str(big), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def reading() -> bool:
+        try:
+            fds = Path(f"/proc/{running.pid}/fd")
+            return any(os.readlink(fd) == str(big) for fd in fds.iterdir())
+        except OSError:
+            return False
+
+    end = time.monotonic() + 60
+    while not reading():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    report = json.loads(out)
+    assert any("partial" in warning for warning in report["warnings"])
+    assert report["checks"][0]["coverage"]["rows_total"] is None

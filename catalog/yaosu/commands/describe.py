@@ -44,7 +44,7 @@ def describe(
             paths[0] if len(paths) == 1 else paths,
             existing,
             name=name,
-            progress=lambda done, total, path: watch("read", path, done, total),
+            progress=lambda done, total, path: watch("read", path, done, total, key="all"),
         )
     if not dry_run:
         write_whole(target, found.descriptor)

@@ -11,15 +11,26 @@ import typer
 from yaosu.errors import AlreadyExists, InvalidInput, Text
 
 from .family import family
-from .terminal import Json, command, note, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    note,
+    print_json,
+    print_table,
+    say,
+    where_it_stands,
+)
 
 if TYPE_CHECKING:
-    from yaosu.market import Market
+    from yaosu.market import Market as Running
     from yaosu.ports import Store, Transaction
     from yaosu.settings import Settings
 
 search_index = family("The search index.\n\n搜索索引。")
 db = family("The database.\n\n数据库。")
+jobs = family("Background jobs of a market.\n\n后台任务。")
 
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data folder. 数据目录 [YAOSU_DATA]")
@@ -50,7 +61,7 @@ def serve(
     """
     from yaosu.serve import run
 
-    def ready(market: Market, address: str) -> None:
+    def ready(market: Running, address: str) -> None:
         _ready(address, {}, as_json)
 
     raise typer.Exit(run(_at(data, host, port), host=host, port=port, ready=ready))
@@ -69,7 +80,7 @@ def demo(
     """
     from yaosu.serve import run
 
-    def ready(market: Market, address: str) -> None:
+    def ready(market: Running, address: str) -> None:
         from yaosu.demo import fill
 
         keys = fill(market, lambda line: note(line, mark="·"))
@@ -119,12 +130,12 @@ def worker(data: Data = None) -> None:
     import signal
     import threading
 
-    from yaosu.market import Market
+    from yaosu.market import Market as Running
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    running = Market(settings)
+    running = Running(settings)
     running.on_fatal = stop.set
     try:
         running.worker.start()
@@ -206,9 +217,9 @@ def rebuild(data: Data = None, as_json: Json = False) -> None:
 
     重建搜索索引（内嵌市场需先停止）。
     """
-    from yaosu.market import Market
+    from yaosu.market import Market as Running
 
-    running = Market(settings_of(data))
+    running = Running(settings_of(data))
     try:
         count = running.rebuild_search()
     finally:
@@ -217,6 +228,45 @@ def rebuild(data: Data = None, as_json: Json = False) -> None:
         print_json({"indexed": count})
     else:
         say(Text(f"{count} listings indexed", f"已索引 {count} 个挂牌"))
+
+
+@jobs.command("list")
+@command
+def list_jobs(
+    state: Annotated[str | None, typer.Option(help="ready, leased, done, dead. 状态。")] = None,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """List background jobs; those that are dead wait for a person (admin).
+
+    列出后台任务；失败终止的任务需人工处理（管理员）。
+    """
+    items = list(client(market).jobs(state))
+    if as_json:
+        print_json({"items": items})
+        return
+    print_table(
+        ("job 任务", "kind 类型", "state 状态", "attempts 次数", "error 错误"),
+        [(j["job_id"], j["kind"], j["state"], j["attempts"], j["error"]) for j in items],
+    )
+
+
+@jobs.command()
+@command
+def restart(
+    job: Annotated[int, typer.Argument(metavar="JOB", help="Number of the job. 任务编号。")],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Put a dead job back into the queue (admin).
+
+    重新执行任务（管理员）。
+    """
+    found = client(market).restart_job(job)
+    if as_json:
+        print_json(found)
+    else:
+        say(where_it_stands(f"job {job}", found["state"], None))
 
 
 @search_index.callback()

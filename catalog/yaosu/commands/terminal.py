@@ -326,14 +326,17 @@ class Watch:
         if self._bars is not None:
             self._bars.stop()
 
-    def __call__(self, stage: str, name: str, done: int, total: int) -> None:
-        """Show one step; the shape is that of `transfer.Progress`."""
+    def __call__(self, stage: str, name: str, done: int, total: int, *, key: str = "") -> None:
+        """Show one step; the shape is that of `transfer.Progress`.
+
+        Steps with the same `key` share one bar, whose name may change.
+        """
         if self._bars is None:
             return
-        key = (stage, name)
-        if key not in self._tasks:
-            label = f"{STAGES.get(stage, stage)}  {shown(name)[-40:]}"
-            self._tasks[key] = self._bars.add_task(label, total=total)
-        self._bars.update(self._tasks[key], completed=done, total=total)
+        place = (stage, key or name)
+        label = f"{STAGES.get(stage, stage)}  {shown(name)[-48:]}"
+        if place not in self._tasks:
+            self._tasks[place] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks[place], description=label, completed=done, total=total)
         if done >= total:
-            self._bars.remove_task(self._tasks.pop(key))
+            self._bars.remove_task(self._tasks.pop(place))

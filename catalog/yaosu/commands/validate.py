@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +15,7 @@ from yaosu.errors import Text, Unsupported
 
 from .terminal import (
     NOT_VALID,
+    STOPPED,
     Json,
     Watch,
     command,
@@ -81,7 +84,8 @@ def validate(
 
     按结构与声明校验文件、目录或数据包。
 
-    Exit 1 when anything inside is wrong, 2 when the target cannot be opened.
+    Exit 1 when anything inside is wrong, 2 when the target cannot be opened. Ctrl-C gives the
+    report on what was seen until then, and exit 130.
     """
     if engine is Engine.RAY:
         raise Unsupported(
@@ -91,7 +95,7 @@ def validate(
         )
     from yaosu_validators import validate as judge
 
-    with Watch() as watch:
+    with Watch() as watch, _stopped() as stopped:
         report = judge(
             target,
             kind=kind.value if kind else None,
@@ -109,22 +113,35 @@ def validate(
     else:
         print_findings(body)
         print_summary(body)
+    if stopped:
+        raise typer.Exit(STOPPED)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
 
 
 def _teller(watch: Watch) -> Any:
-    """Return a progress callback that takes what the engine tells: names, bytes done, bytes all."""
+    """Return a progress callback: bytes done of all, rows so far, and where."""
 
-    def tell(*facts: Any, **named: Any) -> None:
-        told = {**(facts[0] if facts and isinstance(facts[0], Mapping) else {}), **named}
-        if not told and len(facts) >= 3:
-            told = {"done": facts[0], "total": facts[1], "name": facts[2]}
-        done, total = told.get("done"), told.get("total")
-        if isinstance(done, int) and isinstance(total, int) and total > 0:
-            watch("read", str(told.get("name", "")), done, total)
+    def tell(done: int, total: int, rows: int, name: str) -> None:
+        watch("read", f"{rows:,} rows 行  {name}" if rows else name, done, total, key="all")
 
     return tell
+
+
+@contextlib.contextmanager
+def _stopped() -> Iterator[list[bool]]:
+    """Yield a list that is no longer empty once Ctrl-C was pressed: the report is then partial."""
+    pressed: list[bool] = []
+
+    def on_signal(number: int, frame: Any) -> None:
+        pressed.append(True)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
