@@ -16,7 +16,18 @@ from yaosu_schemas.canonical import digest
 from . import signing
 from .errors import Conflict, Forbidden, InvalidInput, Text, Unsupported, Unverified
 from .identity import absent
-from .model import JSON, Actor, Listing, Party, Signature, SigningKey, Terms, Trade, Venue
+from .model import (
+    JSON,
+    Actor,
+    Listing,
+    ListingState,
+    Party,
+    Signature,
+    SigningKey,
+    Terms,
+    Trade,
+    Venue,
+)
 from .ports import Reader
 
 MAX_FEN = 10**15
@@ -108,11 +119,20 @@ def split(
     return fee, ((provider_id, rest), *parts)
 
 
+def holder_of(tx: Reader, uscc: str) -> Party | None:
+    """Return the organisation of that credit code whose identity was verified, or None.
+
+    Anyone may write another's code into a registration; only a verified one can be paid.
+    """
+    parties = tx.find(Party, uscc=uscc, limit=1000)
+    return next((p for p in parties if p.verified_at is not None), None)
+
+
 def shares_of(tx: Reader, listing: Listing) -> list[tuple[str, int]]:
     """Return the other right holders' shares of a listing, as (party id, per mille)."""
     found = []
     for share in _offer(listing).get("splits") or ():
-        holder = tx.one(Party, uscc=share["holder_uscc"])
+        holder = holder_of(tx, share["holder_uscc"])
         if holder is None:
             raise InvalidInput(
                 "a right holder with a share is not registered on this market",
@@ -152,6 +172,33 @@ def standing_offer(listing: Listing, provider: Party, content: str, terms: str) 
     }
 
 
+def still_offered(tx: Reader, listing: Listing, mode: str, now: datetime) -> Signature:
+    """Return the provider's signature on an offer that still stands; Conflict if none does."""
+    signature = listing.standing_signature
+    if signature is None:
+        raise Conflict(
+            "there is no standing offer: the provider has to answer",
+            "没有长期报价，需等待提供方回应",
+        )
+    if mode == "negotiated":
+        raise Conflict("a negotiated price has no standing offer", "议价方式没有长期报价")
+    if listing.state != ListingState.LISTED:
+        raise Conflict(
+            f"the offer is off the market: the listing is '{listing.state}'",
+            f"该报价已不在市场上：“{listing.state}”",
+            state=str(listing.state),
+        )
+    if str(listing.standing_offer.get("valid_to") or "9999-12-31") < now.date().isoformat():
+        raise Conflict("the offer has expired", "报价已过有效期")
+    key = tx.one(SigningKey, id=signature.key_id)
+    if key is None or key.revoked_at is not None:
+        raise Conflict(
+            "the provider revoked the key that signed this offer: it has to be signed again",
+            "提供方已撤销签署该报价的密钥，需重新签署",
+        )
+    return signature
+
+
 def offer_digest(listing_id: str, version: int, content: str, terms_of: str, terms: Terms) -> str:
     """Return the digest that both sides must name when they agree."""
     return digest(
@@ -183,7 +230,8 @@ def agreement(
     return {
         "type": "yaosu-agreement",
         "version": 1,
-        "contract_no": f"YS-{trade.created_at:%Y%m%d}-{trade.id[-12:].upper()}",
+        # The whole id: its end alone is the buyer's to choose, and must not name two contracts.
+        "contract_no": f"YS-{trade.created_at:%Y%m%d}-{trade.id.partition('_')[2].upper()}",
         "contract_name": f"{listing.title} 数据提供合同",
         "template": element.get("contract_template", "GF-2025-2615"),
         "trade_id": trade.id,
@@ -241,11 +289,18 @@ def agreement(
         "scenario": trade.terms.scenario or element.get("scenario"),
         "note": trade.terms.note,
         "certificate_no": listing.certificate.number if listing.certificate else None,
+        "certificate_valid_until": _last_day(listing),
         "offer_digest": trade.offer_digest,
         "standing_offer": listing.standing_offer if trade.standing else None,
         "agreed_at": at.isoformat(),
         "end_at": (at + timedelta(days=days)).isoformat() if days else None,
+        "fee_permyriad": venue.fee_permyriad,
     }
+
+
+def _last_day(listing: Listing) -> str | None:
+    end = listing.certificate.valid_until if listing.certificate else None
+    return end.isoformat() if end else None
 
 
 def policy(

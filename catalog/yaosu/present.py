@@ -13,6 +13,7 @@ from typing import Any
 
 from yaosu_schemas.codes import code_list
 
+from .evidence import stamp
 from .model import (
     AccessKey,
     Certificate,
@@ -303,7 +304,7 @@ def event(found: Event) -> dict[str, Any]:
         "from_state": found.from_state,
         "to_state": found.to_state,
         "actor_id": found.actor_id,
-        "at": plain(found.at),
+        "at": stamp(found.at),
         "payload": found.payload,
         "payload_digest": found.payload_digest,
         "prev_digest": found.prev_digest,

@@ -61,6 +61,7 @@ def build(
         "provider": _party(trade.get("provider"), "provider"),
         "user": _party(trade.get("user"), "user"),
         "certificate_no": agreement.get("certificate_no"),
+        "certificate_valid_until": agreement.get("certificate_valid_until"),
         **_rights(trade, agreement),
         "contract": _contract_part(trade, agreement, signatures),
         "signatures": [_signature(signature) for signature in signatures],
