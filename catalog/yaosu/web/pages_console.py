@@ -340,13 +340,6 @@ async def offer(request: Request, listing_id: str) -> Response:
     )
 
 
-@router.post("/console/listings/{listing_id}/{action}")
-async def step(request: Request, listing_id: str, action: str) -> Response:
-    """Take a step of the listing's table as its provider."""
-    form = await read_form(request)
-    return await _do(request, listing_id, step_of(action, listing_id, form), form)
-
-
 async def _do(request: Request, listing_id: str, do: Any, form: Form) -> Response:
     async def again(error: YaosuError, status: int) -> Response:
         if error.code == "not_found":
@@ -440,3 +433,11 @@ async def _write(market: Any, made: Upload, chunks: AsyncIterator[bytes]) -> int
         return int(await asyncio.to_thread(appending.sync))
     finally:
         await asyncio.to_thread(appending.close)
+
+
+# Last, since it takes every other name of a step.
+@router.post("/console/listings/{listing_id}/{action}")
+async def step(request: Request, listing_id: str, action: str) -> Response:
+    """Take a step of the listing's table as its provider."""
+    form = await read_form(request)
+    return await _do(request, listing_id, step_of(action, listing_id, form), form)

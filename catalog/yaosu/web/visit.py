@@ -112,6 +112,7 @@ def _environment() -> Environment:
         markdown=words.markdown,
         cell=words.cell,
         pretty=words.pretty,
+        plain_snippet=words.plain_snippet,
     )
     return made
 
@@ -121,7 +122,9 @@ def _text(context: Context, name: str, /, **facts: object) -> str:
     """Return the sentence of that name in the language of the page."""
     text = said(name)
     chosen = text.zh if context["lang"] == "zh" else text.en
-    return chosen.format(**facts) if facts else chosen
+    if facts:
+        chosen = chosen.format(**facts)
+    return words.with_code(chosen) if "`" in chosen else chosen
 
 
 def _in_language(shown: Callable[[Any, str], Any]) -> Callable[[Context, Any], Any]:

@@ -162,6 +162,18 @@ def markdown(text: str) -> Markup:
     )
 
 
+def with_code(text: str) -> Markup:
+    """Return a sentence of ours with what stands between backticks as code."""
+    parts = text.split("`")
+    shown = (Markup("<code>{}</code>" if i % 2 else "{}").format(p) for i, p in enumerate(parts))
+    return Markup("").join(shown)
+
+
+def plain_snippet(html: str) -> Markup:
+    """Return the index's snippet (escaped text with marks) without the signs of Markdown."""
+    return Markup(re.sub(r"\*\*|`|(?:^|(?<=\n))#{1,6} ", "", html))
+
+
 def cell(value: Any) -> str:
     """Return a value of a sample row as text, at most 300 characters."""
     if value is None:
