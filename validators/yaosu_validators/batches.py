@@ -33,7 +33,7 @@ def batches(table: Table, schema: Any) -> Iterator[Any]:
     if table.arrow is not None:
         from .columns import checked
 
-        yield from checked(table.arrow.batches())
+        yield from checked(table.arrow.batches(), full=table.format != "parquet")
         return
     held: list[Sequence[Any]] = []
     for _, cells in table.content():

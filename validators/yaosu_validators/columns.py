@@ -25,7 +25,8 @@ from .streams import problem
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 1 << 16
-_PROBE_ROWS = 64
+_LEAST_ROWS = 64
+MAX_BATCH_BYTES = 1 << 30  # a dictionary can unpack to far more than the file says
 
 Mask = Any  # pa.BooleanArray; None means every row, False no row
 
@@ -57,20 +58,34 @@ def _broken(why: Exception) -> Exception:
 def _parquet(source: Any) -> ColumnReader:
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(source)
+    # Pages are read as they are needed: a row group may hold the whole file.
+    file = pq.ParquetFile(
+        source, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+    )
+    meta = file.metadata
 
     def batches(groups: Sequence[int] | None = None) -> Iterator[Any]:
         chosen = None if groups is None else list(groups)
-        probe = next(file.iter_batches(batch_size=_PROBE_ROWS, row_groups=chosen), None)
-        if probe is None:
-            return
-        per_row = max(1, probe.nbytes // max(1, probe.num_rows))
-        size = max(_PROBE_ROWS, min(BATCH_ROWS, BATCH_BYTES // per_row))
-        yield from file.iter_batches(batch_size=size, row_groups=chosen, use_threads=False)
+        size = _batch_rows(meta)
+        for batch in file.iter_batches(batch_size=size, row_groups=chosen, use_threads=False):
+            if batch.nbytes > MAX_BATCH_BYTES:
+                raise problem(
+                    "resource-limit",
+                    f"{batch.num_rows} rows unpack to {batch.nbytes >> 20} MiB",
+                    f"{batch.num_rows} 行解压后达 {batch.nbytes >> 20} MiB",
+                )
+            yield batch
 
-    return ColumnReader(
-        file.schema_arrow, file.metadata.num_rows, batches, file.metadata.num_row_groups
-    )
+    return ColumnReader(file.schema_arrow, meta.num_rows, batches, meta.num_row_groups)
+
+
+def _batch_rows(meta: Any) -> int:
+    """Return how many rows make a batch of the wished size, by what the file says of itself."""
+    widest = 1
+    for number in range(min(meta.num_row_groups, 4)):
+        group = meta.row_group(number)
+        widest = max(widest, group.total_byte_size // max(1, group.num_rows))
+    return int(max(_LEAST_ROWS, min(BATCH_ROWS, BATCH_BYTES // widest)))
 
 
 def _ipc(source: Any) -> ColumnReader:
@@ -88,15 +103,18 @@ def _ipc(source: Any) -> ColumnReader:
     return ColumnReader(file.schema, None, batches)
 
 
-def checked(batches: Iterator[Any]) -> Iterator[Any]:
+def checked(batches: Iterator[Any], *, full: bool = True) -> Iterator[Any]:
     """Yield batches whose buffers were looked over: a broken file must not break the reader."""
     try:
         for batch in batches:
-            batch.validate(full=True)
-            start = 0
-            while start < batch.num_rows:
+            for column in batch.columns:
+                if full or not pa.types.is_primitive(column.type):
+                    column.validate(full=True)
+            if batch.num_rows <= BATCH_ROWS:
+                yield batch
+                continue
+            for start in range(0, batch.num_rows, BATCH_ROWS):
                 yield batch.slice(start, BATCH_ROWS)
-                start += BATCH_ROWS
     except (pa.ArrowException, OSError, ValueError, EOFError, NotImplementedError) as why:
         raise _broken(why) from None
 

@@ -21,6 +21,7 @@ from .resources import Resource
 from .sources import OpenFile, Table, open_table
 from .streams import Digests, SourceProblem
 
+MAX_DEPTH = 1000
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
 
 
@@ -85,6 +86,9 @@ def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outco
         except SourceProblem as why:
             outcome.start.append(why.finding)
             _finish(file, outcome)
+        except RecursionError:
+            outcome.start.append(Finding(type="source-error", note=_DEEP))
+            _finish(file, outcome)
         change = file.changed()
         if change is not None:
             outcome.end.append(Finding(type="file-changed", note=change))
@@ -125,8 +129,11 @@ def _well_formed(stream: object) -> None:
     from .streams import problem
 
     try:
-        for _ in ijson.basic_parse(stream):
-            pass
+        depth = 0
+        for event, _ in ijson.basic_parse(stream):
+            depth += event.startswith("start_") - event.startswith("end_")
+            if depth > MAX_DEPTH:
+                raise SourceProblem(Finding(type="source-error", note=_DEEP))
     except (JSONError, UnicodeDecodeError) as why:
         note = str(why)[:160]
         raise problem("source-error", note, note) from None
@@ -242,7 +249,7 @@ def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     from .columns import ColumnJudge, checked
 
     columns = ColumnJudge(check)
-    for batch in checked(table.arrow.batches()):
+    for batch in checked(table.arrow.batches(), full=table.format != "parquet"):
         columns.observe(state, batch)
         if state.full:
             return
@@ -287,4 +294,5 @@ def _lookups(columns: Sequence[Field], wanted: Sequence[tuple[str, ...]]) -> lis
     return [key for key in keys if key is not None]
 
 
+_DEEP = Text("a value is nested too deeply", "嵌套层数过多")
 _EMPTY = Text("the source is empty", "内容为空")

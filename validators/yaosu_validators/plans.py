@@ -181,6 +181,8 @@ def _from_file(path: Path, kind: str | None) -> Plan:
     _, format_, compression = split_name(name)
     if kind in ("package", "resource", "schema"):
         return _from_descriptor_file(path.parent, name, kind)
+    if kind is None and name in DESCRIPTORS:
+        return _from_descriptor_file(path.parent, name, kind)
     if kind is None and compression is None and format_ in ("json", "yaml"):
         document = _as_descriptor(path, format_)
         if document is not None:

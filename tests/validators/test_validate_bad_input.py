@@ -1,0 +1,212 @@
+"""Hostile and broken input: a typed verdict within limits, never a crash, a hang, or "valid"."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from yaosu_schemas.report import Report
+from yaosu_validators import blocks, validate
+
+
+def types(report: Report) -> list[str]:
+    return [e.type for e in (*report.errors, *(e for t in report.tasks for e in t.errors))]
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    started = time.process_time()
+    yield
+    assert time.process_time() - started < 20
+
+
+# --- broken files --------------------------------------------------------------------------------
+
+
+def test_broken_parquet_is_never_valid(tmp_path: Path) -> None:
+    columns = {"a": list(range(2000)), "b": [f"text {n}" for n in range(2000)]}
+    pq.write_table(pa.table(columns), tmp_path / "good.parquet", write_page_checksum=True)
+    good = (tmp_path / "good.parquet").read_bytes()
+    broken = {
+        "empty": b"",
+        "cut": good[: len(good) // 2],
+        "magic": b"PAR1" + b"\0" * 100 + b"PAR1",
+        "flipped": good[:900] + bytes(b ^ 0xFF for b in good[900:1400]) + good[1400:],
+        "text": b"a,b\n1,2\n",
+    }
+    for name, data in broken.items():
+        path = tmp_path / f"{name}.parquet"
+        path.write_bytes(data)
+        report = validate(path)
+        assert not report.valid, name
+        assert set(types(report)) <= {"source-error", "format-mismatch"}, name
+
+
+def test_broken_arrow_is_never_valid(tmp_path: Path) -> None:
+    table = pa.table({"a": ["x", "y"] * 500})
+    with (
+        pa.OSFile(str(tmp_path / "good.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    assert validate(tmp_path / "good.arrow").valid
+    good = (tmp_path / "good.arrow").read_bytes()
+    for number, data in enumerate([b"", good[:300], b"ARROW1\0\0" + b"\1" * 200]):
+        path = tmp_path / f"{number}.arrow"
+        path.write_bytes(data)
+        assert not validate(path).valid
+
+
+def test_text_that_is_not_utf8_in_parquet_is_found(tmp_path: Path) -> None:
+    raw = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    )
+    pq.write_table(pa.table({"a": raw}), tmp_path / "a.parquet")
+    assert types(validate(tmp_path / "a.parquet")) == ["source-error"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\n\n\n", "{", "[", "[[", '{"a":1}\n{', "7", "null"])
+def test_broken_json_lines_are_never_valid(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    report = validate(tmp_path / "a.jsonl")
+    assert types(report) == ["source-error"]
+
+
+def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    deep = "[" * 10_000 + "]" * 10_000
+    (tmp_path / "a.jsonl").write_text('{"a": ' + deep + "}\n", encoding="utf-8")
+    (tmp_path / "a.json").write_text('[{"a": ' + deep + "}]", encoding="utf-8")
+    (tmp_path / "b.json").write_text(deep, encoding="utf-8")
+    for name in ("a.jsonl", "a.json", "b.json"):
+        assert not validate(tmp_path / name).valid, name
+    (tmp_path / "datapackage.json").write_text('{"resources": ' + deep + "}", encoding="utf-8")
+    assert types(validate(tmp_path / "datapackage.json")) == ["package-error"]
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": ' + name + "}\n", encoding="utf-8")
+    assert types(validate(tmp_path / "a.jsonl")) == ["source-error"]
+
+
+def test_late_bad_bytes_are_one_finding(tmp_path: Path) -> None:
+    data = b"a,b\n" + b"1,2\n" * 50_000
+    (tmp_path / "a.csv").write_bytes(data + b"1,\xff\n" + b"1,2\n" * 10)
+    assert types(validate(tmp_path / "a.csv")) == ["encoding-error"]
+
+
+def test_nul_bytes_are_cells_like_others(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,\0\n2\n")
+    assert types(validate(tmp_path / "a.csv")) == ["missing-cell"]
+
+
+def test_all_kinds_of_line_ends_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\r\n1,2\n3,4\r5,6\r\n7\n")
+    report = validate(tmp_path / "a.csv")
+    assert report.tasks[0].stats.rows == 4
+    assert types(report) == ["missing-cell"]
+
+
+# --- too much ------------------------------------------------------------------------------------
+
+
+def test_a_bomb_is_refused(tmp_path: Path) -> None:
+    zeros = b"a,b\n" + b"0" * (60 << 20)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(zeros, 6))
+    (tmp_path / "a.csv.zst").write_bytes(zstandard.compress(zeros))
+    for name in ("a.csv.gz", "a.csv.zst"):
+        assert types(validate(tmp_path / name)) == ["resource-limit"], name
+
+
+def test_a_quote_that_is_never_closed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("yaosu_validators.lines.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
+    rows = b"a,b\n" + b"1,2\n" * 1000
+    (tmp_path / "a.csv").write_bytes(rows + b'3,"' + b"text, text\n" * 400_000)
+    assert types(validate(tmp_path / "a.csv")) == ["resource-limit"]
+
+
+def test_a_very_wide_table_is_read(tmp_path: Path) -> None:
+    names = ",".join(f"c{n}" for n in range(20_000))
+    cells = ",".join("1" * 20_000)
+    (tmp_path / "a.csv").write_text(f"{names}\n{cells}\n{cells},1\n", encoding="utf-8")
+    assert types(validate(tmp_path / "a.csv")) == ["extra-cell"]
+
+
+def test_a_hostile_pattern_neither_hangs_nor_passes(tmp_path: Path) -> None:
+    schema = {"fields": [{"name": "a", "type": "string", "constraints": {"pattern": "(a+)+$"}}]}
+    (tmp_path / "a.csv").write_text("a\n" + "a" * 40 + "!\n", encoding="utf-8")
+    resource: dict[str, Any] = {"name": "a", "path": "a.csv", "schema": schema}
+    (tmp_path / "datapackage.json").write_text(json.dumps({"resources": [resource]}))
+    assert types(validate(tmp_path)) == ["constraint-error"]
+    schema["fields"][0]["constraints"] = {"pattern": r"(?=a)\1"}
+    (tmp_path / "datapackage.json").write_text(json.dumps({"resources": [resource]}))
+    assert types(validate(tmp_path)) == ["field-error"]
+
+
+def test_yaml_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (tmp_path / "datapackage.yaml").write_text("\n".join(lines), encoding="utf-8")
+    assert types(validate(tmp_path)) == ["package-error"]
+
+
+# --- files that change ---------------------------------------------------------------------------
+
+
+def test_a_file_that_grows_while_it_is_read_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "1,2\n" * 200_000, encoding="utf-8")
+
+    def grow(**facts: Any) -> None:
+        if not grown.is_set():
+            grown.set()
+            with path.open("a", encoding="utf-8") as file:
+                file.write("3,4\n")
+
+    grown = threading.Event()
+    assert "file-changed" in types(validate(path, progress=grow))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "1,2\n" * 500_000, encoding="utf-8")
+
+    def shrink(**facts: Any) -> None:
+        if path.stat().st_size > 1000:
+            os.truncate(path, 1000)
+
+    assert "file-changed" in types(validate(path, progress=shrink))
+
+
+# --- what others collected -----------------------------------------------------------------------
+
+
+def test_every_edge_case_has_a_verdict(testdata: Path) -> None:
+    files = [p for p in sorted((testdata / "edge").rglob("*")) if p.is_file()]
+    assert len(files) > 100
+    wrong = []
+    for path in files:
+        kind = "table" if path.suffix in (".csv", ".json") else None
+        try:
+            report = validate(path, kind=kind)
+        except Exception as why:
+            wrong.append(f"{path.name}: {type(why).__name__}")
+            continue
+        if path.name.startswith("n_") and path.suffix == ".json" and report.valid:
+            wrong.append(f"{path.name}: valid")
+    assert not wrong, wrong
