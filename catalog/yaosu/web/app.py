@@ -160,7 +160,8 @@ def create_app(market: Market) -> FastAPI:
     )
     app.state.market = market
     _errors(app)
-    for part in (api_parties, api_market, api_trade, api_log, uploads):
+    # Matched in order: the busiest first.
+    for part in (api_trade, api_market, uploads, api_parties, api_log):
         app.include_router(part.router)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
