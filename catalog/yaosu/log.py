@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import json
 import logging
 import os
@@ -120,7 +119,7 @@ class Log:
                 digest=event_digest,
                 size=size,
             )
-        path = merkle.inclusion_proof(self._node(size), index, size)
+        path = merkle.inclusion_proof(self._tiles.node(size), index, size)
         hashes = [h.hex() for h in path]
         return {"event_digest": event_digest, "index": index, "size": size, "hashes": hashes}
 
@@ -147,7 +146,7 @@ class Log:
                 f"{new} 个叶子的树中没有 {old} 个叶子的前身",
                 field="old",
             )
-        hashes = [h.hex() for h in merkle.consistency_proof(self._node(new), old, new)]
+        hashes = [h.hex() for h in merkle.consistency_proof(self._tiles.node(new), old, new)]
         return {"old": old, "new": new, "hashes": hashes}
 
     def close(self) -> None:
@@ -164,13 +163,6 @@ class Log:
                 field="size",
             )
         return have if size is None else size
-
-    def _node(self, size: int) -> merkle.Node:
-        def tile(level: int, index: int) -> bytes:
-            width = min(TILE_WIDTH, (size >> 8 * level) - index * TILE_WIDTH)
-            return self._tiles.hashes(level, index, width)
-
-        return merkle.node_in_tiles(functools.cache(tile))
 
     # --- the sequencer --------------------------------------------------------------------------
 
@@ -230,7 +222,7 @@ class Log:
         old = self._checkpoint.size
         new = old + len(entries)
         self._tiles.append(old, entries)
-        root = merkle.root(self._node(new), new)
+        root = merkle.root(self._tiles.node(new), new)
         note = json.dumps({"size": new, "root": root.hex()}).encode()
         write_durably(self.folder / "next", note)
         self._publish(Checkpoint(self.origin, new, root))
@@ -304,7 +296,7 @@ class Log:
 
     def _root(self, size: int) -> bytes:
         try:
-            return merkle.root(self._node(size), size)
+            return merkle.root(self._tiles.node(size), size)
         except (NotFound, ValueError):
             raise self._damaged("tile") from None
 

@@ -6,6 +6,7 @@ proofs come from memory, from tiles on disk, and from tiles fetched by a strange
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -204,23 +205,38 @@ def tiles_of(size: int) -> Iterable[tuple[int, int, int]]:
         level, n = level + 1, n // TILE_WIDTH
 
 
-def node_in_tiles(tile: Callable[[int, int], bytes]) -> Node:
-    """Return the subtree function of a tree in tiles; `tile(level, index)` gives its bytes."""
+Rows = list[bytes]
+"""The hashes inside a tile, one row per level, each row concatenated: 256, 128, … 2 of them."""
+
+
+def rows_of(tile: bytes) -> Rows:
+    """Return the rows of a tile; of a partial one, what is complete."""
+    rows = [tile]
+    for _ in range(TILE_HEIGHT - 1):
+        below = rows[-1]
+        ends = range(2 * HASH_BYTES, len(below) + 1, 2 * HASH_BYTES)
+        pairs = (below[end - 2 * HASH_BYTES : end] for end in ends)
+        rows.append(b"".join(hashlib.sha256(b"\1" + pair).digest() for pair in pairs))
+    return rows
+
+
+def node_in_rows(rows: Callable[[int, int], Rows]) -> Node:
+    """Return the subtree function over tiles; `rows(level, index)` gives the rows of one."""
 
     def node(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_HEIGHT)
-        first = index << height
-        content = tile(tile_level, first // TILE_WIDTH)
-        at = first % TILE_WIDTH * HASH_BYTES
-        span = content[at : at + (HASH_BYTES << height)]
-        if len(span) != HASH_BYTES << height:
-            raise ValueError(f"tile {tile_level}/{first // TILE_WIDTH} is too short")
-        hashes = [span[i : i + HASH_BYTES] for i in range(0, len(span), HASH_BYTES)]
-        while len(hashes) > 1:
-            hashes = pair_up(hashes)
-        return hashes[0]
+        tile, place = divmod(index, TILE_WIDTH >> height)
+        found = rows(tile_level, tile)[height][place * HASH_BYTES : (place + 1) * HASH_BYTES]
+        if len(found) != HASH_BYTES:
+            raise ValueError(f"tile {tile_level}/{tile} is too short")
+        return found
 
     return node
+
+
+def node_in_tiles(tile: Callable[[int, int], bytes]) -> Node:
+    """Return the subtree function over tiles; `tile(level, index)` gives the bytes of one."""
+    return node_in_rows(functools.cache(lambda level, index: rows_of(tile(level, index))))
 
 
 def node_in_memory(leaves: Sequence[bytes]) -> Node:

@@ -7,6 +7,7 @@ whole. A partial tile is replaced by a fuller one under another name and only th
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Sequence
@@ -48,23 +49,34 @@ class TileFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._full: dict[tuple[int, int], bytes] = {}
+        self._full: dict[tuple[int, int], merkle.Rows] = {}
         self._lock = threading.Lock()
 
     def hashes(self, level: int, index: int, width: int) -> bytes:
         """Return the first `width` hashes of a tile; NotFound when they are not there."""
-        kept = self._full.get((level, index))
-        if kept is not None:
-            return kept[: width * HASH_BYTES]
         content = self._read(merkle.tile_path(level, index), width)
         if len(content) < width * HASH_BYTES:
             raise _absent(merkle.tile_path(level, index, width))
-        if len(content) == TILE_WIDTH * HASH_BYTES:
-            with self._lock:
-                if len(self._full) >= _CACHED_TILES:
-                    self._full.pop(next(iter(self._full)))
-                self._full[level, index] = content
         return content[: width * HASH_BYTES]
+
+    def node(self, size: int) -> merkle.Node:
+        """Return the subtree function of the tree of `size`; full tiles are remembered."""
+
+        @functools.cache
+        def rows(level: int, index: int) -> merkle.Rows:
+            width = min(TILE_WIDTH, (size >> 8 * level) - index * TILE_WIDTH)
+            kept = self._full.get((level, index))
+            if kept is not None:
+                return kept
+            made = merkle.rows_of(self.hashes(level, index, width))
+            if width == TILE_WIDTH:
+                with self._lock:
+                    if len(self._full) >= _CACHED_TILES:
+                        self._full.pop(next(iter(self._full)))
+                    self._full[level, index] = made
+            return made
+
+        return merkle.node_in_rows(rows)
 
     def entries(self, index: int, width: int) -> list[bytes]:
         """Return the first `width` entries of a bundle; NotFound when they are not there."""
@@ -173,10 +185,8 @@ def _by_tile(start: int, items: list[bytes]) -> list[tuple[int, int, list[bytes]
 
 
 def _tile_root(content: bytes) -> bytes:
-    hashes = [content[i : i + HASH_BYTES] for i in range(0, len(content), HASH_BYTES)]
-    while len(hashes) > 1:
-        hashes = merkle.pair_up(hashes)
-    return hashes[0]
+    top = merkle.rows_of(content)[-1]
+    return merkle.node_hash(top[:HASH_BYTES], top[HASH_BYTES:])
 
 
 def _absent(path: str) -> NotFound:

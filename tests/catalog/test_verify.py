@@ -184,7 +184,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     with TestClient(create_app(market)) as client:
         admin = Door(client, operator("op", Role.ADMIN))
         reviewer = Door(client, operator("rev", Role.REVIEWER))
-        second = admin.post("/v1/members", name="second", roles=["admin"])["key"]
+        second = operator("op-two", Role.ADMIN)
         parties = {}
         for slug, role in (("lingnan", "provider"), ("model", "buyer")):
             known = {"slug": slug, "name": slug, "member": "陈", "roles": [role]}
