@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .connection import Connection, error_from, problems_from, route
 from .errors import InvalidInput, NotFound, Problem
@@ -53,6 +54,14 @@ class Client:
     @property
     def url(self) -> str:
         return self.connection.base
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Say whether others on the way can read what is sent: no TLS, and not this machine."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        here = host == "localhost" or host == "::1" or host.startswith("127.")
+        return parts.scheme == "http" and not here
 
     def close(self) -> None:
         """Close the sockets; the client opens new ones if it is used again."""

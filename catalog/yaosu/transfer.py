@@ -152,7 +152,7 @@ class Upload:
             },
         )
         url = self._ours(reply.headers["location"])
-        if self._size:
+        if self._size > self._chunk_bytes:  # one chunk is sent again sooner than looked up
             self._memory.keep(self._connection.base, self._sha256, url)
         return url, 0
 

@@ -269,3 +269,33 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path: Path) -> None
     with scripted(shelf) as (address, _), pytest.raises(OSError, match="symbolic|loop|level"):
         downloading(address, tmp_path).run()
     assert victim.read_text() == "mine"
+
+
+def test_when_one_file_fails_the_others_stop_and_can_be_resumed(
+    hall: Hall, provider: Person, tmp_path: Path
+) -> None:
+    from yaosu.submission import Parcel, SourceFile, upload_files
+
+    files = []
+    for seed in (21, 22, 23):
+        place, sha256 = parcel(tmp_path, 30 << 20, seed)
+        size = place.stat().st_size
+        files.append(
+            SourceFile(pointer="", path=place.name, place=place, sha256=sha256, bytes=size)
+        )
+    done: dict[str, int] = {}
+
+    def progress(stage: str, name: str, at: int, total: int) -> None:
+        done[name] = at
+        if name == "22.bin" and at:
+            raise KeyboardInterrupt
+
+    client = Client(hall.address, provider.key)
+    whole = Parcel(folder=tmp_path, descriptor={}, files=tuple(files))
+    memory = UploadMemory(tmp_path / "m")
+    with pytest.raises(KeyboardInterrupt):
+        upload_files(client, whole, progress=progress, memory=memory)
+    assert done["22.bin"] == 8 << 20
+    sent, held = upload_files(client, whole, memory=memory)
+    assert "22.bin" in sent
+    assert set(sent) | set(held) == {"21.bin", "22.bin", "23.bin"}

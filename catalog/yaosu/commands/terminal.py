@@ -138,7 +138,16 @@ def client(market: str | None = None, *, key_needed: bool = True) -> Client:
             "this needs your access key: set YAOSU_KEY (a new party: `yaosu party register`)",
             "此操作需要访问密钥：请设置 YAOSU_KEY（新主体：yaosu party register）",
         )
-    return Client(found.market, found.key)
+    made = Client(found.market, found.key)
+    if found.key and made.in_the_clear:
+        note(
+            Text(
+                f"the key goes to {made.url} unencrypted: use https",
+                f"密钥将以明文发送到 {made.url}，请使用 https",
+            ),
+            mark="!",
+        )
+    return made
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -334,8 +343,10 @@ class Watch:
         if self._bars is None:
             return
         place = (stage, key or name)
-        label = f"{STAGES.get(stage, stage)}  {shown(name)[-48:]}"
+        label = f"{STAGES.get(stage, stage)}  {shown(name)[-30:]}"
         if place not in self._tasks:
+            if done >= total:
+                return
             self._tasks[place] = self._bars.add_task(label, total=total)
         self._bars.update(self._tasks[place], description=label, completed=done, total=total)
         if done >= total:
