@@ -19,6 +19,8 @@ from .files import CHUNK_BYTES, Disk, out_of_space_is_typed, write_all
 
 # A file of an upload is made just before its record.
 YOUNG_SECONDS = 3600.0
+# A request for which nothing came in so long gives way to another one.
+SILENT_SECONDS = 2.0
 
 _ID = re.compile(r"[a-z0-9_]{1,80}\Z")
 
@@ -37,7 +39,7 @@ class UploadFiles:
         self.disk = Disk(root, reserve_bytes=reserve_bytes, on_fatal=on_fatal)
         self.disk.make_folder(root)
         self._lock = threading.Lock()
-        self._busy: set[str] = set()
+        self._busy: dict[str, Hold] = {}
         # Digest of the first n bytes, kept while the process lives: finishing reads nothing again.
         self._hashed: dict[str, tuple[int, Any]] = {}
         self._promised: dict[str, int] = {}
@@ -65,12 +67,12 @@ class UploadFiles:
         """
         self._path(upload_id)
         with self._lock:
-            if upload_id in self._busy:
-                raise Unavailable(
-                    "another request is sending this upload", "该上传正由另一个请求写入"
-                )
-            self._busy.add(upload_id)
-        return Hold(self, upload_id)
+            holder = self._busy.get(upload_id)
+            if holder is None:
+                self._busy[upload_id] = hold = Hold(self, upload_id)
+                return hold
+        holder.wanted_by_another()
+        raise Unavailable("another request is sending this upload", "该上传正由另一个请求写入")
 
     def resume(self, upload_id: str, offset: int, length: int) -> Appending:
         """Hold an upload and open it after its acknowledged bytes; closing releases it."""
@@ -92,8 +94,8 @@ class UploadFiles:
 
     def finish(self, upload_id: str, length: int) -> tuple[str, Path]:
         """Return (hex digest, path) of an upload of which every byte is acknowledged."""
-        with self.resume(upload_id, length, length) as appending:
-            return appending.digest(), self._path(upload_id)
+        with self.hold(upload_id) as hold:
+            return hold.finish(length)
 
     def remove(self, upload_id: str) -> None:
         """Forget an upload and its bytes; nothing if it is not there."""
@@ -139,7 +141,7 @@ class UploadFiles:
 
     def _free(self, upload_id: str) -> None:
         with self._lock:
-            self._busy.discard(upload_id)
+            self._busy.pop(upload_id, None)
 
     def _path(self, upload_id: str) -> Path:
         if not _ID.match(upload_id):
@@ -154,6 +156,18 @@ class Hold:
         self._files = files
         self._id = upload_id
         self._held = True
+        self._active = time.monotonic()
+        self.on_wanted: Callable[[], object] | None = None
+        """Called, in any thread, when another request wants the upload and this one is silent."""
+
+    def touch(self) -> None:
+        """Note that bytes come in."""
+        self._active = time.monotonic()
+
+    def wanted_by_another(self) -> None:
+        """Ask a holder that nothing comes in for (a dead connection, most likely) to let go."""
+        if self.on_wanted is not None and time.monotonic() - self._active > SILENT_SECONDS:
+            self.on_wanted()
 
     def resume(self, offset: int, length: int) -> Appending:
         """Open the upload after its acknowledged bytes; what was written beyond is cut off.
@@ -175,6 +189,11 @@ class Hold:
             raise
         return Appending(self._files, self._id, fd, offset, length, state)
 
+    def finish(self, length: int) -> tuple[str, Path]:
+        """Return (hex digest, path) of an upload of which every byte is acknowledged."""
+        with self.resume(length, length) as appending:
+            return appending.digest(), self._files.root / self._id
+
     def release(self) -> None:
         if self._held:
             self._held = False
@@ -191,7 +210,13 @@ class Appending:
     """One request's bytes: written, then synced and kept, or rolled back to where it began."""
 
     def __init__(
-        self, files: UploadFiles, upload_id: str, fd: int, offset: int, length: int, state: Any
+        self,
+        files: UploadFiles,
+        upload_id: str,
+        fd: int,
+        offset: int,
+        length: int,
+        state: Any,
     ) -> None:
         self.offset = offset
         self.length = length

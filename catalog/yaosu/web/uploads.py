@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
+import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from email.utils import format_datetime
@@ -26,7 +29,9 @@ from yaosu.errors import (
     Gone,
     InvalidInput,
     Malformed,
+    NotFound,
     TooLarge,
+    Unavailable,
     Unsupported,
     Unverified,
 )
@@ -45,6 +50,9 @@ EXTENSIONS = "creation,checksum,expiration,termination"
 ALGORITHMS = ("sha256", "sha1", "md5")
 BUFFER = 1 << 20
 UNLIMITED = 1 << 50
+# Seconds to wait for a request that breaks off, so that what it brought is known.
+HEAD_WAITS = 8.0
+PATCH_WAITS = 10.0
 
 
 def _headers(market: Market, **more: str) -> dict[str, str]:
@@ -189,10 +197,20 @@ async def head(request: Request, upload_id: str) -> Response:
     if refused := _same_version(request):
         return refused
     upload = await asyncio.to_thread(_load, request, upload_id)
+    market = market_of(request)
+    try:
+        with await _hold(market, upload_id, HEAD_WAITS):
+            upload = await asyncio.to_thread(_load, request, upload_id)
+    except Unavailable:
+        pass  # still being sent: the offset is that of a moment
+    if upload.state == "open" and upload.offset == upload.length:
+        # Killed between the last byte and the blob: who asks where to go on has nothing to send.
+        with contextlib.suppress(Unavailable, NotFound):  # another request is about it
+            await asyncio.to_thread(finish, market, upload)
     return Response(
         status_code=200,
         headers=_headers(
-            market_of(request),
+            market,
             upload_offset=str(upload.offset),
             upload_length=str(upload.length),
             upload_expires=_expires(upload),
@@ -236,7 +254,7 @@ async def patch(request: Request, upload_id: str) -> Response:
         )
     market = market_of(request)
     await asyncio.to_thread(_load, request, upload_id)  # whose it is, before anything is held
-    with market.uploads.hold(upload_id) as hold:
+    with await _hold(market, upload_id, PATCH_WAITS) as hold:
         # Read again: while this request waited, another may have acknowledged more.
         upload = await asyncio.to_thread(_load, request, upload_id)
         offset = _number(request, "upload-offset")
@@ -253,8 +271,8 @@ async def patch(request: Request, upload_id: str) -> Response:
         done = await asyncio.wrap_future(
             market.store.submit(lambda tx: _acknowledge(tx, upload, safe))
         )
-    if safe == upload.length:
-        await asyncio.to_thread(finish, market, done)
+        if safe == upload.length:
+            await asyncio.to_thread(finish, market, done, hold)
     return Response(
         status_code=204,
         headers=_headers(market, upload_offset=str(safe), upload_expires=_expires(upload)),
@@ -286,6 +304,48 @@ def _checksum(header: str | None) -> tuple[Any, bytes] | None:
         raise Malformed("the checksum is not base64", "校验值不是 base64") from None
 
 
+async def _hold(market: Market, upload_id: str, seconds: float) -> Hold:
+    """Wait for a request that breaks off to let the upload go; Unavailable if it does not."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return market.uploads.hold(upload_id)
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.05)
+
+
+async def _chunks(request: Request, hold: Hold) -> AsyncIterator[bytes]:
+    """Yield the body; ClientDisconnect also when it stays away and another request wants to."""
+    loop, task, waiting = asyncio.get_running_loop(), asyncio.current_task(), False
+    given_up = False
+
+    def give_up() -> None:
+        nonlocal given_up
+        if waiting and not given_up and task is not None:
+            given_up = True
+            task.cancel()
+
+    hold.on_wanted = lambda: loop.call_soon_threadsafe(give_up)
+    stream = aiter(request.stream())
+    while True:
+        try:
+            waiting = True
+            chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except asyncio.CancelledError:
+            if not given_up or task is None:
+                raise
+            task.uncancel()
+            raise ClientDisconnect from None
+        finally:
+            waiting = False
+        hold.touch()
+        yield chunk
+
+
 async def _receive(
     request: Request, hold: Hold, upload: Upload, check: tuple[Any, bytes] | None
 ) -> tuple[int, bool]:
@@ -304,7 +364,7 @@ async def _receive(
 
     try:
         try:
-            async for chunk in request.stream():
+            async for chunk in _chunks(request, hold):
                 buffer += chunk
                 if len(buffer) >= BUFFER:
                     await asyncio.to_thread(flush)
@@ -333,25 +393,29 @@ def _acknowledge(tx: Transaction, upload: Upload, offset: int) -> Upload:
     return moved
 
 
-def finish(market: Market, upload: Upload) -> None:
-    """Compare the digest, publish the blob, and then say so (B1, B2)."""
-    sha256, path = market.uploads.finish(upload.id, upload.length)
-    if upload.sha256 is not None and sha256 != upload.sha256:
-        market.store.write(lambda tx: tx.put(replace(upload, state="removed")))
+def finish(market: Market, upload: Upload, held: Hold | None = None) -> None:
+    """Compare the digest, publish the blob, and then say so (B1, B2); once per upload."""
+    with contextlib.nullcontext(held) if held else market.uploads.hold(upload.id) as hold:
+        with market.store.read() as reader:
+            if reader.get(Upload, upload.id).state != "open":
+                return
+        sha256, path = hold.finish(upload.length)
+        if upload.sha256 is not None and sha256 != upload.sha256:
+            market.store.write(lambda tx: tx.put(replace(upload, state="removed")))
+            market.uploads.remove(upload.id)
+            raise Unverified(
+                "the bytes have another SHA-256 than declared: upload them again",
+                "内容的 SHA-256 与声明不符，请重新上传",
+                sha256=sha256,
+            )
+        size = market.blobs.adopt(path, sha256=sha256, verified=True)
+
+        def step(tx: Transaction) -> None:
+            keep_holding(tx, upload.party_id, sha256, size)
+            tx.put(replace(upload, state="done", offset=upload.length, sha256=sha256))
+
+        market.store.write(step)
         market.uploads.remove(upload.id)
-        raise Unverified(
-            "the bytes have another SHA-256 than declared: upload them again",
-            "内容的 SHA-256 与声明不符，请重新上传",
-            sha256=sha256,
-        )
-    size = market.blobs.adopt(path, sha256=sha256, verified=True)
-
-    def step(tx: Transaction) -> None:
-        keep_holding(tx, upload.party_id, sha256, size)
-        tx.put(replace(upload, state="done", offset=upload.length, sha256=sha256))
-
-    market.store.write(step)
-    market.uploads.remove(upload.id)
 
 
 def keep_holding(tx: Transaction, party_id: str, sha256: str, size: int) -> None:
@@ -392,7 +456,7 @@ async def take_whole(request: Request, actor: Actor, filename: str) -> Holding:
         done = await asyncio.wrap_future(
             market.store.submit(lambda tx: _acknowledge(tx, upload, safe))
         )
-    await asyncio.to_thread(finish, market, done)
+        await asyncio.to_thread(finish, market, done, hold)
     with market.store.read() as reader:
         kept = reader.get(Upload, upload.id)
         found = reader.one(Holding, party_id=actor.party_id, sha256=kept.sha256)
