@@ -92,7 +92,10 @@ class Tables:
                 f"没有资源“{resource[:100]}”；可选：{'、'.join(names)}",
                 resources=list(names),
             )
-        tabular = [path for path in self._purchase.paths if format_of(path) is not None]
+        readable = [path for path in self._purchase.paths if format_of(path) is not None]
+        described = self._described()
+        # What the package itself calls a table goes before what merely ends like one.
+        tabular = [path for path in readable if path in described] or readable
         if not tabular:
             raise Unsupported(
                 "none of the files is a table; get their paths by Purchase.files()",
@@ -101,12 +104,19 @@ class Tables:
             )
         return tabular
 
+    def _described(self) -> set[str]:
+        """Return the paths of resources that the descriptor has a schema for."""
+        return {
+            path
+            for entry in self._purchase.descriptor.get("resources") or ()
+            if entry.get("type") == "table" or entry.get("schema")
+            for path in _paths(entry)
+        }
+
     def _named(self) -> Iterator[tuple[str, list[str]]]:
         """Yield (resource name, its paths) as the descriptor says."""
         for entry in self._purchase.descriptor.get("resources") or ():
-            path = entry.get("path")
-            paths = [path] if isinstance(path, str) else list(path or ())
-            yield str(entry.get("name")), [str(p) for p in paths]
+            yield str(entry.get("name")), _paths(entry)
 
     def _ambiguous(self, en: str, zh: str, paths: list[str]) -> InvalidInput:
         names = [name for name, _ in self._named()]
@@ -116,6 +126,11 @@ class Tables:
             resources=names,
             paths=paths[:100],
         )
+
+
+def _paths(resource: dict[str, Any]) -> list[str]:
+    path = resource.get("path")
+    return [path] if isinstance(path, str) else [str(p) for p in path or ()]
 
 
 def format_of(path: str) -> str | None:

@@ -78,6 +78,12 @@ def test_files_alike_open_as_one_dataset_and_one_of_them_by_name(tmp_path: Path)
     assert both.dataset("test.jsonl").count_rows() == 2
 
 
+def test_what_the_package_calls_a_table_goes_before_what_ends_like_one(tmp_path: Path) -> None:
+    found = tables(tmp_path, train_jsonl=JSONL.encode(), info_json=b'{"about": 1}')
+    found._purchase.descriptor["resources"][0]["schema"] = {"fields": []}
+    assert found.dataset().count_rows() == 2
+
+
 def test_files_that_differ_ask_for_a_name(tmp_path: Path) -> None:
     other = tables(tmp_path, a_jsonl=JSONL.encode(), b_jsonl=b'{"other": 1}\n')
     with pytest.raises(errors.InvalidInput, match="name one resource of a, b"):
