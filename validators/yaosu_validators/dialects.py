@@ -208,9 +208,20 @@ def detect_encoding(head: bytes, declared: str | None, guess: Callable[[bytes], 
     return name
 
 
+def _is_utf8(head: bytes) -> bool:
+    """Say whether bytes beyond ASCII are UTF-8; a character may be cut off at the end."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not head.isascii()
+
+
 def guess_encoding(head: bytes) -> str:
     """Return the encoding that the bytes look like; UTF-8 where nothing speaks against it."""
     if head.isascii() and b"\x1b" not in head and b"~{" not in head:
+        return "utf-8"
+    if _is_utf8(head):
         return "utf-8"
     from chardet import UniversalDetector
 

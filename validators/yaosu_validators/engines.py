@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Protocol, cast
 
@@ -119,19 +118,6 @@ def receive(pipe: IO[bytes]) -> bytes | None:
     (size,) = _LENGTH.unpack(head)
     message = pipe.read(size)
     return message if len(message) == size else None
-
-
-@contextmanager
-def engine_for(workers: int, parts: int, tell: Tell | None = None) -> Iterator[Engine]:
-    """Give an engine of so many processes; one needs no other process at all."""
-    if workers <= 1 or parts <= 1:
-        yield LocalEngine(tell)
-        return
-    engine = ProcessEngine(workers, tell)
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Part], PartResult]) -> None:

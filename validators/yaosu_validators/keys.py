@@ -417,6 +417,15 @@ def duplicates(index: KeyIndex) -> Iterator[tuple[int, int]]:
                 )
 
 
+def twins(pairs: KeyPairs) -> Iterator[tuple[int, int]]:
+    """Yield what `duplicates` does, for pairs so few that they were never put into columns."""
+    last: dict[str, int] = {}
+    for text, row in zip(_sound(pairs.texts), pairs.rows, strict=True):
+        if text in last:
+            yield row, last[text]
+        last[text] = row
+
+
 def strangers(children: KeyIndex, parents: KeyIndex) -> Iterator[tuple[int, str]]:
     """Yield (row, key) of children whose key no parent has."""
     for mine, others in zip(children.parts(), parents.parts(), strict=True):

@@ -7,7 +7,8 @@ target → plan (which resources, by which descriptor) → outcomes (one pass ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +19,10 @@ from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 
 from .check import Finding, registered
 from .checks.structure import VERSION, in_order
-from .engines import engine_for
-from .judge import Limits, Outcome
-from .keys import KeyIndex, duplicates, shown, strangers
+from .judge import Limits, Outcome, Tell
+from .keys import KeyIndex, KeyPairs, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
-from .parts import join, plan_parts
+from .parts import Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
@@ -77,8 +77,8 @@ def _outcomes(
     parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
     outcomes: list[Outcome] = []
     tell = None if progress is None else _Teller(progress, plan)
-    with engine_for(workers, len(parts), tell) as engine:
-        results = engine.run(parts)
+    with ExitStack() as stack:
+        results = stack.enter_context(_results(parts, workers, tell))
         try:
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, [next(results) for _ in p.parts])
@@ -94,6 +94,23 @@ def _outcomes(
     if any(o.interrupted for o in outcomes):
         plan.warnings.append(_STOPPED)
     return outcomes
+
+
+@contextmanager
+def _results(
+    parts: Sequence[Part], workers: int, tell: Tell | None
+) -> Iterator[Iterator[PartResult]]:
+    """Give the results of all parts in order, from here or from other processes."""
+    if workers <= 1 or len(parts) <= 1:
+        yield (judge_part(part, tell) for part in parts)
+        return
+    from .engines import ProcessEngine
+
+    engine = ProcessEngine(workers, tell)
+    try:
+        yield engine.run(parts)
+    finally:
+        engine.close()
 
 
 _STOPPED = Text(
@@ -338,16 +355,19 @@ class _Indexes:
         for position, key in enumerate(outcome.check.keys):
             if key.rule == "lookup":
                 continue
-            index = self._index(outcome, position)
             if key.rule == "foreign":
-                found += self._foreign(outcome, position, index)
+                found += self._foreign(outcome, position)
                 continue
-            for row, before in duplicates(index):
+            pairs = outcome.state.pairs[position] if outcome.state else KeyPairs()
+            few = not pairs.chunks
+            same = twins(pairs) if few else duplicates(self._index(outcome, position))
+            for row, before in same:
                 found.append(_duplicate(outcome, position, row, before))
         return found
 
-    def _foreign(self, outcome: Outcome, position: int, children: KeyIndex) -> list[Finding]:
+    def _foreign(self, outcome: Outcome, position: int) -> list[Finding]:
         assert outcome.check is not None
+        children = self._index(outcome, position)
         key = outcome.check.keys[position]
         assert key.reference is not None
         parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)

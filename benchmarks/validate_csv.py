@@ -1,0 +1,262 @@
+"""Validation against frictionless and the floors: CPU seconds of whole processes, in one run.
+
+The table has 10 columns and 16 kinds of errors in one row of sixty; both sides report every error
+and hash the file with SHA-256 and MD5. Ratios are taken pairwise in this run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from figure import Figure
+
+WORDS = (
+    *("corpus", "data", "模型", "训练", "elements", "trade", "verify", "薬"),
+    *("lorem", "ipsum", "市场", "价格"),
+)
+CATEGORIES = ("alpha", "beta", "gamma", "delta")
+NAMES = ["id", "code", "age", "price", "cat", "flag", "day", "at", "text", "email"]
+SCHEMA: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "code", "type": "string", "constraints": {"pattern": "[A-G]{3}-[0-9]{4}"}},
+        {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 120}},
+        {"name": "price", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}},
+        {"name": "cat", "type": "string", "constraints": {"enum": list(CATEGORIES)}},
+        {"name": "flag", "type": "boolean"},
+        {
+            "name": "day",
+            "type": "date",
+            "constraints": {"minimum": "2000-01-01", "maximum": "2024-12-31"},
+        },
+        {"name": "at", "type": "datetime"},
+        {"name": "text", "type": "string", "constraints": {"minLength": 5}},
+        {"name": "email", "type": "string", "constraints": {"required": True}},
+    ],
+    "primaryKey": ["id"],
+}
+
+
+def row(r: random.Random, number: int) -> list[str]:
+    day = f"20{r.randint(0, 24):02}-{r.randint(1, 12):02}-{r.randint(1, 28):02}"
+    clock = f"{r.randint(0, 23):02}:{r.randint(0, 59):02}:{r.randint(0, 59):02}"
+    text = " ".join(r.choices(WORDS, k=28))
+    return [
+        str(number),
+        f"{r.choice('ABCDEFG') * 3}-{r.randint(0, 9999):04}",
+        str(r.randint(0, 120)),
+        f"{r.uniform(0, 1000):.2f}",
+        r.choice(CATEGORIES),
+        r.choice(("true", "false")),
+        day,
+        f"{day}T{clock}",
+        f'"{text}, ""quoted"""' if r.random() < 0.02 else text,
+        f"user{r.randint(1, 10**6)}@example.org",
+    ]
+
+
+SPOILED = {
+    0: (2, "x"),
+    1: (2, "300"),
+    2: (3, "abc"),
+    3: (3, "-5"),
+    4: (4, "omega"),
+    5: (5, "yes"),
+    6: (6, "2020-02-30"),
+    7: (7, "2020-01-01 25:00:00"),
+    8: (1, "bad code"),
+    9: (8, "x"),
+    10: (9, ""),
+    11: (0, ""),
+    12: (0, "1"),
+}
+
+
+def spoil(r: random.Random, cells: list[str]) -> list[str]:
+    """Break a row in one of 16 ways."""
+    kind = r.randrange(16)
+    if kind in SPOILED:
+        place, text = SPOILED[kind]
+        cells[place] = text
+        return cells
+    return [[*cells, "extra"], cells[:-1], [""] * len(cells)][kind - 13]
+
+
+def write(path: Path, rows: int, bad: float) -> None:
+    r = random.Random(7)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(NAMES) + "\n")
+        for number in range(1, rows + 1):
+            cells = row(r, number)
+            if r.random() < bad:
+                cells = spoil(r, cells)
+            file.write(",".join(cells) + "\n")
+
+
+def write_records(table: Path, path: Path, rows: int) -> None:
+    import csv
+
+    numbers = {"id": int, "age": int, "price": float}
+    with table.open(encoding="utf-8", newline="") as source, path.open("w", encoding="utf-8") as f:
+        for count, cells in enumerate(csv.DictReader(source)):
+            if count >= rows:
+                return
+            record: dict[str, Any] = {k: v for k, v in cells.items() if k and v is not None}
+            for name, cast in numbers.items():
+                try:
+                    record[name] = cast(record[name])
+                except (KeyError, ValueError):
+                    continue
+            if record.get("flag") in ("true", "false"):
+                record["flag"] = record["flag"] == "true"
+            f.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_columns(table: Path, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
+    whole = pa.string()
+    types = {"id": pa.int64(), "age": pa.int64(), "price": pa.float64(), "flag": pa.bool_()}
+    read = pc.read_csv(
+        table,
+        convert_options=pc.ConvertOptions(
+            column_types={**dict.fromkeys(("code", "cat", "text", "email"), whole), **types}
+        ),
+    )
+    pq.write_table(read, path)
+
+
+OURS = """
+from yaosu_validators import validate
+report = validate({path!r}, schema={schema!r}, limit_errors=0)
+found = [(e.type, e.row_number, e.field_number) for e in report.tasks[0].errors]
+"""
+THEIRS = """
+from frictionless import Schema, system, validate
+with system.use_context(trusted=True):
+    schema = Schema.from_descriptor({schema!r})
+    report = validate({path!r}, schema=schema, limit_errors=10**9)
+kinds = [(e.type, getattr(e, "row_number", None), getattr(e, "field_number", None))
+         for e in report.tasks[0].errors]
+found = kinds
+"""
+STRINGS = """
+import pyarrow as pa, pyarrow.csv as pc
+options = pc.ConvertOptions(column_types={{n: pa.string() for n in {names!r}}})
+skip = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
+one = pc.ReadOptions(use_threads=False)
+for batch in pc.open_csv({path!r}, read_options=one, parse_options=skip, convert_options=options):
+    pass
+found = []
+"""
+COLUMNS = """
+import pyarrow.parquet as pq
+for batch in pq.ParquetFile({path!r}).iter_batches(use_threads=False):
+    pass
+found = []
+"""
+TELL = """
+import hashlib, json, resource
+told = hashlib.sha256(repr(found).encode()).hexdigest()
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, len(found), told]))
+"""
+
+
+def run(code: str, path: Path) -> tuple[float, int, int, str]:
+    """Return CPU seconds, peak MiB, number of errors and their digest of one fresh process."""
+    text = code.format(path=str(path), schema=SCHEMA, names=NAMES) + TELL
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", text],
+        capture_output=True,
+        check=True,
+        cwd=path.parent,
+    )
+    seconds, memory, errors, told = json.loads(done.stdout)
+    return seconds, memory, errors, told
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    rows = 100_000 if quick else 1_000_000
+    with tempfile.TemporaryDirectory(dir=os.environ.get("YAOSU_BENCH_DIR")) as name:
+        folder = Path(name)
+        dirty, clean = folder / "dirty.csv", folder / "clean.csv"
+        write(dirty, rows, 1 / 60)
+        write(clean, rows, 0)
+        yield from against("CSV, 16 error kinds", dirty, dirty, 1, 15, rows)
+        yield from floor("CSV without errors", clean, STRINGS, "pyarrow reading text")
+        records = folder / "records.jsonl"
+        write_records(dirty, records, rows // 3)
+        yield from against("JSON Lines", records, records, 1, 15, rows // 3)
+        few, columns = folder / "few.csv", folder / "typed.parquet"
+        write_columns(clean, columns)
+        with clean.open("rb") as source, few.open("wb") as sink:
+            sink.writelines(source.readline() for _ in range(rows // 50 + 1))
+        small = folder / "few.parquet"
+        write_columns(few, small)
+        yield from against("Parquet", columns, small, 50, 100, rows)
+        yield from floor("Parquet", columns, COLUMNS, "pyarrow reading columns")
+
+
+def against(
+    name: str, path: Path, sample: Path, times: int, goal: float, rows: int
+) -> Iterator[Figure]:
+    """Measure us on a file, and frictionless on it or on a part of it of one in `times` rows."""
+    ours, memory, errors, told = run(OURS, path)
+    try:
+        theirs, peak, other_errors, other = run(THEIRS, sample)
+    except subprocess.CalledProcessError as why:
+        last = why.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        yield Figure(name=f"{name}: CPU", value=ours, unit="s", note=f"frictionless: {last}")
+        return
+    same = times > 1 or (told == other and errors == other_errors)
+    yield Figure(
+        name=f"{name}: times frictionless",
+        value=round(theirs * times / ours, 1),
+        unit="x",
+        goal=goal,
+        lower_is_better=False,
+        peer="frictionless 5.21, CPU s",
+        peer_value=round(theirs * times, 2),
+        note="identical errors" if same else "THE ERRORS DIFFER",
+        facts={
+            "rows": rows,
+            "cpu_s": ours,
+            "rss_mib": memory,
+            "peer_rss_mib": peak,
+            "errors": errors,
+        },
+    )
+    yield Figure(name=f"{name}: peak memory", value=memory, unit="MiB", goal=512)
+
+
+def floor(name: str, path: Path, code: str, peer: str) -> Iterator[Figure]:
+    ours, _, _, _ = run(OURS, path)
+    least, _, _, _ = run(code, path)
+    yield Figure(
+        name=f"{name}: times the floor",
+        value=round(ours / least, 2),
+        unit="x",
+        goal=2,
+        peer=f"{peer}, CPU s",
+        peer_value=round(least, 2),
+        note="hashes and the start of the process included",
+        facts={"cpu_s": round(ours, 2)},
+    )
+
+
+if __name__ == "__main__":
+    for figure in measure("--quick" in sys.argv):
+        print(json.dumps(figure.as_json(), ensure_ascii=False))
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, "MiB at most")
