@@ -163,6 +163,8 @@ class Market:
 
     def follow(self) -> int:
         """Bring the search index up to the outbox; returns how many rows were applied."""
+        if self.search.needs_rebuild:
+            return self.rebuild_search()
         done = 0
         while True:
             position = self.search.checkpoint()

@@ -313,6 +313,9 @@ class SearchPage:
 class SearchIndex(Protocol):
     """Disposable: fed from the outbox, rebuilt from the store."""
 
+    needs_rebuild: bool
+    """There is no usable index: an empty one stands in its place until `rebuild`."""
+
     def search(self, query: SearchQuery) -> SearchPage: ...
 
     def suggest(self, prefix: str, *, limit: int = 8) -> list[str]: ...

@@ -265,6 +265,12 @@ def test_a_cursor_outlives_the_process(tmp_path: Path) -> None:
     again.close()
 
 
+def test_pages_of_a_loose_match_go_on_as_they_began(index: TantivyIndex) -> None:
+    put(index, *[card(f"l{n:03d}", f"公共交通 {n}") for n in range(30)])
+    found = walk(index, "公共交通客流 absent", "relevance")
+    assert sorted(found) == [f"l{n:03d}" for n in range(30)]
+
+
 def test_a_cursor_that_is_cut_changed_or_of_another_search_is_malformed(
     index: TantivyIndex,
 ) -> None:
@@ -445,6 +451,11 @@ def test_damage_found_while_searching_is_a_typed_error(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             find(again, "数据")
         assert again.needs_rebuild
+    again.rebuild([("a", card("a", "数据"))], checkpoint=1)
+    assert not again.needs_rebuild
+    assert ids(find(again, "数据")) == ["a"]
+    again.found_damaged()
+    assert not again.needs_rebuild, "a fault that comes back at once is not mended by rebuilding"
     again.close()
 
 

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -51,6 +52,7 @@ FACET_VALUES = 50
 """How many values of a facet are counted, the most frequent first."""
 
 _COUNTS_KEPT = 256
+_REBUILD_PAUSE_SECONDS = 600.0
 _SNAPSHOTS = 32
 _SNAPSHOT_SECONDS = 120.0
 
@@ -67,7 +69,7 @@ def _engine(index: TantivyIndex) -> Any:
         panicked = type(error).__name__ == "PanicException"  # derives from BaseException
         if not panicked and not isinstance(error, ValueError | OSError | RuntimeError):
             raise
-        index.needs_rebuild = True
+        index.found_damaged()
         _log.exception("the search index cannot be read")
         raise Unavailable(
             "the search index is damaged and has to be rebuilt",
@@ -86,6 +88,7 @@ class TantivyIndex:
     def __init__(self, path: Path, *, writer_bytes: int = 48_000_000) -> None:
         self.path = Path(path)
         self.needs_rebuild = False
+        self._rebuilt_at = -math.inf
         self._writer_bytes = writer_bytes
         self._lock = threading.RLock()
         self._writer: IndexWriter | None = None
@@ -301,6 +304,11 @@ class TantivyIndex:
             for key in [*old, *list(self._snapshots)[:-_SNAPSHOTS]]:
                 self._snapshots.pop(key, None)
 
+    def found_damaged(self) -> None:
+        """Ask for a rebuild, but not again and again for the same fault."""
+        if time.monotonic() - self._rebuilt_at > _REBUILD_PAUSE_SECONDS:
+            self.needs_rebuild = True
+
     # Writing
 
     def apply(self, documents: Mapping[str, JSON | None], *, checkpoint: int) -> None:
@@ -347,6 +355,7 @@ class TantivyIndex:
             self._drop_writer()
             self._point_to(name)
             self._open()
+            self._rebuilt_at = time.monotonic()
         return n
 
     def close(self) -> None:
