@@ -15,7 +15,7 @@ from pydantic import Field
 
 from yaosu import fulfilment, present, receipt, trading
 from yaosu.errors import Forbidden, InvalidInput
-from yaosu.identity import absent, allow, may, must_see, relations
+from yaosu.identity import absent, allow, can_see, may, must_see, relations
 from yaosu.listing import venue_of
 from yaosu.model import Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
 from yaosu.moves import load
@@ -160,7 +160,7 @@ def visible_trades(
         for trade in reader.find(Trade, after=cursor, limit=size, newest=True, **{**way, **where})
     }
     chosen = [found[i] for i in sorted(found, reverse=True)][:size]
-    return [t for t in chosen if may(actor, "trade.read", t, venue_of(reader, t))]
+    return [t for t in chosen if can_see(actor, t, venue_of(reader, t))]
 
 
 # --- one trade --------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ async def events(request: Request, after: Serial = 0, limit: int = 100) -> Respo
 def _concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
     if subject_id.startswith("trd_"):
         trade = reader.one(Trade, id=subject_id)
-        return trade is not None and may(actor, "trade.read", trade, venue_of(reader, trade))
+        return trade is not None and can_see(actor, trade, venue_of(reader, trade))
     if subject_id.startswith("lst_"):
         found = reader.one(Listing, id=subject_id)
         return found is not None and may(
