@@ -288,6 +288,14 @@ def verify_party(tx: Transaction, actor: Actor, party_id: str, evidence: str) ->
         raise absent("party", party_id)
     if party.id == actor.party_id:
         raise _denied("party.verify")
+    if party.uscc is not None:
+        same = tx.find(Party, uscc=party.uscc, limit=1000)
+        if taken := next((p for p in same if p.id != party.id and p.verified_at), None):
+            raise Conflict(
+                f"the organisation of this credit code is here already: {taken.slug}",
+                f"该统一社会信用代码的主体已存在：{taken.slug}",
+                party_id=taken.id,
+            )
     verified = replace(party, verified_by=actor.id, verified_at=tx.now, evidence=evidence)
     tx.put(verified)
     tx.record(party.id, "party_verified", actor_id=actor.id, payload={"evidence": evidence})

@@ -229,7 +229,7 @@ def list_guards(tx: Reader, listing: Listing, today: date) -> list[Text]:
     operators = {
         r.get("holder_uscc") for r in element.get("rights") or () if r.get("type") == "operate"
     }
-    if party.uscc not in operators:
+    if party.uscc is None or party.uscc not in operators:
         found.append(
             Text(
                 "G2: the publisher does not hold the right to operate",
