@@ -230,6 +230,13 @@ def reject(tx: Transaction, actor: Actor, trade_id: str, objection: str) -> Trad
     """T11, first half: the buyer objects within the inspection period."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "reject", actor, None)
+    until = (trade.delivered_at or tx.now) + timedelta(days=trade.terms.inspection_days)
+    need(
+        tx.now <= until,
+        f"the inspection period ended on {until:%Y-%m-%d}: a dispute can still be opened",
+        f"验收期已于 {until:%Y-%m-%d} 届满，仍可发起争议",
+        next=["accept", "dispute"],
+    )
     payload = {"objection_digest": digest(written(objection))}
     return move(tx, trade, row, actor, payload, objection=objection)[0]
 
@@ -257,9 +264,9 @@ def settle(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
     )
     held = tx.balance(f"escrow:{trade.id}")
     listing = tx.get(Listing, trade.listing_id)
-    fee, shares = contract.split(
-        held, venue.fee_permyriad, trade.provider_id, contract.shares_of(tx, listing)
-    )
+    # What was agreed, not what the place of trading asks of others today.
+    rate = int(trade.agreement.get("fee_permyriad", venue.fee_permyriad))
+    fee, shares = contract.split(held, rate, trade.provider_id, contract.shares_of(tx, listing))
     settled, event = move(
         tx,
         trade,
@@ -343,9 +350,20 @@ def rate(tx: Transaction, actor: Actor, trade_id: str, score: int, text: str) ->
 
 
 def terminate(tx: Transaction, actor: Actor, trade_id: str, reason: str) -> Trade:
-    """T17: ended by contract or by the exchange; access closes, escrow goes back."""
+    """T17: ended by contract or by the exchange; access closes, escrow goes back.
+
+    A buyer who had the bytes cannot take the money back alone: the provider, the exchange or
+    the outcome of a dispute gives it.
+    """
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "terminate", actor, None)
+    if actor.party_id == trade.user_id:
+        need(
+            trade.delivered_at is None,
+            "the data has been delivered: object to it, or open a dispute",
+            "数据已交付：请提出异议或发起争议",
+            next=["reject", "dispute"],
+        )
     return _terminated(tx, trade, row, actor, written(reason))
 
 
