@@ -15,6 +15,7 @@ from yaosu_schemas.canonical import content_digest, digest, terms_digest
 from yaosu_schemas.documents import descriptor_problems
 
 from . import present
+from .contract import holder_of
 from .errors import (
     AlreadyExists,
     Conflict,
@@ -313,8 +314,11 @@ def submission_problems(reader: Reader, party_id: str, descriptor: dict[str, Any
     """Return everything that L1 would refuse, all at once."""
     problems = descriptor_problems(descriptor, stage="submit")
     problems.extend(path_problems(descriptor))
+    if any(p.severity == "error" for p in descriptor_problems(descriptor, stage="draft")):
+        return problems  # its parts are not of the types that the rest relies on
     problems.extend(_file_problems(reader, party_id, descriptor))
     problems.extend(_trade_problems(descriptor))
+    problems.extend(_split_problems(reader, descriptor))
     found = {(p.pointer, p.code): p for p in problems}
     return list(found.values())
 
@@ -366,6 +370,7 @@ def _trade_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:
             en="this market delivers files; the modes named are not served here",
             zh="本市场仅支持文件交付",
         )
+    modes_before: set[object] = set()
     for i, price in enumerate(offer.get("pricing") or ()):
         mode = price.get("mode") if isinstance(price, dict) else None
         if mode and mode not in PRICED:
@@ -375,6 +380,35 @@ def _trade_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:
                 en=f"pricing mode '{mode}' is not traded here",
                 zh=f"本市场暂不支持计价方式“{mode}”",
             )
+        if mode in modes_before:
+            yield Problem(
+                pointer=f"/dataElement/offer/pricing/{i}/mode",
+                code="twice",
+                en="this pricing mode stands twice: a buyer could not tell which price holds",
+                zh="同一计价方式重复出现，价格不明确",
+            )
+        modes_before.add(mode)
+
+
+def _split_problems(reader: Reader, descriptor: dict[str, Any]) -> Iterator[Problem]:
+    """Say who of those that are to share the price cannot be paid here, before anyone pays it."""
+    offer = (descriptor.get("dataElement") or {}).get("offer") or {}
+    splits = [s for s in offer.get("splits") or () if isinstance(s, dict)]
+    for i, share in enumerate(splits):
+        if holder_of(reader, str(share.get("holder_uscc"))) is None:
+            yield Problem(
+                pointer=f"/dataElement/offer/splits/{i}/holder_uscc",
+                code="unknown_holder",
+                en="no verified party of this market has this credit code: it could not be paid",
+                zh="本市场没有该统一社会信用代码的已审核主体，无法向其分账",
+            )
+    if sum(s["permille"] for s in splits if isinstance(s.get("permille"), int)) > 1000:
+        yield Problem(
+            pointer="/dataElement/offer/splits",
+            code="too_much",
+            en="the shares exceed the whole",
+            zh="分成合计超过 100%",
+        )
 
 
 def submit(tx: Transaction, actor: Actor, listing_id: str, *, apply: bool = True) -> Listing:

@@ -6,12 +6,13 @@ Every function is one step over a transaction: table, guard, change, one event.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from yaosu_schemas.canonical import digest
+from yaosu_schemas.texts import clip
 
 from . import contract, fulfilment
 from . import listing as shelf
@@ -94,9 +95,10 @@ def draft_trade(
     venue = venue_of(tx, listing)
     must_see(actor, listing, venue)
     if listing.provider_id == actor.party_id:
-        raise Forbidden(
-            "nobody buys from their own organisation", "不能购买本方的数据", operation="intent"
-        )
+        raise _own_organisation()
+    buyer, seller = tx.get(Party, actor.party_id), tx.get(Party, listing.provider_id)
+    if buyer.uscc is not None and buyer.uscc == seller.uscc:
+        raise _own_organisation()
     need(
         listing.state == ListingState.LISTED,
         f"the listing is not open for new trades: it is '{listing.state}'",
@@ -112,6 +114,12 @@ def draft_trade(
             field="qualification",
         )
     return _new_trade(tx, actor, listing, _terms(listing, wish, venue), trade_id, at)
+
+
+def _own_organisation() -> Forbidden:
+    return Forbidden(
+        "nobody buys from their own organisation", "不能购买本方的数据", operation="intent"
+    )
 
 
 def _new_trade(
@@ -152,14 +160,7 @@ def _terms(listing: Listing, wish: Mapping[str, Any], venue: Venue) -> Terms:
     unit, unit_price, amount = contract.price(listing, mode, quantity)
     if mode == "negotiated":
         amount = contract.bounded(int(wish.get("amount_fen") or 0))
-    rights = tuple(wish.get("rights") or ("use",))
-    held = {r.get("type") for r in element.get("rights") or ()}
-    if extra := set(rights) - held:
-        raise InvalidInput(
-            f"the listing does not hold these rights: {sorted(extra)}",
-            f"该挂牌不具备权利：{sorted(extra)}",
-            field="rights",
-        )
+    rights = _held_rights(listing, wish.get("rights") or ("use",))
     purpose = str(wish.get("purpose") or "").strip()
     if not purpose:
         raise InvalidInput("say what the data is for", "请说明使用目的", field="purpose")
@@ -182,6 +183,19 @@ def _terms(listing: Listing, wish: Mapping[str, Any], venue: Venue) -> Terms:
     )
 
 
+def _held_rights(listing: Listing, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the rights without repetition; refuse those that the listing does not hold."""
+    rights = tuple(dict.fromkeys(wanted)) or ("use",)
+    held = {r.get("type") for r in listing.descriptor["dataElement"].get("rights") or ()}
+    if extra := set(rights) - held:
+        raise InvalidInput(
+            f"the listing does not hold these rights: {clip(sorted(extra))}",
+            f"该挂牌不具备权利：{clip(sorted(extra))}",
+            field="rights",
+        )
+    return rights
+
+
 NEGOTIABLE = frozenset(
     {
         "amount_fen",
@@ -200,7 +214,7 @@ NEGOTIABLE = frozenset(
 )
 
 
-def _changed(trade: Trade, changes: Mapping[str, Any]) -> Trade:
+def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
     """Return the trade with counter-offered terms."""
     if unknown := set(changes) - NEGOTIABLE:
         raise InvalidInput(
@@ -212,7 +226,7 @@ def _changed(trade: Trade, changes: Mapping[str, Any]) -> Trade:
     if "amount_fen" in wanted:
         contract.bounded(wanted["amount_fen"])
     if "rights" in wanted:
-        wanted["rights"] = tuple(wanted["rights"])
+        wanted["rights"] = _held_rights(tx.get(Listing, trade.listing_id), wanted["rights"])
     return contract.with_terms(trade, **wanted)
 
 
@@ -220,7 +234,7 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     """T2: the provider answers, as it was wished or with other terms; the buyer's turn."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "answer", actor, None)
-    offered = replace(_changed(trade, changes), turn=trade.user_id)
+    offered = replace(_changed(tx, trade, changes), turn=trade.user_id)
     payload = {"offer_digest": offered.offer_digest}
     return move(tx, offered, row, actor, payload)[0]
 
@@ -231,7 +245,7 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     row = permit(tx, trade, venue, "counter", actor, None)
     _need_turn(trade, actor)
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
-    offered = replace(_changed(trade, changes), turn=other)
+    offered = replace(_changed(tx, trade, changes), turn=other)
     return move(tx, offered, row, actor, {"offer_digest": offered.offer_digest})[0]
 
 
@@ -275,24 +289,9 @@ def take(
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "take", actor, None)
     listing = tx.get(Listing, trade.listing_id)
-    need(
-        listing.standing_signature is not None,
-        "there is no standing offer: the provider has to answer",
-        "没有长期报价，需等待提供方回应",
-    )
-    need(
-        trade.terms.mode != "negotiated",
-        "a negotiated price has no standing offer",
-        "议价方式没有长期报价",
-    )
+    signature = contract.still_offered(tx, listing, trade.terms.mode, tx.now)
     _need_offer(trade, offer_digest)
-    assert listing.standing_signature is not None
-    taken = replace(
-        trade,
-        standing=True,
-        auto_accept=accept_on_delivery,
-        signatures=(listing.standing_signature,),
-    )
+    taken = replace(trade, standing=True, auto_accept=accept_on_delivery, signatures=(signature,))
     return _agreed(tx, taken, row, actor, venue, at or tx.now)
 
 
@@ -463,11 +462,7 @@ def quote(
     trade = draft_trade(tx, actor, listing_id, wish, trade_id=None, at=now)
     listing = tx.get(Listing, listing_id)
     trade = replace(trade, standing=True)
-    need(
-        listing.standing_signature is not None,
-        "there is no standing offer: the provider has to answer",
-        "没有长期报价，需等待提供方回应",
-    )
+    contract.still_offered(tx, listing, trade.terms.mode, now)
     document = _document(tx, trade, listing, venue_of(tx, listing), now)
     return {
         "trade_id": trade.id,
