@@ -42,7 +42,7 @@ from yaosu.errors import (
 from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
-from . import api_log, api_market, api_parties, api_trade, uploads
+from . import api_log, api_market, api_parties, api_trade, openapi, uploads
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,7 @@ def create_app(market: Market) -> FastAPI:
         telemetry={"tracing": False},
     )
     app.state.market = market
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
     for part in (api_trade, api_market, uploads, api_parties, api_log):
