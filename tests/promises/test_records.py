@@ -74,7 +74,7 @@ class Undone(Exception):
 
 @pytest.mark.parametrize("kind", list(KINDS), ids=lambda kind: kind.__name__)
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_record_of_any_content_is_the_same_afterwards(
     kept: Store, kind: type[Any], data: st.DataObject
 ) -> None:
