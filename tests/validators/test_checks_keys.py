@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import pickle
 from decimal import Decimal
 from pathlib import Path
 
@@ -72,20 +72,35 @@ def test_children_without_parents_are_exact(
         others.close()
 
 
-def test_runs_on_disk_are_gone_when_the_index_is_closed(
+def test_runs_on_disk_have_no_name_and_stay_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "BUDGET_BYTES", 1000)
-    found = KeyIndex(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = KeyIndex()
     pairs = KeyPairs()
     for row in range(2000):
-        pairs.add(f"k{random.Random(row).random()}", row)
+        pairs.add(f"k{row % 1999}", row)
         if row % 100 == 0:
             found.add(pairs.drain())
     found.add(pairs.drain())
-    assert list(duplicates(found)) == []
-    found.close()
+    assert list(duplicates(found)) == [(1999, 0)]
+    assert list(duplicates(found)) == [(1999, 0)]
     assert not list(tmp_path.iterdir())
+    found.close()
+
+
+def test_pairs_travel_between_processes_with_all_they_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "SETTLE_BYTES", 10)
+    pairs = KeyPairs()
+    for row, text in enumerate(["7", "a", "7", "1.5", "a"], start=2):
+        pairs.add(text, row)
+        pairs.flush()
+        pairs.settle()
+    there = pickle.loads(pickle.dumps(pairs))
+    assert sorted(duplicates(there.settled())) == [(4, 2), (6, 3)]
 
 
 def test_equal_values_have_one_text_and_others_do_not() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
 from .sources import OpenFile, Table, open_table
-from .streams import Digests, SourceProblem
+from .streams import CHUNK, Digests, SourceProblem, open_file
 
 MAX_DEPTH = 1000
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
@@ -81,6 +82,7 @@ def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outco
             else:
                 _judge_file(file, outcome)
             outcome.digests = file.digests()
+            outcome.end += _part_promises(resource)
         except KeyboardInterrupt:
             outcome.interrupted = True
         except SourceProblem as why:
@@ -94,6 +96,31 @@ def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outco
             outcome.end.append(Finding(type="file-changed", note=change))
     outcome.seconds = round(time.perf_counter() - started, 3)
     return outcome
+
+
+def _part_promises(resource: Resource) -> Iterator[Finding]:
+    """Compare each file of a resource in several files with what `parts` says of it."""
+    for part in resource.parts:
+        path = part.get("path")
+        if not isinstance(path, str) or path not in resource.paths:
+            continue
+        with open_file(resource.root, path) as file:
+            sha256, count = hashlib.sha256(), 0
+            while chunk := file.read(CHUNK):
+                sha256.update(chunk)
+                count += len(chunk)
+        promised = str(part.get("hash") or "").removeprefix("sha256:")
+        if promised and promised != sha256.hexdigest():
+            yield Finding(type="hash-count", note=_differs(path, promised, sha256.hexdigest()))
+        if part.get("bytes") not in (None, count):
+            yield Finding(type="byte-count", note=_differs(path, part["bytes"], count))
+
+
+def _differs(path: str, promised: object, actual: object) -> Text:
+    return Text(
+        f'{path!r}: promised is "{promised}" and there is "{actual}"',
+        f"“{path}”：承诺为“{promised}”，实际为“{actual}”",
+    )
 
 
 def _told(outcome: Outcome, tell: Tell, count: int) -> None:
@@ -251,6 +278,7 @@ def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     columns = ColumnJudge(check)
     for batch in checked(table.arrow.batches(), full=table.format != "parquet"):
         columns.observe(state, batch)
+        check.settle(state)
         if state.full:
             return
 
@@ -277,7 +305,8 @@ def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
     outcome.start += header.findings
     ignore = not table.dialect.header_case
     check = structure(schema, header.columns, limits.errors, ignore_case=ignore)
-    outcome.check = replace(check, keys=(*check.keys, *_lookups(header.columns, limits.wanted)))
+    keys = (*check.keys, *_lookups(header.columns, limits.wanted))
+    outcome.check = replace(check, keys=keys, settles=True)
     return header
 
 

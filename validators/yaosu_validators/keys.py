@@ -10,13 +10,12 @@ A canonical text is equal exactly where the typed values are equal ("01" and "1"
 from __future__ import annotations
 
 import json
-import shutil
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .fields import Field, ForeignKey, Schema
@@ -30,6 +29,7 @@ ESCAPE = "\x1e"
 _NULL = ESCAPE + "2"
 BUFFER = 1 << 16
 BUDGET_BYTES = 48 << 20
+SETTLE_BYTES = 16 << 20
 
 _NUMERIC = ("integer", "number", "year", "boolean")
 _PLAIN_EXPONENT = 30
@@ -168,13 +168,25 @@ def _moment(value: datetime | time) -> str:
     return value.isoformat()
 
 
-@dataclass(slots=True)
 class KeyPairs:
     """The (key, row) pairs of one key in one part of a table; rows count from the part's start."""
 
-    texts: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    chunks: list[Any] = field(default_factory=list)  # pyarrow.RecordBatch of key: string, row
+    __slots__ = ("chunks", "index", "rows", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.rows: list[int] = []
+        self.chunks: list[Any] = []  # pyarrow.RecordBatch of key: text, row
+        self.index: KeyIndex | None = None  # where pairs go that are too many to hold
+
+    def __getstate__(self) -> tuple[list[str], list[int], list[Any]]:
+        """Travel to another process with everything on board."""
+        settled = [] if self.index is None else list(self.index.batches())
+        return self.texts, self.rows, [*settled, *self.chunks]
+
+    def __setstate__(self, state: tuple[list[str], list[int], list[Any]]) -> None:
+        self.texts, self.rows, self.chunks = state
+        self.index = None
 
     def add(self, text: str, row: int) -> None:
         self.texts.append(text)
@@ -203,9 +215,20 @@ class KeyPairs:
         )
         self.texts, self.rows = [], []
 
-    @property
-    def bytes(self) -> int:
-        return int(sum(c.nbytes for c in self.chunks)) + 100 * len(self.texts)
+    def settle(self) -> None:
+        """Hand the pairs over to an index, which keeps many of them on disk.
+
+        Only for the first part of a table: what has settled cannot be moved to other rows.
+        """
+        if sum(c.nbytes for c in self.chunks) > SETTLE_BYTES:
+            self.index = self.index or KeyIndex()
+            self.index.add(self.drain())
+
+    def settled(self) -> KeyIndex:
+        """Return the index of all pairs; asked again it gives the same one."""
+        self.index = self.index or KeyIndex()
+        self.index.add(self.drain())
+        return self.index
 
     def drain(self) -> list[Any]:
         """Give up what was collected so far."""
@@ -229,9 +252,9 @@ class KeyIndex:
     Whole numbers are kept as numbers: they sort faster, and ids that only grow need no sorting.
     """
 
-    def __init__(self, scratch: Path | None = None) -> None:
-        self.numbers = _Runs(scratch, "int64")
-        self.texts = _Runs(scratch, "large_string")
+    def __init__(self) -> None:
+        self.numbers = _Runs("int64")
+        self.texts = _Runs("large_string")
 
     def add(self, chunks: Iterable[Any]) -> None:
         """Take chunks of (key, row)."""
@@ -260,6 +283,17 @@ class KeyIndex:
     def parts(self) -> tuple[_Runs, _Runs]:
         return self.numbers, self.texts
 
+    def batches(self) -> Iterator[Any]:
+        """Yield everything once more as it came in: keys as text, and rows."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for runs in self.parts():
+            for table in runs.ranges():
+                for batch in table.to_batches():
+                    keys = pc.cast(batch.column(0), pa.large_string())
+                    yield pa.RecordBatch.from_arrays([keys, batch.column(1)], names=_NAMES)
+
     def close(self) -> None:
         self.numbers.close()
         self.texts.close()
@@ -277,13 +311,14 @@ def _spelled(keys: Any) -> bool:
 
 
 class _Runs:
-    """Pairs of one type of key: in memory up to a budget, then as sorted runs on disk."""
+    """Pairs of one type of key: in memory up to a budget, then as sorted runs on disk.
 
-    def __init__(self, scratch: Path | None, type_: str) -> None:
-        self._scratch = scratch
+    The runs are files without a name, so nothing is left behind even by a killed process.
+    """
+
+    def __init__(self, type_: str) -> None:
         self._type = type_
-        self._folder: Path | None = None
-        self._runs: list[Path] = []
+        self._runs: list[tuple[Any, Any]] = []
         self._held: list[Any] = []
         self._held_bytes = 0
 
@@ -299,36 +334,36 @@ class _Runs:
         key = pa.int64() if self._type == "int64" else pa.large_string()
         schema = pa.schema([("key", key), ("row", pa.int64())])
         table = pa.Table.from_batches(self._held, schema).combine_chunks()
-        self._held, self._held_bytes = [], 0
-        if _grows(table):
-            return table
-        return table.sort_by([("key", "ascending"), ("row", "ascending")])
+        if not _grows(table):
+            table = table.sort_by([("key", "ascending"), ("row", "ascending")])
+        return table
 
     def _spill(self) -> None:
         import pyarrow as pa
 
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="yaosu-keys-", dir=self._scratch))
-        path = self._folder / f"run{len(self._runs)}.arrow"
         table = self._sorted()
-        with pa.ipc.new_file(path, table.schema) as writer:
+        self._held, self._held_bytes = [], 0
+        file = tempfile.TemporaryFile(prefix="yaosu-keys-")  # noqa: SIM115 - lives as long as we
+        with pa.ipc.new_file(pa.PythonFile(file, "w"), table.schema) as writer:
             writer.write_table(table, max_chunksize=1 << 14)
-        self._runs.append(path)
+        file.flush()
+        self._runs.append((file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     def ranges(self) -> Iterator[pa.Table]:
         """Yield sorted tables of (key, row), in order; no key is in two of them."""
         if not self._runs:
-            yield self._sorted()
+            table = self._sorted()
+            self._held = table.to_batches()
+            yield table
             return
         if self._held:
             self._spill()
-        yield from _merged(self._runs)
+        yield from _merged([mapped for _, mapped in self._runs])
 
     def close(self) -> None:
+        for file, _ in self._runs:
+            file.close()
         self._held, self._runs = [], []
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
 
 def _grows(table: Any) -> bool:
@@ -343,12 +378,12 @@ def _grows(table: Any) -> bool:
     return bool(pc.all(step).as_py())
 
 
-def _merged(paths: list[Path]) -> Iterator[pa.Table]:
+def _merged(runs: list[Any]) -> Iterator[pa.Table]:
     """Merge sorted runs: take what is certainly complete, keep the rest for the next range."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    files = [pa.ipc.open_file(pa.memory_map(str(path))) for path in paths]
+    files = [pa.ipc.open_file(pa.py_buffer(run)) for run in runs]
     ahead = [0] * len(files)
     held: list[Any] = [None] * len(files)
     while True:

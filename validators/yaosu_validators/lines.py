@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -245,7 +245,8 @@ class LineJudge:
     """Judges the text of one table, or of one part of it, block by block."""
 
     def __init__(self, check: Structure, dialect: Dialect, form: LineForm, format_: str) -> None:
-        self.check = check
+        self.check = replace(check, settles=False)  # a bad byte may take a block back
+        self.settles = check.settles
         self.dialect = dialect
         self.form = form
         self.reader = check.reader()
@@ -256,6 +257,8 @@ class LineJudge:
         """Judge a whole stream; rows before number `first` are counted and passed over."""
         for block in blocks:
             used = self.observe(state, block, first)
+            if self.settles:
+                self.check.settle(state)
             if state.full:
                 return
             if block.failure is not None:

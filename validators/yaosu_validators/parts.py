@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal
 
+from yaosu_schemas.errors import Text
+
 from .blocks import Blocks
 from .check import Finding
 from .checks.structure import Structure, TableState
@@ -65,6 +67,7 @@ class Planned:
     resource: Resource
     limits: Limits
     parts: list[Part] = field(default_factory=list)
+    size: int = 0
     opened: Outcome | None = None
 
 
@@ -84,6 +87,7 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
             if opened is not None:
                 planned.parts = _cut(resource, limits, opened, file, size)
                 planned.opened = opened[0]
+                planned.size = size
     except (SourceProblem, OSError):
         pass  # judged whole, which says what is wrong
     return planned
@@ -97,7 +101,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
     base = Part(
         resource=resource,
         limits=limits,
-        check=outcome.check,
+        check=replace(outcome.check, settles=False),
         dialect=table.dialect,
         labels=outcome.labels,
         format=table.format,
@@ -249,4 +253,15 @@ def join(planned: Planned, results: Sequence[PartResult]) -> Outcome:
         if state.full:
             break
     outcome.state = state
+    counted = outcome.digests.bytes if outcome.digests is not None else planned.size
+    if counted != planned.size or planned.resource.size != planned.size:
+        outcome.end.append(
+            Finding(
+                type="file-changed",
+                note=Text(
+                    f"it had {planned.size} bytes when it was opened",
+                    f"打开时为 {planned.size} 字节",
+                ),
+            )
+        )
     return outcome

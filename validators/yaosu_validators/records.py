@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -240,7 +240,8 @@ class RecordJudge:
     """Judges the lines of one JSON Lines file, block by block."""
 
     def __init__(self, check: Structure, labels: Sequence[str], form: RecordForm) -> None:
-        self.check = check
+        self.check = replace(check, settles=False)  # a bad byte may take a block back
+        self.settles = check.settles
         self.labels = list(labels)
         self.form = form
         self.reader = check.reader()
@@ -251,6 +252,8 @@ class RecordJudge:
         state.numbers = int(head)
         for block in blocks:
             self.observe(state, block)
+            if self.settles:
+                self.check.settle(state)
             if state.full:
                 return
             if block.failure is not None:

@@ -52,6 +52,8 @@ class FolderResults:
         if name is None or outcome.digests is None or outcome.end:
             return
         for pairs in outcome.state.pairs if outcome.state is not None else ():
+            if pairs.index is not None:
+                return  # keys that do not fit into memory are not kept
             pairs.flush()
         with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
             file.write(pickle.dumps(outcome, protocol=5))

@@ -234,7 +234,12 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Ta
     partial = False
     if state is not None:
         assert outcome.check is not None
-        keyed = in_order([*state.found, *indexes.findings(outcome)], outcome.check.keys)
+        try:
+            broken = indexes.findings(outcome)
+        except OSError as why:  # the temporary disk is full: the keys were not judged
+            broken = []
+            outcome.end.append(_no_room(why))
+        keyed = in_order([*state.found, *broken], outcome.check.keys)
         rows = state.rows
         total = len(found) + len(keyed)
         if limit and total >= limit and state.rows:
@@ -333,20 +338,16 @@ class _Indexes:
 
     def __init__(self, outcomes: list[Outcome]) -> None:
         self._outcomes = outcomes
-        self._made: list[KeyIndex] = []
 
     def close(self) -> None:
-        for index in self._made:
-            index.close()
+        for outcome in self._outcomes:
+            for pairs in outcome.state.pairs if outcome.state is not None else ():
+                if pairs.index is not None:
+                    pairs.index.close()
 
     def _index(self, outcome: Outcome, position: int) -> KeyIndex:
-        index = KeyIndex()
-        self._made.append(index)
         assert outcome.state is not None
-        pairs = outcome.state.pairs[position]
-        pairs.flush()
-        index.add(pairs.chunks)
-        return index
+        return outcome.state.pairs[position].settled()
 
     def findings(self, outcome: Outcome) -> list[Finding]:
         """Return what is wrong with the keys of one table, in no particular order."""
@@ -359,7 +360,7 @@ class _Indexes:
                 found += self._foreign(outcome, position)
                 continue
             pairs = outcome.state.pairs[position] if outcome.state else KeyPairs()
-            few = not pairs.chunks
+            few = not pairs.chunks and pairs.index is None
             same = twins(pairs) if few else duplicates(self._index(outcome, position))
             for row, before in same:
                 found.append(_duplicate(outcome, position, row, before))
@@ -371,10 +372,7 @@ class _Indexes:
         key = outcome.check.keys[position]
         assert key.reference is not None
         parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
-        if parents is None:
-            parents = (KeyIndex(), key.families)
-            self._made.append(parents[0])
-        elif parents[1] != key.families:
+        if parents is None or parents[1] != key.families:
             parents = (KeyIndex(), key.families)
         where = key.reference.resource or outcome.resource.name
         return [
@@ -403,6 +401,17 @@ class _Indexes:
                 if key.rule == "lookup" and key.names == names:
                     return self._index(other, position), key.families
         return None
+
+
+def _no_room(why: OSError) -> Finding:
+    reason = why.strerror or "no room"
+    return Finding(
+        type="resource-limit",
+        note=Text(
+            f"the keys could not be judged, temporary files failed: {reason}",
+            f"无法检查键，临时文件出错：{reason}",
+        ),
+    )
 
 
 def _duplicate(outcome: Outcome, position: int, row: int, before: int) -> Finding:

@@ -20,6 +20,7 @@ from yaosu_validators.rows import RowReader
 VERSION = "1"
 _RANK = {"unique-error": 1, "primary-key": 2, "unique-key": 3, "foreign-key": 4}
 MAX_SKIPS = 100_000
+_SETTLE_ROWS = 1 << 18
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Structure:
     columns: tuple[Field, ...] = ()
     keys: tuple[Key, ...] = ()
     limit: int = 1000
+    settles: bool = False  # this is a whole table: its row numbers are final
 
     def start(self, schema: Any = None) -> TableState:
         return TableState(pairs=[KeyPairs() for _ in self.keys])
@@ -68,11 +70,17 @@ class Structure:
             mine.flush()
             other.flush()
             mine.chunks += [_moved_chunk(c, shift) for c in other.chunks]
+            mine.settle()
         left.numbers += right.numbers
         left.rows += right.rows
         left.failed = right.failed
         left.full = right.full or bool(self.limit and len(left.found) >= self.limit)
         return left
+
+    def settle(self, state: TableState) -> None:
+        """Let keys go to disk where they are many; between blocks of a whole table."""
+        for pairs in state.pairs:
+            pairs.settle()
 
     def finish(self, state: TableState) -> Iterable[Finding]:
         return state.found
@@ -97,6 +105,8 @@ class Structure:
                 found += wrong
             if keys:
                 self.collect(state, number, values)
+                if self.settles and not state.rows % _SETTLE_ROWS:
+                    self.settle(state)
             if limit and len(found) >= limit:
                 state.full = True
                 return
