@@ -296,20 +296,12 @@ def _places(db: sqlite3.Connection, found: Findings) -> None:
 
 def _trades(db: sqlite3.Connection, found: Findings) -> None:
     """A trade stands where its events led it; its documents and signatures hold (I4, I7)."""
-    last = "SELECT to_state FROM event WHERE subject_id = ? ORDER BY seq DESC LIMIT 1"
+    _states(db, "trade", found)
+    _states(db, "listing", found)
     for trade_id, body in db.execute("SELECT id, body FROM trade ORDER BY id"):
         place = f"/trades/{trade_id}"
         with found.shape(place):
             trade = strict_json(body)
-            found.checked["trades"] += 1
-            stands = db.execute(last, (trade_id,)).fetchone()
-            found.need(
-                stands is not None and stands[0] == trade["state"],
-                f"{place}/state",
-                "state",
-                f"the trade is {trade['state']!r}, its events end at {stands and stands[0]!r}",
-                f"交易状态为 {trade['state']!r}，而存证链止于 {stands and stands[0]!r}",
-            )
             if trade.get("agreement") is not None:
                 found.need(
                     digest(trade["agreement"]) == trade["agreement_digest"],
@@ -332,6 +324,22 @@ def _trades(db: sqlite3.Connection, found: Findings) -> None:
                     "the signature does not hold",
                     "签名无效",
                 )
+
+
+def _states(db: sqlite3.Connection, table: str, found: Findings) -> None:
+    query = (
+        f"SELECT t.id, json_extract(t.body, '$.state'), (SELECT e.to_state FROM event e "
+        f"WHERE e.subject_id = t.id ORDER BY e.seq DESC LIMIT 1) FROM {table} t ORDER BY t.id"
+    )
+    for number, state, last in db.execute(query):
+        found.checked[f"{table}s"] += 1
+        found.need(
+            state == last,
+            f"/{table}s/{number}/state",
+            "state",
+            f"the {table} is {state!r}, its events end at {last!r}",
+            f"{'交易' if table == 'trade' else '挂牌'}状态为 {state!r}，而存证链止于 {last!r}",
+        )
 
 
 def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: Findings) -> None:
