@@ -188,3 +188,27 @@ def test_categories_of_v2_bound_the_values(tmp_path: Path) -> None:
     }
     report = judged(tmp_path, {"t": "a\nx\nz\n"}, {"t": schema})
     assert found(report) == [("t", "constraint-error", 3)]
+
+
+def test_a_json_schema_bounds_objects(tmp_path: Path) -> None:
+    rule = {"type": "object", "properties": {"v": {"type": "integer", "pattern": "(a+)+$"}}}
+    schema = {
+        "fields": [{"name": "a", "type": "object", "constraints": {"jsonSchema": rule}}],
+    }
+    text = 'a\n"{""v"": 1}"\n"{""v"": ""bad""}"\n'
+    assert found(judged(tmp_path, {"t": text}, {"t": schema})) == [("t", "constraint-error", 3)]
+    schema["fields"][0]["constraints"] = {"jsonSchema": {"type": 7}}
+    assert [e.type for e in judged(tmp_path, {"t": text}, {"t": schema}).errors] == ["field-error"]
+
+
+def test_integers_may_be_grouped_in_v2(tmp_path: Path) -> None:
+    schema = {"fields": [{"name": "a", "type": "integer", "groupChar": "."}]}
+    report = judged(tmp_path, {"t": "a\n1.000.000\n1,5\n"}, {"t": schema})
+    assert found(report) == [("t", "extra-cell", 3)]
+
+
+def test_categories_must_be_distinct_plain_values(tmp_path: Path) -> None:
+    for categories in (["x", "x"], [{"label": "x"}], "x"):
+        schema = {"fields": [{"name": "a", "type": "string", "categories": categories}]}
+        report = judged(tmp_path, {"t": "a\nx\n"}, {"t": schema})
+        assert [e.type for e in report.errors] == ["field-error"], categories

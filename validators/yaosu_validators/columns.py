@@ -360,6 +360,8 @@ class ColumnFilter:
             return pc.is_in(column, value_set=pa.array([v for v in values if v is not None], t))
         if name == "pattern":
             return pc.match_substring_regex(column, translate(value))
+        if name not in ("minLength", "maxLength"):
+            return False
         length = pc.utf8_length(column) if pa.types.is_string(t) else pc.list_value_length(column)
         compare = pc.greater_equal if name == "minLength" else pc.less_equal
         return compare(length, value)

@@ -16,7 +16,7 @@ LIST_ITEM_TYPES = ("string", "integer", "boolean", "number", "datetime", "date",
 # Which constraints a type takes, in the order in which breaches of them are reported.
 CONSTRAINTS: dict[str, tuple[str, ...]] = {
     "any": ("required", "enum"),
-    "array": ("required", "minLength", "maxLength", "enum"),
+    "array": ("required", "minLength", "maxLength", "enum", "jsonSchema"),
     "boolean": ("required", "enum"),
     "date": ("required", *BOUNDS, "enum"),
     "datetime": ("required", *BOUNDS, "enum"),
@@ -26,7 +26,7 @@ CONSTRAINTS: dict[str, tuple[str, ...]] = {
     "integer": ("required", *BOUNDS, "enum"),
     "list": ("required", "minLength", "maxLength"),
     "number": ("required", *BOUNDS, "enum"),
-    "object": ("required", "minLength", "maxLength", "enum"),
+    "object": ("required", "minLength", "maxLength", "enum", "jsonSchema"),
     "string": ("required", "minLength", "maxLength", "pattern", "enum"),
     "time": ("required", *BOUNDS, "enum"),
     "year": ("required", *BOUNDS, "enum"),

@@ -49,7 +49,7 @@ def form_of(field: Field, excluded: str, *, canonical: bool = False) -> Form | N
     texts = _texts(field, excluded)
     if texts is not None:
         return None if canonical and field.type != "string" else Form(_one_of(texts))
-    if field.type == "array" or field.categories is not None:
+    if field.type in ("array", "object") or field.categories is not None:
         return None
     constraints = {
         k: v
@@ -126,7 +126,7 @@ def _any(field: Field, constraints: dict[str, Any], excluded: str, canonical: bo
 def _integer(
     field: Field, constraints: dict[str, Any], excluded: str, canonical: bool
 ) -> Form | None:
-    if not field.bare_number or "-" in excluded:
+    if not field.bare_number or field.group_char or "-" in excluded:
         return None
     low, high = _limits(field, constraints, 1)
     inner = integers(low, high)

@@ -68,6 +68,20 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return test
 
 
+@functools.lru_cache(maxsize=512)
+def searcher(pattern: str) -> Callable[[str], bool]:
+    """Return a test that looks for the pattern anywhere in a text (JSON Schema, `pattern`)."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(_sequence(parser.parse(pattern), _Writer()), options)
+    except (re.error, re2.error, OverflowError, RecursionError) as why:
+        raise Unsupported(_words(why)) from None
+    return lambda text: compiled.search(text.encode("utf-8", "replace").decode()) is not None
+
+
 _SHORT = 256  # characters; with two repeats at most, no more than some ten thousand steps
 
 

@@ -143,6 +143,7 @@ FIELD: dict[str, Any] = {
                 "enum": {"type": "array"},
                 "minLength": _INT,
                 "maxLength": _INT,
+                "jsonSchema": {"type": "object"},
             },
         },
         "rdfType": _STR,
@@ -155,7 +156,7 @@ _FIELD_EXTRAS: dict[str, dict[str, Any]] = {
     },
     "geojson": {"format": {"enum": ["default", "topojson"]}},
     "boolean": {"trueValues": _STRS, "falseValues": _STRS},
-    "integer": {"bareNumber": _BOOL},
+    "integer": {"bareNumber": _BOOL, "groupChar": _STR},
     "number": {
         "bareNumber": _BOOL,
         "floatNumber": _BOOL,
@@ -520,7 +521,9 @@ def _field_rules(field: Mapping[str, Any], kind: str, version: str, at: str) -> 
                     f"{name} needs Data Package v2",
                     f"{name} 需要 Data Package v2",
                 )
-    contradiction = _contradiction(field)
+    odd = list(_category_rules(field, kind, at))
+    yield from odd
+    contradiction = None if odd else _contradiction(field)
     if contradiction is not None:
         yield wrong("/constraints", contradiction.en, contradiction.zh)
     elif field.get("example"):
@@ -533,6 +536,26 @@ def _field_rules(field: Mapping[str, Any], kind: str, version: str, at: str) -> 
             "'required' belongs into 'constraints'",
             "“required”应写在“constraints”中",
         )
+
+
+def _category_rules(field: Mapping[str, Any], kind: str, at: str) -> Iterator[Finding]:
+    """Look at `categories` (Table Schema v2): distinct values of strings and integers."""
+    entries = field.get("categories")
+    if entries is None:
+        return
+    why = None
+    if kind not in ("string", "integer"):
+        why = Text("only strings and integers have categories", "只有字符串与整数可有 categories")
+    elif not isinstance(entries, list):
+        why = Text("categories are a list", "categories 应为列表")
+    else:
+        values = [e.get("value") if isinstance(e, Mapping) else e for e in entries]
+        if any(isinstance(v, list | dict) or v is None for v in values):
+            why = Text("a category has no plain value", "有类别缺少普通值")
+        elif len({(type(v), v) for v in values}) != len(values):
+            why = Text("two categories have the same value", "有类别值重复")
+    if why is not None:
+        yield _finding("field-error", f"{at}/categories", why)
 
 
 _EXAMPLE_KEYS = ("name", "type", "format", "trueValues", "falseValues")

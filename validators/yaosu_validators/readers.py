@@ -19,7 +19,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 
 from .fields import BOUNDS, CONSTRAINTS, Field, field_from
-from .patterns import matcher
+from .patterns import matcher, searcher
 
 Notes = list[tuple[str, Text]] | None
 ValueReader = Callable[[Any], Any]
@@ -118,6 +118,8 @@ def _test(field: Field, name: str, raw: Any, read: ValueReader) -> Callable[[Any
         return partial(_one_of, [read(v) for v in raw])
     if name == "pattern":
         return partial(_matches, matcher(raw))
+    if name == "jsonSchema":
+        return _conforms(field, raw)
     return partial(_longer if name == "minLength" else _shorter, raw)
 
 
@@ -150,6 +152,47 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]
         try:
             return bool(compare(value, bound))
         except TypeError:  # a time with a zone against one without: in no order either
+            return False
+
+    return test
+
+
+def _conforms(field: Field, schema: Any) -> Callable[[Any], bool]:
+    """Return a test against a JSON Schema: no reference leaves it, patterns run in RE2."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, ValidationError
+    from jsonschema.validators import extend
+    from referencing import Registry
+
+    def pattern(_: Any, text: str, value: Any, __: Any) -> Any:
+        if isinstance(value, str) and not searcher(text)(value):
+            yield ValidationError("pattern")
+
+    def by_pattern(checker: Any, rules: dict[str, Any], value: Any, _: Any) -> Any:
+        for text, rule in rules.items():
+            for key in value if isinstance(value, dict) else ():
+                if searcher(text)(key):
+                    yield from checker.descend(value[key], rule, path=key)
+
+    made: Any = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"pattern": pattern, "patternProperties": by_pattern}
+    )
+    try:
+        made.check_schema(schema)
+    except SchemaError as why:
+        raise BadConstraint(
+            field.name, "jsonSchema", f"is no JSON Schema: {why.message[:80]}"
+        ) from None
+    checker = made(schema, registry=Registry())
+
+    def test(value: Any) -> bool:
+        if value is None:
+            return True
+        try:
+            return bool(checker.is_valid(value))
+        except Exception as why:  # a reference that leads nowhere we go: not shown to conform
+            if isinstance(why, KeyboardInterrupt | MemoryError):
+                raise
             return False
 
     return test
@@ -237,6 +280,8 @@ def _integer(field: Field) -> ValueReader:
             text = cell.strip()
             if affixes:
                 text = affixes.sub("", text)
+            if field.group_char:  # v2 groups the digits of integers, too
+                text = text.replace(field.group_char, "")
             try:
                 return int(text)
             except ValueError:
