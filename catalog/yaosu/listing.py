@@ -43,7 +43,7 @@ from .model import (
 from .package_files import files_of as files_of
 from .package_files import path_problems
 from .ports import Reader, Transaction
-from .steps import LISTING_STEPS, Relation, check
+from .steps import LISTING_STEPS, Relation, Step, check
 
 DELIVERABLE = frozenset({"file"})
 PRICED = frozenset(
@@ -66,15 +66,7 @@ def step(
     **changes: Any,
 ) -> Listing:
     """Take one step of the table: visible, allowed, legal; then record, event, followers."""
-    venue = venue_of(tx, listing)
-    if actor != SYSTEM:
-        must_see(actor, listing, venue)
-    row = next(s for s in LISTING_STEPS if s.action == action)
-    if not row.actors & relations(actor, listing, venue):
-        raise Forbidden(
-            f"your key may not do this: {action}", f"您的密钥无权执行：{action}", operation=action
-        )
-    check(LISTING_STEPS, listing.state, action)
+    row = admit(tx, listing, action, actor)
     target = row.target or listing.state
     moved = replace(listing, state=target, updated_at=tx.now, **changes)
     tx.put(moved)
@@ -89,6 +81,24 @@ def step(
     tx.notify("listing", listing.id)
     _keep_public(tx, moved)
     return moved
+
+
+def admit(tx: Reader, listing: Listing, action: str, actor: Actor) -> Step[ListingState]:
+    """Return the row of a step that this actor may take from here: who first, then from where."""
+    venue = venue_of(tx, listing)
+    if actor != SYSTEM:
+        must_see(actor, listing, venue)
+    row = next(s for s in LISTING_STEPS if s.action == action)
+    mine = row.actors & relations(actor, listing, venue)
+    if action == "list" and venue.party_id is not None:
+        # The exchange approves what is offered on it; a reviewer does where there is none (L7).
+        mine -= {Relation.REVIEWER}
+    if not mine:
+        raise Forbidden(
+            f"your key may not do this: {action}", f"您的密钥无权执行：{action}", operation=action
+        )
+    check(LISTING_STEPS, listing.state, action)
+    return row
 
 
 def _keep_public(tx: Transaction, listing: Listing) -> None:
@@ -279,6 +289,7 @@ def revise(
 ) -> Listing:
     """Replace the descriptor of a draft, or of a listing that was returned."""
     listing = load(tx, actor, listing_id)
+    admit(tx, listing, "revise", actor)
     refuse_broken(descriptor)
     if descriptor["name"] != listing.name:
         raise InvalidInput(
@@ -414,13 +425,12 @@ def _split_problems(reader: Reader, descriptor: dict[str, Any]) -> Iterator[Prob
 def submit(tx: Transaction, actor: Actor, listing_id: str, *, apply: bool = True) -> Listing:
     """L1: freeze the digests of what will be judged and sold, and queue the validation."""
     listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "submit")
-    if relations(actor, listing) & {Relation.PROVIDER}:
-        require_verified(tx, listing.provider_id)
-        problems = submission_problems(tx, listing.provider_id, listing.descriptor)
-        errors = [p for p in problems if p.severity == "error"]
-        if errors:
-            raise InvalidDocument(errors)
+    admit(tx, listing, "submit", actor)
+    require_verified(tx, listing.provider_id)
+    problems = submission_problems(tx, listing.provider_id, listing.descriptor)
+    errors = [p for p in problems if p.severity == "error"]
+    if errors:
+        raise InvalidDocument(errors)
     pinned, terms = content_digest(listing.descriptor), terms_digest(listing.descriptor)
     moved = step(
         tx,

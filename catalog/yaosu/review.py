@@ -11,10 +11,11 @@ from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
 from .errors import Conflict, InvalidInput, Text
-from .listing import load, refuse_broken, step, venue_of
+from .identity import relations
+from .listing import admit, load, refuse_broken, step, venue_of
 from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, Venue
 from .ports import Reader, Transaction
-from .steps import LISTING_STEPS, check
+from .steps import Relation
 
 EDITABLE_TEXT = frozenset({"title", "description", "keywords", "homepage"})
 
@@ -116,7 +117,7 @@ def register(
     """L6: the review is passed; a certificate is stored where there is one."""
     listing = load(tx, actor, listing_id)
     venue = venue_of(tx, listing)
-    check(LISTING_STEPS, listing.state, "register")
+    admit(tx, listing, "register", actor)
     _register_guard(listing)
     kept = _certificate(tx, actor, certificate)
     if venue.certificate_required and kept is None:
@@ -141,7 +142,7 @@ def open_notice(
     """L6a: put the listing on public notice for the days of the exchange's policy."""
     listing = load(tx, actor, listing_id)
     venue = venue_of(tx, listing)
-    check(LISTING_STEPS, listing.state, "open_notice")
+    admit(tx, listing, "open_notice", actor)
     _register_guard(listing)
     if venue.notice_days < 1:
         _refuse("L6a", [Text("this place of trading has no notice", "该交易场所无公示程序")])
@@ -180,7 +181,7 @@ def answer_objection(tx: Transaction, actor: Actor, listing_id: str, text: str) 
 def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L6a: the notice ran its days and every objection has its written answer."""
     listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "close_notice")
+    admit(tx, listing, "close_notice", actor)
     reasons = []
     if listing.notice_until is not None and tx.now < listing.notice_until:
         reasons.append(
@@ -201,6 +202,22 @@ def uphold_objection(tx: Transaction, actor: Actor, listing_id: str, reason: str
     listing = load(tx, actor, listing_id)
     remarks = _remark(tx, listing, actor, "return", reason)
     return step(tx, listing, "uphold_objection", actor, {"reason": reason}, remarks=remarks)
+
+
+def read_by_reviewer(
+    tx: Transaction, actor: Actor, listing_id: str, resource: str | None, rows: int
+) -> None:
+    """Leave an event of a reviewer's look at the data itself; its provider needs none."""
+    listing = load(tx, actor, listing_id)
+    if Relation.REVIEWER in relations(actor, listing, venue_of(tx, listing)):
+        tx.record(
+            listing.id,
+            "data_read",
+            actor_id=actor.id,
+            from_state=listing.state,
+            to_state=listing.state,
+            payload={"resource": resource, "rows": rows},
+        )
 
 
 # --- on the market ----------------------------------------------------------------------------
@@ -262,7 +279,7 @@ def _report_guard(listing: Listing, venue: Venue, today: date) -> Iterator[Text]
 def publish(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L7: approved; an older version of the dataset leaves the market in the same step."""
     listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "list")
+    admit(tx, listing, "list", actor)
     reasons = list_guards(tx, listing, tx.now.date())
     if not listing.applied:
         reasons.insert(0, Text("the provider has not applied", "提供方尚未申请挂牌"))
@@ -290,7 +307,7 @@ def suspend(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> List
 def resume(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L9: the cause is gone, and G1-G6 hold again."""
     listing = load(tx, actor, listing_id)
-    check(LISTING_STEPS, listing.state, "resume")
+    admit(tx, listing, "resume", actor)
     _refuse("L9", list_guards(tx, listing, tx.now.date()))
     return step(tx, listing, "resume", actor)
 
@@ -310,6 +327,7 @@ def withdraw(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
 def edit_text(tx: Transaction, actor: Actor, listing_id: str, changes: dict[str, Any]) -> Listing:
     """Change words that no digest covers; before and after stand in the event."""
     listing = load(tx, actor, listing_id)
+    admit(tx, listing, "edit_text", actor)
     if unknown := set(changes) - EDITABLE_TEXT:
         raise InvalidInput(
             f"a listed version is immutable but for {sorted(EDITABLE_TEXT)}: "

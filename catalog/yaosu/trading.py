@@ -425,6 +425,7 @@ def offer_standing(
 ) -> Listing:
     """Sign an offer beforehand, so that it can be taken in one step (T2a)."""
     found = shelf.load(tx, actor, listing_id)
+    shelf.admit(tx, found, "offer", actor)
     document = standing_offer_of(tx, found)
     made = contract.sign_as(
         tx, actor, "standing_offer", digest(document), signature, platform, tx.now

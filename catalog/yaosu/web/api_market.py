@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from yaosu import listing as shelf
 from yaosu import present, review, trading
 from yaosu.errors import InvalidInput, Problem
-from yaosu.identity import absent, allow, can_see, may, must_see
+from yaosu.identity import absent, allow, can_see, may
 from yaosu.model import (
     Actor,
     Dataset,
@@ -19,6 +19,7 @@ from yaosu.model import (
     Listing,
     ListingState,
     Party,
+    Role,
     StoredReport,
     Venue,
 )
@@ -444,12 +445,16 @@ async def preview(
 ) -> Response:
     """Show sample rows: of the sample that the provider names, or to those who may read all."""
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[Listing, str | None]:
+    def look(reader: Reader, actor: Actor | None) -> tuple[Listing, str | None, Actor | None]:
         found = shelf.load(reader, actor, listing_id)
-        return found, sample_of(reader, found, actor, resource)
+        return found, sample_of(reader, found, actor, resource), actor
 
-    found, name = await read(request, look)
+    found, name, actor = await read(request, look)
     rows = max(1, min(limit, 100))
+    if actor is not None and Role.REVIEWER in actor.roles:
+        store = market_of(request).store
+        seen = store.submit(lambda tx: review.read_by_reviewer(tx, actor, found.id, name, rows))
+        await asyncio.wrap_future(seen)
     return json_response(await asyncio.to_thread(market_of(request).preview, found, name, rows))
 
 
@@ -489,7 +494,8 @@ async def report(request: Request, report_id: str) -> Response:
         if kept is None:
             raise absent("report", report_id)
         found = reader.get(Listing, kept.listing_id)
-        must_see(actor, found, reader.get(Venue, found.venue))
+        if not can_see(actor, found, reader.get(Venue, found.venue)):
+            raise absent("report", report_id)
         return _report(reader, found, kept, actor)
 
     return json_response(await read(request, look))

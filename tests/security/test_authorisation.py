@@ -1,0 +1,291 @@
+"""Every route, every kind of subject, own things, others' things and missing ones (R13, §7)."""
+
+from __future__ import annotations
+
+import tomllib
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from people import USCC, Hall, Person, small_corpus
+from stall import sold_as
+from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState
+from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
+
+SUBJECTS = "ABbPpRXxS"
+TABLE = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text(encoding="utf-8"))
+ROWS: dict[str, dict[str, Any]] = {k: row for part in TABLE.values() for k, row in part.items()}
+ANSWERS = {401: "?", 403: "x", 404: "0", 409: "~", 422: "~"}
+NONE = "0" * 32
+UPLOAD = {"tus-resumable": "1.0.0"}
+CHUNK = {**UPLOAD, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A listing and a trade of it, as they were when everything had gone well."""
+
+    listing: Listing
+    trade: Trade
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The market, who is in it, and what belongs to the first of each kind."""
+
+    hall: Hall
+    people: dict[str, Person]
+    things: dict[str, Thing]
+    private: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def scene(hall: Hall) -> Scene:
+    exchanges = {
+        slug: hall.exchange(slug, filing_required=True) for slug in ("gz-venue", "sz-venue")
+    }
+    people = {
+        "A": hall.stranger,
+        "B": hall.person("buyer-one", "buyer"),
+        "b": hall.person("buyer-two", "buyer"),
+        "P": hall.person("provider-one", "provider", uscc=USCC[0]),
+        "p": hall.person("provider-two", "provider", uscc=USCC[1]),
+        "R": hall.reviewer,
+        "X": exchanges["gz-venue"],
+        "x": exchanges["sz-venue"],
+        "S": hall.admin,
+    }
+    for who in people.values():
+        if who.key:
+            who.sign("sha256:" + NONE * 2)
+    things = {"otc": _thing(hall, people, "otc"), "gz": _thing(hall, people, "gz-venue")}
+    provider = people["P"]
+    job = hall.market.store.read
+    with job() as reader:
+        some_job = str(reader.jobs(limit=1)[0].id)
+    return Scene(
+        hall,
+        people,
+        things,
+        {"signing_key": provider._signing_id, "job": some_job, "party": provider.id},
+    )
+
+
+def _thing(hall: Hall, people: dict[str, Person], venue: str) -> Thing:
+    provider, buyer, exchange = people["P"], people["B"], people["X"]
+    descriptor, data = small_corpus(provider, "thing" if venue != "otc" else "thing-otc")
+    provider.upload(data)
+    held = exchange if venue != "otc" else None
+    listing_id = sold_as(hall, provider, descriptor, by=held, venue=venue)
+    trade = buyer.buy(listing_id)
+    if held:
+        trade = held.post(f"/v1/trades/{trade['trade_id']}/file", {"filing_no": "F-0"})
+    hall.pay(trade, held)
+    trade = buyer.wait(trade["trade_id"], "delivered")
+    with hall.market.store.read() as reader:
+        return Thing(
+            reader.get(Listing, listing_id),
+            reader.get(Trade, trade["trade_id"]),
+            reader.get(Delivery, trade["delivery_id"]),
+        )
+
+
+# --- one request --------------------------------------------------------------------------------
+
+
+def put_back(scene: Scene, thing: Thing, route: str, row: dict[str, Any]) -> None:
+    """Put the thing into the state that the row starts from."""
+    action = route.rsplit("/", 1)[-1]
+    state = row.get("state")
+    table = TRADE_STEPS if "{trade_id}" in route else LISTING_STEPS
+    step = find(table, action)  # type: ignore[arg-type]
+    if state is None and step is not None and route.startswith("/v1/"):
+        state = sorted(step.sources)[0]
+    listing, trade = thing.listing, thing.trade
+    if "{trade_id}" in route:
+        trade = _trade(trade, TradeState(state or trade.state), action)
+    elif state is not None:
+        view = row.get("view", "public")
+        invited = (scene.people["B"].id,) if view == "invited" else ()
+        listing = replace(
+            listing,
+            state=ListingState(state),
+            view_policy="private" if view == "invited" else view,
+            invited=invited,
+            notice_until=listing.created_at,
+        )
+
+    def step_(tx: Any) -> None:
+        tx.put(listing)
+        tx.put(trade)
+        tx.put(thing.delivery)
+        tx.keep_view(f"listing:{listing.id}", None)
+
+    scene.hall.market.store.write(step_)
+
+
+def _trade(trade: Trade, state: TradeState, action: str) -> Trade:
+    from yaosu.model import Dispute
+
+    begun = {"confirm_payment": {"paid_fen": 0, "paid_at": None}, "file": {"filing_no": None}}
+    dispute = Dispute(
+        raised_by=trade.user_id,
+        ground="g",
+        channel="negotiation",
+        from_state=TradeState.FILED,
+        opened_at=trade.created_at,
+    )
+    return replace(
+        trade,
+        state=state,
+        turn=trade.user_id,
+        disputes=(dispute,) if state == TradeState.DISPUTED else (),
+        **begun.get(action, {}),
+    )
+
+
+def ids(scene: Scene, thing: Thing) -> dict[str, str]:
+    return {
+        "party_id": scene.people["P"].id,
+        "venue_id": f"v{uuid.uuid4().hex[:20]}",
+        "dataset_id": thing.listing.dataset_id,
+        "listing_id": thing.listing.id,
+        "report_id": str(thing.listing.report_id),
+        "sha256": thing.delivery.files[0].sha256,
+        "trade_id": thing.trade.id,
+        "delivery_id": thing.delivery.id,
+        "number": "0",
+        "job_id": scene.private["job"],
+        "path": "0/000.p/1",
+    }
+
+
+def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
+    """Return the body of a row with its placeholders filled in for this subject."""
+    if isinstance(given, dict):
+        return {k: body_of(scene, thing, who, v) for k, v in given.items()}
+    if isinstance(given, list):
+        return [body_of(scene, thing, who, v) for v in given]
+    trade = thing.trade
+    nothing = {"key_id": who._signing_id, "value": ""}
+    if given == "$offer":
+        document = scene.people["P"].get(f"/v1/listings/{thing.listing.id}/standing-offer")
+        return who.sign(document["digest"]) if who.key else nothing
+    known: dict[str, Any] = {
+        "$new": f"n{uuid.uuid4().hex[:20]}",
+        "$listing": thing.listing.id,
+        "$descriptor": thing.listing.descriptor,
+        "$nothing": nothing,
+        "$offer_digest": trade.offer_digest,
+        "$manifest": thing.delivery.manifest_digest,
+        "$payment": {
+            "amount_fen": trade.terms.amount_fen,
+            "payer": trade.user_id,
+            "reference": uuid.uuid4().hex,
+        },
+    }
+    return known.get(given, given) if isinstance(given, str) else given
+
+
+def ask(
+    scene: Scene, key: str, row: dict[str, Any], who: Person, *, missing: bool = False
+) -> httpx2.Response:
+    """Send the one request of a row as this subject."""
+    method, route = key.partition(" #")[0].split(" ")
+    thing = scene.things[row.get("on", "gz") if row.get("on") == "otc" else "gz"]
+    if not missing:
+        put_back(scene, thing, route, row)
+    known = ids(scene, thing) | own_things(scene, route, row)
+    if missing:
+        known = {k: absent(v) for k, v in known.items()}
+    more: dict[str, Any] = {"headers": {}}
+    if "/uploads" in route:
+        more["headers"] = dict(CHUNK if method in ("PATCH", "POST") else UPLOAD)
+        if route.endswith("/uploads"):
+            more["headers"] = {**UPLOAD, "upload-length": "1"}
+        elif method in ("PATCH", "POST"):
+            more["content"] = b"x"
+            more["headers"]["x-http-method-override"] = "PATCH"
+    if route.endswith("/inclusion"):
+        with scene.hall.market.store.read() as reader:
+            more["params"] = {"digest": reader.leaves(0, limit=1)[0].digest}
+    if route.endswith("/consistency"):
+        more["params"] = {"from": "1", "to": "1"}
+    body = body_of(scene, thing, who, row["body"]) if "body" in row else None
+    return who.raw(method, route.format(**known), body, **more)
+
+
+def absent(id: str) -> str:
+    prefix, underscore, _ = id.partition("_")
+    if underscore:
+        return f"{prefix}_{NONE}"
+    return "999999999" if id.isdigit() else NONE * 2 if len(id) == 64 else "9/999.p/1"
+
+
+def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
+    """Return a fresh key or upload of the provider, where the route needs one."""
+    provider = scene.people["P"]
+    if row.get("on") == "key":
+        return {"key_id": provider.post("/v1/keys", {})["key_id"]}
+    if row.get("on") == "signing_key":
+        return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
+    if "{upload_id}" in route:
+        made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
+        return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
+    return {}
+
+
+def mark(response: httpx2.Response) -> str:
+    return "+" if response.is_success else ANSWERS.get(response.status_code, str(response))
+
+
+# --- the promises -------------------------------------------------------------------------------
+
+
+def test_every_route_has_a_row_and_every_row_a_route(hall: Hall) -> None:
+    document = hall.stranger.get("/openapi.json")
+    routes = {f"{m.upper()} {path}" for path, ms in document["paths"].items() for m in ms}
+    assert routes == {key.partition(" #")[0] for key in ROWS}
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_each_subject_gets_what_the_table_says(scene: Scene, key: str) -> None:
+    row = ROWS[key]
+    answers = {s: ask(scene, key, row, scene.people[s]) for s in SUBJECTS}
+    found = "".join(mark(answers[s]) for s in SUBJECTS)
+    assert found == row["may"], {s: a.text[:200] for s, a in answers.items()}
+
+
+@pytest.mark.parametrize(
+    "key", [k for k, r in ROWS.items() if "0" in r["may"] and r.get("same", "A")]
+)
+def test_a_hidden_thing_answers_as_one_that_is_not_there(scene: Scene, key: str) -> None:
+    """Status, headers and body of absent and foreign things differ in the id alone."""
+    row = ROWS[key]
+    route = key.partition(" #")[0].split(" ")[1]
+    same = row.get("same", SUBJECTS)
+    hidden_from = [s for s, said in zip(SUBJECTS, row["may"], strict=True) if said == "0"]
+    for subject in (s for s in hidden_from if s in same):
+        who = scene.people[subject]
+        hidden, missing = (ask(scene, key, row, who, missing=m) for m in (False, True))
+        assert hidden.status_code == missing.status_code == 404, (subject, missing.text)
+        for answer in (hidden, missing):
+            for name in ("date", "content-length"):
+                answer.headers.pop(name, None)
+        assert hidden.headers == missing.headers
+        shown, wanted = shape(hidden), shape(missing)
+        assert shown == wanted, (subject, route)
+
+
+def shape(answer: httpx2.Response) -> Any:
+    """Return the body without the id that was asked for."""
+    if not answer.content:
+        return None
+    body = answer.json()
+    asked = str(body.pop("id", ""))
+    return {k: str(v).replace(asked, "<id>") for k, v in body.items()}
