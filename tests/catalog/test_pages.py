@@ -209,6 +209,17 @@ def test_every_answer_is_a_page_under_a_strict_policy_and_links_only_what_is_the
         assert who.http.get(asset).status_code == 200, asset
 
 
+def test_an_unknown_address_is_a_page_for_people_and_a_problem_for_programs(hall: Hall) -> None:
+    who = browser(hall)
+    page = who.get("/no/such/page", headers={"accept": "text/html"})
+    assert page.status == 404
+    assert page.says("no such address")
+    for path in ("/no/such/page", "/v1/none"):
+        accept = "text/html" if path.startswith("/v1") else "*/*"
+        answer = who.http.get(path, headers={"accept": accept})
+        assert answer.headers["content-type"] == "application/problem+json", path
+
+
 def test_a_form_from_elsewhere_changes_nothing(hall: Hall, provider: Person) -> None:
     who = browser(hall, provider)
     before = len(provider.get("/v1/keys")["items"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -175,8 +174,20 @@ def create_app(market: Market) -> FastAPI:
 
 
 def _pages(app: FastAPI) -> None:
-    if importlib.util.find_spec("yaosu.web.pages") is not None:
-        app.include_router(importlib.import_module("yaosu.web.pages").router)
+    app.include_router(_pages_module().router)
+
+
+def _pages_module() -> Any:
+    """Return the pages; they know the statuses of this module, so it names them late."""
+    return importlib.import_module("yaosu.web.pages")
+
+
+def _for_a_person(request: Request) -> bool:
+    """Tell whether a browser asks for something outside the interfaces of programs."""
+    program = ("/v1", "/log", "/api", "/delta-sharing", "/dsp", "/.well-known")
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(
+        program
+    )
 
 
 def _errors(app: FastAPI) -> None:
@@ -195,7 +206,11 @@ def _errors(app: FastAPI) -> None:
             413: TooLarge("the body is too large", "请求体过大"),
         }
         if error.status_code in known:
-            return problem(known[error.status_code])
+            found = known[error.status_code]
+            if _for_a_person(request):
+                page: Response = await _pages_module().error_page(request, found)
+                return page
+            return problem(found)
         other = Malformed(str(error.detail)[:200], "请求无法处理")
         answer = problem(other)
         answer.status_code = error.status_code

@@ -107,7 +107,7 @@ async def sign_up(request: Request) -> Response:
             name_en=one(form, "name_en"),
             member=_needed(form, "member"),
             roles=frozenset(Role(r) for r in form.get("roles", ()) if r in ("provider", "buyer")),
-            holder_type=one(form, "holder_type", "legal"),
+            holder_type=_holder_type(form),
             uscc=one(form, "uscc") or None,
             contact={
                 name: one(form, name) for name in ("person", "phone", "email") if one(form, name)
@@ -127,6 +127,13 @@ async def sign_up(request: Request) -> Response:
             error=error,
         )
     return await _key_page(request, key)
+
+
+def _holder_type(form: Form) -> str:
+    given = one(form, "holder_type", "legal_person")
+    if given not in code_list("holder_type"):
+        raise InvalidInput("no such kind of organisation", "未知的主体类型", field="holder_type")
+    return given
 
 
 def _needed(form: Form, name: str) -> str:

@@ -49,6 +49,7 @@ from .visit import (
     market_of,
     one,
     read_form,
+    read_of,
     see_other,
     show,
     status_of,
@@ -357,10 +358,15 @@ async def _do(request: Request, listing_id: str, do: Any, form: Form) -> Respons
 async def held(request: Request, sha256: str) -> Response:
     """Tell a script of these pages whether one's own party has uploaded these bytes already."""
     market = market_of(request)
-    with market.store.read() as reader:
-        actor = session.must_be_known(session.actor_of(market, reader, request))
-        found = reader.one(Holding, party_id=actor.party_id, sha256=sha256[:64].lower())
-    return JSONResponse({"held": found is not None}, headers={"cache-control": "no-store"})
+
+    def work() -> bool:
+        with market.store.read() as reader:
+            actor = session.must_be_known(session.actor_of(market, reader, request))
+            mine = {"party_id": actor.party_id, "sha256": sha256[:64].lower()}
+            return reader.one(Holding, **mine) is not None
+
+    found = await read_of(request, work)
+    return JSONResponse({"held": found}, headers={"cache-control": "no-store"})
 
 
 @router.post("/console/listings/{listing_id}/files", max_body_size=UNLIMITED)
@@ -370,9 +376,14 @@ async def upload(request: Request, listing_id: str) -> Response:
     fields = await reading.fields()
     market = market_of(request)
     session.from_our_form(market, request, fields.get(session.TOKEN_FIELD, ""))
-    with market.store.read() as reader:
-        actor = session.must_be_known(session.actor_of(market, reader, request))
-        _own(reader, actor, listing_id)
+
+    def owner() -> Actor:
+        with market.store.read() as reader:
+            actor = session.must_be_known(session.actor_of(market, reader, request))
+            _own(reader, actor, listing_id)
+            return actor
+
+    actor = await read_of(request, owner)
     try:
         await _take(request, actor, reading.filename, reading.file())
     except YaosuError as error:

@@ -103,7 +103,7 @@ async def home(request: Request) -> Response:
             "log_size": reader.log_size(),
         }
 
-    return await show(request, "home.html", look)
+    return await show(request, "home.html", look, slow=True)
 
 
 @router.get("/search")
@@ -137,7 +137,7 @@ async def search(request: Request) -> Response:
             "near": [] if found.total else _near(market, query.text),
         }
 
-    return await show(request, "search.html", look)
+    return await show(request, "search.html", look, slow=True)
 
 
 def _facet(name: str, counts: Any, query: SearchQuery) -> dict[str, Any]:

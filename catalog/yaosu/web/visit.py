@@ -101,7 +101,8 @@ def _environment() -> Environment:
     made.globals.update(
         t=_text, static=static_url, here=_here, without=_without, token=_token, codes_of=FACETS
     )
-    made.globals["field_name"] = _in_language(words.field_name)
+    for name in ("field_name", "problem_groups"):
+        made.globals[name] = _in_language(getattr(words, name))
     for name in ("money", "when", "day", "language"):
         made.filters[name] = _in_language(getattr(words, name))
     made.filters["label"] = _label
@@ -242,23 +243,25 @@ async def show(
     *,
     status: int = 200,
     error: YaosuError | None = None,
+    slow: bool = False,
 ) -> Response:
-    """Read what a page shows from one snapshot, and render it."""
+    """Read what a page shows from one snapshot, and render it; what is slow, in a thread."""
 
     def work() -> tuple[Visit, Mapping[str, Any]]:
         with market_of(request).store.read() as reader:
             visit = visit_of(request, reader)
             return visit, look(reader, visit)
 
-    visit, facts = await read_of(request, work)
+    visit, facts = await read_of(request, work, slow=slow)
     if error is not None:
         facts = {**facts, "error": error_facts(error)}
     return html(visit, template, facts, status)
 
 
-async def read_of(request: Request, work: Callable[[], T]) -> T:
+async def read_of(request: Request, work: Callable[[], T], *, slow: bool = False) -> T:
     """Run a read; on PostgreSQL in a thread, since it waits for a socket."""
-    return work() if market_of(request).embedded else await asyncio.to_thread(work)
+    here = market_of(request).embedded and not slow
+    return work() if here else await asyncio.to_thread(work)
 
 
 def error_facts(error: YaosuError) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache, lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.documents import load
-from yaosu_schemas.errors import NotFound
+from yaosu_schemas.errors import NotFound, Problem
 
 BEIJING = timezone(timedelta(hours=8))
 _TAGS = {
@@ -204,6 +205,26 @@ def field_name(pointer: str, lang: str = "zh") -> str:
     if not isinstance(node, dict) or not pointer:
         return ""
     return str(node.get("title_zh" if lang == "zh" else "title") or "")
+
+
+def problem_groups(
+    problems: Iterable[Problem], lang: str = "zh"
+) -> list[tuple[str, list[Problem]]]:
+    """Return problems by the part of the descriptor that they are of, under its name."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        parts = problem.pointer.split("/")[1:]
+        deep = 2 if parts[:1] in (["dataElement"], ["resources"]) else 0
+        found.setdefault("/" + "/".join(parts[:deep]) if deep else "", []).append(problem)
+    return [(_group_name(pointer, lang), group) for pointer, group in found.items()]
+
+
+def _group_name(pointer: str, lang: str) -> str:
+    if pointer.startswith("/resources/"):
+        name = field_name("/resources", lang)
+        number = pointer.rsplit("/", 1)[-1]
+        return f"{name} {int(number) + 1}" if number.isdigit() else name
+    return field_name(pointer, lang)
 
 
 def _resolved(node: Any, root: dict[str, Any]) -> Any:
