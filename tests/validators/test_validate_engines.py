@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,14 +179,15 @@ def test_the_licence_of_a_package_must_be_known(tmp_path: Path) -> None:
     assert [(e.type, e.pointer) for e in report.errors] == [("licence-error", "/licenses/1/name")]
 
 
-def test_the_example_of_the_guide_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
     text = guide.read_text(encoding="utf-8") if guide.is_file() else ""
     if "## A check of your own" not in text:
         pytest.skip("CONTRIBUTING.md has no example of a check yet")
     code = text.split("## A check of your own", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
-    space: dict[str, Any] = {"__name__": "example"}
-    exec(compile(textwrap.dedent(code), "CONTRIBUTING.md", "exec"), space)
+    (tmp_path / "guide_example.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("guide_example")
     (tmp_path / "a.csv").write_text("id,text\n1,a\n2,\n3,\n", encoding="utf-8")
     report = validate(tmp_path / "a.csv", checks=["example.nulls"])
     assert not report.valid
