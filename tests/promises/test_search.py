@@ -82,6 +82,13 @@ def test_a_longer_question_finds_what_has_most_of_it(index: TantivyIndex) -> Non
     assert ids(find(index, "上海公共交通数据")) == ["a"]
 
 
+def test_filters_that_leave_nothing_do_not_loosen_the_question(index: TantivyIndex) -> None:
+    put(index, card("a", "公共交通"), card("b", "公共卫生", licence="MIT"))
+    page = find(index, "公共交通", filters={"licence": ["MIT"]}, facets=["licence"])
+    assert page.total == 0
+    assert dict(page.facets["licence"]) == {"CC-BY-4.0": 1, "MIT": 0}
+
+
 def test_english_finds_plurals_and_beginnings(index: TantivyIndex) -> None:
     put(index, card("a", "Hospital imaging datasets", title_en="Radiology images"))
     for text in ("dataset", "DATASETS", "image", "radiol", "radiolo"):

@@ -51,13 +51,13 @@ FORMAT = 2
 FACET_VALUES = 50
 """How many values of a facet are counted, the most frequent first."""
 
-_COUNTS_KEPT = 256
+_COUNTS_KEPT = 1024
 _REBUILD_PAUSE_SECONDS = 600.0
 _SNAPSHOTS = 32
 _SNAPSHOT_SECONDS = 120.0
 
 
-Counts = dict[str, list[tuple[str, int]]]
+Counts = list[tuple[str, int]]
 
 
 @contextmanager
@@ -93,7 +93,7 @@ class TantivyIndex:
         self._lock = threading.RLock()
         self._writer: IndexWriter | None = None
         self._snapshots: dict[str, tuple[Searcher, float]] = {}
-        self._counted: dict[tuple[int, str, tuple[str, ...]], tuple[Searcher, Counts]] = {}
+        self._counted: dict[tuple[int, str, str], tuple[Searcher, Counts]] = {}
         self._schema = schema()
         self._terms = Terms(self._schema)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -154,8 +154,8 @@ class TantivyIndex:
             searcher, version = self._snapshots[cursor.version][0], cursor.version
         clauses = self._clauses(query, asked)
         total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
-        if not total and asked.words:
-            # Nothing has all of it: take what has half of it, or words that begin so.
+        if not total and asked.words and not count(searcher, Query.boolean_query([*clauses])):
+            # Nothing has all of it, whatever the filters: take what has half, or begins so.
             near = [t for run in asked.words for t in self._near(searcher, run)]
             clauses = self._clauses(query, asked, near)
             total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
@@ -235,28 +235,31 @@ class TantivyIndex:
         self, searcher: Searcher, clauses: Sequence[tuple[Occur, Query]], query: SearchQuery
     ) -> dict[str, list[tuple[str, int]]]:
         """Count facet values; each facet ignores what is chosen in itself."""
-        chosen = [f for f in query.facets if query.filters.get(f)]
-        groups: list[tuple[str, tuple[str, ...]]] = [(f, (f,)) for f in chosen]
-        groups.append(("", tuple(f for f in query.facets if f not in chosen)))
-        out: dict[str, list[tuple[str, int]]] = {}
-        for skip, names in groups:
-            # The same counts serve every page and every choice within the facet that is skipped.
-            key = (id(searcher), _fingerprint(query, skip=skip), names)
+        keys = {
+            # The same counts serve every page, and every choice within the facet itself.
+            name: (id(searcher), _fingerprint(query, skip=name), name)
+            for name in query.facets
+        }
+        with self._lock:
+            known = {name: self._counted.get(key) for name, key in keys.items()}
+        missing = [name for name, kept in known.items() if kept is None]
+        chosen = [name for name in missing if query.filters.get(name)]
+        rest = [name for name in missing if name not in chosen]
+        for skip, names in [*((name, [name]) for name in chosen), (None, rest)]:
+            found = self._count(searcher, self._whole(clauses, query, skip), names)
             with self._lock:
-                kept = self._counted.pop(key, None)
-            if kept is None:
-                kept = searcher, self._count(searcher, self._whole(clauses, query, skip), names)
-            with self._lock:
-                self._counted[key] = kept
+                for name in names:
+                    known[name] = self._counted[keys[name]] = searcher, found[name]
                 while len(self._counted) > _COUNTS_KEPT:
                     del self._counted[next(iter(self._counted))]
-            for name in names:
-                wanted = query.filters.get(name, ())
-                out[name] = self._with_chosen(searcher, clauses, query, name, kept[1][name], wanted)
-        return out
+        return {
+            name: self._with_chosen(searcher, clauses, query, name, kept[1])
+            for name, kept in known.items()
+            if kept is not None
+        }
 
     @staticmethod
-    def _count(searcher: Searcher, within: Query, names: Sequence[str]) -> Counts:
+    def _count(searcher: Searcher, within: Query, names: Sequence[str]) -> dict[str, Counts]:
         if not names:
             return {}
         terms = {f: {"terms": {"field": f, "size": FACET_VALUES}} for f in names}
@@ -276,11 +279,11 @@ class TantivyIndex:
         query: SearchQuery,
         name: str,
         counts: list[tuple[str, int]],
-        chosen: Sequence[str],
     ) -> list[tuple[str, int]]:
         """Add the chosen values that are too rare to be among the counted ones."""
         shown = {value for value, _ in counts}
-        missing = [value for value in dict.fromkeys(chosen) if value not in shown]
+        chosen = dict.fromkeys(query.filters.get(name, ()))
+        missing = [value for value in chosen if value not in shown]
         if not missing:
             return list(counts)
         within = (Occur.Must, self._whole(clauses, query, name))
@@ -451,7 +454,7 @@ def _check(query: SearchQuery) -> None:
 
 def _fingerprint(query: SearchQuery, *, skip: str | None = None) -> str:
     """Return what tells one search from another; with `skip` (a facet) order does not matter."""
-    chosen = sorted((f, sorted(v)) for f, v in query.filters.items() if v and f != skip)
+    chosen = sorted((f, sorted(set(v))) for f, v in query.filters.items() if v and f != skip)
     body = json.dumps([query.text, chosen, query.viewer, query.sort if skip is None else ""])
     return hashlib.sha256(body.encode()).hexdigest()
 
