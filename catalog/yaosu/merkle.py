@@ -211,12 +211,12 @@ Rows = list[bytes]
 
 def rows_of(tile: bytes) -> Rows:
     """Return the rows of a tile; of a partial one, what is complete."""
+    sha256, pair = hashlib.sha256, 2 * HASH_BYTES
     rows = [tile]
     for _ in range(TILE_HEIGHT - 1):
         below = rows[-1]
-        ends = range(2 * HASH_BYTES, len(below) + 1, 2 * HASH_BYTES)
-        pairs = (below[end - 2 * HASH_BYTES : end] for end in ends)
-        rows.append(b"".join(hashlib.sha256(b"\1" + pair).digest() for pair in pairs))
+        starts = range(0, len(below) - pair + 1, pair)
+        rows.append(b"".join([sha256(b"\1" + below[i : i + pair]).digest() for i in starts]))
     return rows
 
 
