@@ -7,7 +7,6 @@ whole. A partial tile is replaced by a fuller one under another name and only th
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from . import merkle
 from .errors import NotFound
 from .merkle import HASH_BYTES, TILE_WIDTH
 
-_CACHED_TILES = 512
+_TILES_KEPT = 1024
 
 
 def sync_folder(folder: Path) -> None:
@@ -49,7 +48,7 @@ class TileFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._full: dict[tuple[int, int], merkle.Rows] = {}
+        self._rows: dict[tuple[int, int, int], merkle.Rows] = {}
         self._lock = threading.Lock()
 
     def hashes(self, level: int, index: int, width: int) -> bytes:
@@ -60,21 +59,19 @@ class TileFolder:
         return content[: width * HASH_BYTES]
 
     def node(self, size: int) -> merkle.Node:
-        """Return the subtree function of the tree of `size`; full tiles are remembered."""
+        """Return the subtree function of the tree of `size`; the inside of tiles is kept."""
 
-        @functools.cache
         def rows(level: int, index: int) -> merkle.Rows:
             width = min(TILE_WIDTH, (size >> 8 * level) - index * TILE_WIDTH)
-            kept = self._full.get((level, index))
-            if kept is not None:
-                return kept
-            made = merkle.rows_of(self.hashes(level, index, width))
-            if width == TILE_WIDTH:
+            key = level, index, width  # so many hashes of a tile never change again
+            kept = self._rows.get(key)
+            if kept is None:
+                kept = merkle.rows_of(self.hashes(level, index, width))
                 with self._lock:
-                    if len(self._full) >= _CACHED_TILES:
-                        self._full.pop(next(iter(self._full)))
-                    self._full[level, index] = made
-            return made
+                    if len(self._rows) >= _TILES_KEPT:
+                        self._rows.pop(next(iter(self._rows)))
+                    self._rows[key] = kept
+            return kept
 
         return merkle.node_in_rows(rows)
 
@@ -88,7 +85,7 @@ class TileFolder:
     def forget(self) -> None:
         """Drop what is remembered of the files."""
         with self._lock:
-            self._full.clear()
+            self._rows.clear()
 
     def _read(self, path: str, width: int) -> bytes:
         """Return the full tile, or the fullest partial one that has `width`."""
