@@ -20,7 +20,7 @@ from yaosu.evidence import leaf_entry
 from yaosu.proofs import Findings, silent
 from yaosu.signing import Signer
 from yaosu.tiles import TileFolder
-from yaosu.verify_market import check_log
+from yaosu.verify_log import check_log
 
 BATCH = 4096
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.errors import NotFound, Unavailable, YaosuError
+from yaosu_schemas.errors import Unavailable
 
 from . import checkpoint as notes
-from . import merkle, signing
-from .evidence import COVERED, event_digest, leaf_entry
+from . import signing
+from .evidence import COVERED, event_digest
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
-from .tiles import TileFolder
 from .verify import DATABASE, check_receipt
+from .verify_log import check_checkpoint, check_log
 
 _MAX_FEN = 10**15
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +41,7 @@ def verify_market(
     log = folder if alone else folder / "log"
     tree = None
     with found.shape("/log/checkpoint"):
-        tree = _checkpoint(log, log_key, found)
+        tree = check_checkpoint(log, log_key, found)
     if (folder / DATABASE).exists():
         with open_snapshot(folder / DATABASE) as db:
             _verify_database(db, folder, log, tree, found, progress)
@@ -113,7 +112,7 @@ def _verify_database(
     }
     if tree is not None:
         signed = tree
-        steps["/log"] = lambda: check_log(log, signed, db, found, progress)
+        steps["/log"] = lambda: check_log(log, signed, _leaf_events(db), found, progress)
     for pointer, step in steps.items():
         with found.shape(pointer):
             try:
@@ -378,166 +377,10 @@ def _receipts(db: sqlite3.Connection, found: Findings) -> None:
             found.within(place, part)
 
 
-# --- the log ----------------------------------------------------------------------------------
-
-
-def _checkpoint(log: Path, log_key: str | None, found: Findings) -> notes.Checkpoint | None:
-    """Return the checkpoint if its signature holds under the key of the log."""
-    try:
-        signed = (log / "checkpoint").read_bytes()
-        line = (log / "key").read_text("utf-8")
-        name, _, key = line.rstrip("\n").split("+", 2)
-        raw = signing.base64_bytes(key)[1:]
-        if line != f"{notes.verifier_key(name, raw)}\n":
-            raise ValueError("the key of the log is not a verifier key")
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        found.wrong(
-            f"/log/{missing}", "missing", f"the log has no {missing}", f"日志缺少 {missing}"
-        )
-        return None
-    public_key = signing.base64_text(raw)
-    found.facts |= {"log_origin": name, "log_key": public_key}
-    found.need(
-        log_key is None or log_key == public_key,
-        "/log/key",
-        "key",
-        "the log has another key than the one you know",
-        "日志密钥与您已知的密钥不同",
-    )
-    tree = notes.verified(signed, name, public_key)
-    found.facts["log_size"] = tree.size
-    found.checked["checkpoints"] += 1
-    return tree
-
-
-def check_log(
-    log: Path,
-    tree: notes.Checkpoint,
-    db: sqlite3.Connection | None,
-    found: Findings,
-    progress: Progress,
-) -> None:
-    """Recompute every tile and the root from the entries, and the entries from the events."""
-    tiles = TileFolder(log)
-    hashes: list[bytes] = []
-    events = _leaf_events(db) if db is not None else None
-    for index in range(-(-tree.size // merkle.TILE_WIDTH)):
-        width = min(merkle.TILE_WIDTH, tree.size - index * merkle.TILE_WIDTH)
-        pointer = f"/log/{merkle.entries_path(index, width)}"
-        entries: list[bytes] = []
-        try:
-            entries = tiles.entries(index, width)
-        except (NotFound, ValueError, OSError) as error:
-            _unreadable(found, pointer, error)
-        hashes += [merkle.leaf_hash(e) for e in entries]
-        hashes += [b""] * (width - len(entries))
-        if events is not None:
-            for at in range(width):
-                _entry(entries, at, index * merkle.TILE_WIDTH + at, next(events, None), found)
-        progress("log", min(tree.size, (index + 1) * merkle.TILE_WIDTH), tree.size)
-    root = _check_tiles(tiles, hashes, found) if tree.size else merkle.EMPTY_ROOT
-    found.need(
-        root == tree.root,
-        "/log/checkpoint",
-        "root",
-        "the entries do not make the root that the log has signed",
-        "日志条目推不出已签名的根",
-    )
-    _note(log, tree, found)
-
-
-def _entry(
-    entries: list[bytes], at: int, place: int, event: Mapping[str, Any] | None, found: Findings
-) -> None:
-    if event is None:
-        found.wrong(
-            f"/log/leaves/{place}",
-            "unbound",
-            "the log has a leaf that the database does not know",
-            "日志中有数据库未知的叶子",
-        )
-        return
-    found.checked["entries"] += 1
-    if at < len(entries):
-        found.need(
-            entries[at] == leaf_entry(event),
-            f"/log/leaves/{place}",
-            "mismatch",
-            f"the leaf is not that of event {event['id']}",
-            f"该叶子与事件 {event['id']} 不符",
-        )
-
-
 def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     columns = ", ".join(f'e."{c}"' for c in _EVENT)
     query = f"SELECT {columns} FROM leaf l JOIN event e ON e.id = l.event_id ORDER BY l.place"
     return map(_row_event, db.execute(query))
-
-
-def _check_tiles(tiles: TileFolder, hashes: list[bytes], found: Findings) -> bytes:
-    """Compare every tile with what the entries make, and return the root they make."""
-    level, here = 0, hashes
-    levels: list[list[bytes]] = []
-    while here:
-        levels.append(here)
-        above: list[bytes] = []
-        for start in range(0, len(here), merkle.TILE_WIDTH):
-            part = here[start : start + merkle.TILE_WIDTH]
-            pointer = f"/log/{merkle.tile_path(level, start // merkle.TILE_WIDTH, len(part))}"
-            try:
-                found.checked["tiles"] += 1
-                found.need(
-                    tiles.hashes(level, start // merkle.TILE_WIDTH, len(part)) == b"".join(part),
-                    pointer,
-                    "mismatch",
-                    "the tile is not what the entries make",
-                    "数据块与条目推算结果不符",
-                )
-            except (NotFound, OSError) as error:
-                _unreadable(found, pointer, error)
-            if len(part) == merkle.TILE_WIDTH:
-                while len(part) > 1:
-                    part = merkle.pair_up(part)
-                above.append(part[0])
-        level, here = level + 1, above
-    content = {
-        (n, index): b"".join(row[index * 256 : index * 256 + 256])
-        for n, row in enumerate(levels)
-        for index in range(-(-len(row) // 256))
-    }
-    try:
-        return merkle.root(
-            merkle.node_in_tiles(lambda level, index: content[level, index]), len(hashes)
-        )
-    except (KeyError, ValueError):
-        return b""  # an unreadable entry, noted above
-
-
-def _unreadable(found: Findings, pointer: str, error: Exception) -> None:
-    reason = error.en if isinstance(error, YaosuError) else str(error)
-    found.wrong(
-        pointer,
-        "missing",
-        f"this part of the log is missing or cut: {reason}",
-        f"日志的这一部分缺失或被截断：{reason}",
-    )
-
-
-def _note(log: Path, tree: notes.Checkpoint, found: Findings) -> None:
-    """The root that was noted before its signature is the one that was signed (I10)."""
-    try:
-        note = json.loads((log / "next").read_bytes())
-    except FileNotFoundError:
-        return
-    if note["size"] == tree.size:
-        found.need(
-            bytes.fromhex(note["root"]) == tree.root,
-            "/log/next",
-            "root",
-            "another root was noted for the size that was signed",
-            "同一大小曾记录过另一个根",
-        )
 
 
 # --- blobs ------------------------------------------------------------------------------------
