@@ -170,7 +170,9 @@ TELL = """
 import hashlib, json, resource
 told = hashlib.sha256(repr(found).encode()).hexdigest()
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, len(found), told]))
+# Not ru_maxrss: a child starts with the peak of the process that it was made from.
+peak = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
+print(json.dumps([used.ru_utime + used.ru_stime, peak // 1024, len(found), told]))
 """
 
 
@@ -214,13 +216,17 @@ def against(
 ) -> Iterator[Figure]:
     """Measure us on a file, and frictionless on it or on a part of it of one in `times` rows."""
     ours, memory, errors, told = run(OURS, path)
+    expected = told if times == 1 else run(OURS, sample)[3]
+    facts = {"rows": rows, "cpu_s": round(ours, 2), "rss_mib": memory, "errors": errors}
     try:
-        theirs, peak, other_errors, other = run(THEIRS, sample)
+        theirs, peak, _, other = run(THEIRS, sample)
     except subprocess.CalledProcessError as why:
-        last = why.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        yield Figure(name=f"{name}: CPU", value=ours, unit="s", note=f"frictionless: {last}")
+        theirs, peak, other = 0.0, 0, why.stderr.decode(errors="replace")[-200:]
+    same = other == expected
+    if not same and times > 1:  # it needs pandas for columns, and fails on some of them
+        note = "frictionless could not read the sample, so there is no ratio"
+        yield Figure(name=f"{name}: CPU", value=round(ours, 2), unit="s", note=note, facts=facts)
         return
-    same = times > 1 or (told == other and errors == other_errors)
     yield Figure(
         name=f"{name}: times frictionless",
         value=round(theirs * times / ours, 1),
@@ -230,13 +236,7 @@ def against(
         peer="frictionless 5.21, CPU s",
         peer_value=round(theirs * times, 2),
         note="identical errors" if same else "THE ERRORS DIFFER",
-        facts={
-            "rows": rows,
-            "cpu_s": ours,
-            "rss_mib": memory,
-            "peer_rss_mib": peak,
-            "errors": errors,
-        },
+        facts={**facts, "peer_rss_mib": peak},
     )
     yield Figure(name=f"{name}: peak memory", value=memory, unit="MiB", goal=512)
 

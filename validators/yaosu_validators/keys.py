@@ -198,9 +198,9 @@ class KeyPairs:
         import pyarrow as pa
 
         self.flush()
-        self.chunks.append(
-            pa.RecordBatch.from_arrays([keys.cast(pa.large_string()), rows], names=["key", "row"])
-        )
+        if not pa.types.is_int64(keys.type):
+            keys = keys.cast(pa.large_string())
+        self.chunks.append(pa.RecordBatch.from_arrays([keys, rows], names=["key", "row"]))
 
     def flush(self) -> None:
         if not self.texts:
@@ -262,6 +262,9 @@ class KeyIndex:
         import pyarrow.compute as pc
 
         for chunk in chunks:
+            if pa.types.is_int64(chunk.schema.field(0).type):
+                self.numbers.add(chunk)
+                continue
             try:
                 numbers = pc.cast(chunk.column(0), pa.int64())
                 whole = pa.RecordBatch.from_arrays([numbers, chunk.column(1)], names=_NAMES)

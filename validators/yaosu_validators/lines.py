@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import pyarrow as pa
@@ -90,7 +90,7 @@ class _Writer:
             if cell is None:
                 return None
             cells.append(cell)
-        end = r"\r?\z"
+        end = r"\r?\n\z"
         self._blank(end)
         taken = tuple(sorted({*self.keyed, *self.residual}))
         return LineForm(
@@ -157,7 +157,7 @@ class _Writer:
     def _not_missing(self, i: int, column: Field) -> None:
         before = f"(?:{self._any_cell()}{literal(self.delimiter)}){{{i}}}" if i else ""
         texts = "|".join(self._spellings(column))
-        after = literal(self.delimiter) if i + 1 < len(self.check.columns) else r"\r?\z"
+        after = literal(self.delimiter) if i + 1 < len(self.check.columns) else r"\r?\n\z"
         if texts:
             self.reject.append(rf"\A{before}(?:{texts}){after}")
 
@@ -287,7 +287,7 @@ class LineJudge:
             lines.pop()
         if not lines:
             return 0
-        column = pa.array(lines, pa.binary()).view(pa.utf8())
+        column = as_column(data, lines)
         return _Pass(self, state, lines, column, self._mask(column), last, first).run()
 
     def _mask(self, lines: Any) -> Any:
@@ -308,6 +308,19 @@ class LineJudge:
                 cell = pc.if_else(pc.equal(cell, ""), quoted, cell)
             columns[i] = cell
         return columns
+
+
+def as_column(data: bytes, lines: list[bytes]) -> Any:
+    """Return the lines of a block as an Arrow column over the block itself: nothing is copied.
+
+    Every line keeps its line break, but for a last one that has none.
+    """
+    ends = pc.add(pa.array(accumulate(map(len, lines)), pa.int64()), pa.arange(1, len(lines) + 1))
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cast(ends, pa.int32())])
+    if sum(map(len, lines)) + len(lines) > len(data):
+        data += b"\n"
+    buffers = [None, offsets.buffers()[1], pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.utf8(), len(lines), buffers)
 
 
 def bad_byte(data: bytes) -> int:
@@ -465,30 +478,23 @@ class _Pass:
         if not keys or not self.runs:
             return
         picked, rows = self._picked()
-        cells = {i: c.take(picked) for i, c in self._cells().items()}
+        cells = {i: c.take(picked) for i, c in judge.cells(self.column).items()}
         for key, pairs in zip(keys, self.state.pairs, strict=True):
             texts = [cells[i] for i in key.columns]
             joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
-            if (
-                len(texts) == 1
-                and joined.null_count == 0
-                and not pc.any(pc.equal(joined, "")).as_py()
-            ):
-                pairs.add_arrays(joined, rows)
-                continue
-            keep = pc.fill_null(pc.not_equal(joined, ""), False)
-            pairs.add_arrays(joined.filter(keep), rows.filter(keep))
-
-    def _cells(self) -> dict[int, Any]:
-        """Return the cells that make up keys; those of a first column need no expression."""
-        if self.judge.form.taken != (0,):
-            return self.judge.cells(self.column)
-        mark = (self.judge.dialect.delimiter or ",").encode()
-        cells = pa.array([line.partition(mark)[0] for line in self.lines], pa.binary())
-        return {0: pc.ascii_trim(cells.view(pa.utf8()), '"\r')}
+            numbers = rows
+            if joined.null_count or pc.any(pc.equal(joined, "")).as_py():
+                keep = pc.fill_null(pc.not_equal(joined, ""), False)
+                joined, numbers = joined.filter(keep), rows.filter(keep)
+            if len(texts) == 1 and judge.check.columns[key.columns[0]].type == "integer":
+                joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
+            pairs.add_arrays(joined, numbers)
 
     def _picked(self) -> tuple[Any, Any]:
         """Return the accepted lines of the block and their row numbers."""
+        if len(self.runs) == 1:
+            start, stop, number = self.runs[0]
+            return pa.arange(start, stop), pa.arange(number, number + stop - start)
         places = chain.from_iterable(range(a, b) for a, b, _ in self.runs)
         numbers = chain.from_iterable(range(n, n + b - a) for a, b, n in self.runs)
         return pa.array(list(places), pa.int32()), pa.array(list(numbers), pa.int64())

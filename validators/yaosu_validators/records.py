@@ -25,7 +25,7 @@ from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import Mark, bad_byte
+from .lines import Mark, as_column, bad_byte
 from .patterns import subset
 from .readers import value_reader
 from .sources import parse_json
@@ -88,7 +88,7 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
         nulls = [_null(c) for c in check.columns]
         reject.append(r"\A" + _S + r"\{" + _pairs(check.columns, labels, nulls, ()) + r"\}")
     form = RecordForm(
-        accept + r"\r?\z", tuple(reject), _extract(labels, values, keyed, check), tuple(keyed)
+        accept + r"\r?\n\z", tuple(reject), _extract(labels, values, keyed, check), tuple(keyed)
     )
     try:
         probe = pa.array(["{}"])
@@ -278,7 +278,7 @@ class RecordJudge:
             lines.pop()
         if not lines:
             return
-        column = pa.array(lines, pa.binary()).view(pa.utf8())
+        column = as_column(data, lines)
         mask = pc.match_substring_regex(column, self.form.accept)
         for pattern in self.form.reject:
             mask = pc.and_not(mask, pc.match_substring_regex(column, pattern))
