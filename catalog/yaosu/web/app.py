@@ -69,6 +69,8 @@ STATUS: tuple[tuple[type[YaosuError], int], ...] = (
 )
 """First match wins; every error class of the tree is covered by a row."""
 
+_TOO_LARGE = TooLarge("the body is too large", "请求体过大")
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -152,7 +154,6 @@ def create_app(market: Market) -> FastAPI:
         version=__version__,
         summary="A marketplace catalog for AI corpora",
         lifespan=life,
-        max_body_size=MAX_BODY,
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False},
@@ -162,7 +163,7 @@ def create_app(market: Market) -> FastAPI:
     _errors(app)
     # Matched in order: the busiest first.
     for part in (api_trade, api_market, uploads, api_parties, api_log):
-        app.include_router(part.router)
+        app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
     if static.is_dir():
@@ -174,7 +175,7 @@ def create_app(market: Market) -> FastAPI:
 
 
 def _pages(app: FastAPI) -> None:
-    app.include_router(_pages_module().router)
+    app.include_router(_pages_module().router, max_body_size=MAX_BODY)
 
 
 def _pages_module() -> Any:
@@ -203,7 +204,7 @@ def _errors(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         known: dict[int, YaosuError] = {
             404: NotFound("no such address", "没有此地址"),
-            413: TooLarge("the body is too large", "请求体过大"),
+            413: _TOO_LARGE,
         }
         if error.status_code in known:
             found = known[error.status_code]
@@ -299,6 +300,12 @@ class StoredBytes:
         return True
 
 
+def _plain_too_large(start: MutableMapping[str, Any]) -> bool:
+    """Tell whether the framework itself refused a body, in words without a form."""
+    kind = next((v for n, v in start["headers"] if n.lower() == b"content-type"), b"")
+    return start["status"] == 413 and kind.startswith(b"text/plain")
+
+
 class Headers:
     """Adds the headers that every answer carries, unless the route has set its own."""
 
@@ -313,7 +320,22 @@ class Headers:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        replaced = False
+
         async def with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal replaced
+            if replaced:
+                return
+            if message["type"] == "http.response.start":
+                if _plain_too_large(message):
+                    replaced = True
+                    await problem(_TOO_LARGE)(scope, receive, send_with_headers)
+                    return
+                await send_with_headers(message)
+                return
+            await send(message)
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 have = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [

@@ -28,22 +28,29 @@ from .strict import parse
 T = TypeVar("T")
 MAX_KEY = 255
 ANONYMOUS = "anonymous"
+LARGE = 64 << 10
+LARGEST_OF_STRANGERS = 1 << 20
 
 
 class StrictRequest(Request):
     """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
-        return parse(await self.body())
+        body = await self.body()
+        # The rest goes on while a large body is read.
+        return parse(body) if len(body) < LARGE else await asyncio.to_thread(parse, body)
 
 
 class StrictRoute(APIRoute):
-    """Reads every JSON body through the strict parser."""
+    """Reads every JSON body through the strict parser, and a large one from known people only."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        large = (getattr(self, "max_body_size", None) or 0) > LARGEST_OF_STRANGERS
 
         async def strict(request: Request) -> Response:
+            if large:
+                await read(request, lambda _, actor: actor, needed=True)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict
