@@ -275,13 +275,23 @@ class Trade(_Thing):
         manifest = checked_manifest(self._manifest(), self.refresh().data)
         return self.act("accept", manifest_digest=manifest["manifest_digest"])
 
+    @property
+    def awaits_payment(self) -> bool:
+        """Whether delivery waits for money: filed, paid in advance, and not paid yet."""
+        terms = self.data.get("terms") or {}
+        ahead = terms.get("payment_timing") != "postpaid"
+        return ahead and self.state == "filed" and self.data["paid_fen"] < terms["amount_fen"]
+
     def _manifest(self) -> JSON:
         delivery_id = self.data.get("delivery_id") or self.refresh().data.get("delivery_id")
         if not delivery_id:
             raise Conflict(
-                f"nothing was delivered yet: the trade is '{self.state}' "
-                f"(next: {', '.join(self.data.get('next') or ()) or 'nothing'})",
-                f"尚未交付：交易状态为“{self.state}”",
+                f"nothing was delivered yet: the trade is '{self.state}'"
+                + (
+                    "; delivery begins once the payment is confirmed" if self.awaits_payment else ""
+                ),
+                f"尚未交付：交易状态为“{self.state}”"
+                + ("，确认到账后开始交付" if self.awaits_payment else ""),
                 state=self.state,
                 next=self.data.get("next"),
             )

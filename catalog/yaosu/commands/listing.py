@@ -10,6 +10,7 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
+from .standing import commands_for, state_word, steps_of, stood
 from .terminal import (
     Json,
     Market,
@@ -21,7 +22,6 @@ from .terminal import (
     print_table,
     say,
     size,
-    where_it_stands,
     yuan,
 )
 
@@ -75,8 +75,8 @@ def mine(
                 i["listing_id"],
                 f"{i['publisher']}/{i['name']}",
                 i["listing_version"],
-                i["state"],
-                ", ".join(i.get("next") or ()),
+                state_word(i["listing_id"], i["state"]),
+                commands_for(i["listing_id"], i.get("next") or (), "provider"),
             )
             for i in items
         ],
@@ -300,25 +300,27 @@ def tell(found: Listing) -> None:
     verdict = "valid 通过" if report_of.get("valid") else "not valid 未通过"
     print_facts(
         {
-            "listing": found.id,
-            "name": f"{found['publisher']}/{found['name']}",
-            "title": found.title,
-            "version": f"{pkg.get('version') or ''} (#{found['listing_version']})",
-            "state": found.state,
-            "provider": found["provider"]["name"],
-            "licence": element.get("license_spdx"),
-            "price": ", ".join(
+            "listing 挂牌": found.id,
+            "name 名称": f"{found['publisher']}/{found['name']}",
+            "title 标题": found.title,
+            "version 版本": f"{pkg.get('version') or ''} (#{found['listing_version']})",
+            "state 状态": state_word(found.id, found.state),
+            "provider 提供方": found["provider"]["name"],
+            "licence 许可": element.get("license_spdx"),
+            "price 价格": ", ".join(
                 _price(p) for p in (element.get("offer") or {}).get("pricing") or ()
             ),
-            "one-step purchase": "yes 可一步购买"
+            "one-step purchase 一步购买": "yes 是"
             if found.data.get("standing_signature")
             else "no 否",
-            "size": size((element.get("size") or {}).get("bytes")),
-            "records": (element.get("size") or {}).get("records"),
-            "report": f"{verdict} {report_of.get('rows', '')} rows".strip() if report_of else "",
-            "certificate": (found.data.get("certificate") or {}).get("number"),
-            "content": found["content_digest"],
-            "next": ", ".join(found.data.get("next") or ()),
+            "size 大小": size((element.get("size") or {}).get("bytes")),
+            "records 记录数": (element.get("size") or {}).get("records"),
+            "report 质量报告": f"{verdict} {report_of.get('rows', '')} rows".strip()
+            if report_of
+            else "",
+            "certificate 登记凭证": (found.data.get("certificate") or {}).get("number"),
+            "content 内容摘要": found["content_digest"],
+            "next 下一步": "\n".join(steps_of(found.id, found.data.get("next") or ())),
         }
     )
     if pkg.get("description"):
@@ -355,4 +357,4 @@ def told(found: Listing, as_json: bool) -> None:
     if as_json:
         print_json(found.data)
         return
-    say(where_it_stands(found.id, found.state, found.data.get("next")))
+    say(stood(found.id, found.state, found.data.get("next")))

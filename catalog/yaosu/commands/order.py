@@ -9,6 +9,7 @@ import typer
 
 from yaosu.errors import Conflict, Text
 
+from .standing import stood
 from .terminal import (
     Json,
     Market,
@@ -18,7 +19,6 @@ from .terminal import (
     print_facts,
     print_json,
     say,
-    where_it_stands,
     yuan,
 )
 
@@ -141,16 +141,16 @@ def _tell_quote(title: str, quote: dict[str, Any]) -> None:
     terms, agreement = quote["terms"], quote["agreement"]
     print_facts(
         {
-            "listing": title,
-            "provider": agreement["provider"]["name"],
-            "price": yuan(terms["amount_fen"]),
-            "mode": terms["mode"],
-            "rights": ", ".join(terms["rights"]),
-            "purpose": terms["purpose"],
-            "term": f"{terms['term_days']} days" if terms.get("term_days") else "",
-            "licence": agreement["rights"].get("license_spdx"),
-            "contract": f"{agreement['contract_no']} ({agreement['template']})",
-            "digest": quote["agreement_digest"],
+            "listing 数据集": title,
+            "provider 提供方": agreement["provider"]["name"],
+            "price 价格": yuan(terms["amount_fen"]),
+            "mode 计价": terms["mode"],
+            "rights 权利": ", ".join(terms["rights"]),
+            "purpose 用途": terms["purpose"],
+            "term 期限": f"{terms['term_days']} days" if terms.get("term_days") else "",
+            "licence 许可": agreement["rights"].get("license_spdx"),
+            "contract 合同": f"{agreement['contract_no']} ({agreement['template']})",
+            "digest 合同摘要": quote["agreement_digest"],
         }
     )
 
@@ -160,8 +160,24 @@ def told(trade: Trade, as_json: bool) -> None:
     if as_json:
         print_json(trade.data)
         return
-    say(where_it_stands(trade.id, trade.state, trade.data.get("next")))
+    say(stood(trade.id, trade.state, trade.data.get("next")))
     if trade.data.get("approval"):
-        say(Text("a second admin has to do the same", "还需另一位管理员执行同一操作"))
-    if trade.state in ("delivered", "accepted", "vouchered", "completed"):
-        say(f"yaosu fetch {trade.id}")
+        say(
+            Text(
+                "nothing has changed yet: a second operator gives the same command, "
+                "with the same amount, payer and reference",
+                "尚未生效：还需另一位运营人员以相同的金额、付款方与流水号执行同一命令",
+            )
+        )
+    if trade.awaits_payment:
+        paid = yuan(trade["terms"]["amount_fen"])
+        words = trade.data.get("filing_no") or trade.id
+        say(
+            Text(
+                f"to be paid: {paid}, reference {words}; "
+                "delivery begins once the payment is confirmed",
+                f"待付款：{paid}，附言 {words}；确认到账后开始交付",
+            )
+        )
+    if trade.state in ("delivering", "delivered", "accepted", "vouchered", "completed"):
+        say(Text(f"the data: yaosu fetch {trade.id}", f"取数据：yaosu fetch {trade.id}"))

@@ -10,6 +10,7 @@ from yaosu.errors import InvalidInput, Text
 
 from .family import family
 from .listing import Id, act_on, tell
+from .standing import commands_for, state_word
 from .terminal import Json, Market, client, command, print_json, print_table, say
 
 app = family("What reviewers and exchanges do with submissions.\n\n审核与挂牌。")
@@ -20,7 +21,8 @@ Scheme = Annotated[
 ]
 Number = Annotated[str | None, typer.Option(help="Certificate number. 凭证编号。")]
 Agency = Annotated[str, typer.Option(help="Who issued it. 登记机构。")]
-Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Valid until. 有效期至。")]
+Issued = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Issued on. 登记日期。")]
+Until = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Valid until. 有效期至。")]
 
 
 @app.command("queue")
@@ -50,10 +52,10 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["listing_id"],
         f"{item['publisher']}/{item['name']} #{item['listing_version']}",
-        item["state"],
+        state_word(item["listing_id"], item["state"]),
         said,
         item["venue"],
-        ", ".join(item.get("next") or ()),
+        commands_for(item["listing_id"], item.get("next") or (), "reviewer", "exchange"),
     )
 
 
@@ -99,8 +101,8 @@ def register(
     scheme: Scheme = None,
     number: Number = None,
     agency: Agency = "",
-    registered_at: Day = None,
-    valid_until: Day = None,
+    registered_at: Issued = None,
+    valid_until: Until = None,
     text: Annotated[str | None, typer.Option(help="A remark. 审核意见。")] = None,
     market: Market = None,
     as_json: Json = False,
@@ -120,8 +122,8 @@ def notice(
     scheme: Scheme = None,
     number: Number = None,
     agency: Agency = "",
-    registered_at: Day = None,
-    valid_until: Day = None,
+    registered_at: Issued = None,
+    valid_until: Until = None,
     market: Market = None,
     as_json: Json = False,
 ) -> None:

@@ -22,7 +22,10 @@ def search(
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(help="relevance, newest, price, size … 排序方式。")
+        str | None,
+        typer.Option(
+            help="relevance, newest, price_asc, price_desc, size, records or title. 排序方式。"
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most. 最多条数。")] = 20,
     counts: Annotated[

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yaosu.errors import Problem, Text
+from yaosu.errors import Problem, Text, Unavailable
 
+from .standing import state_of
 from .terminal import (
     NOT_VALID,
     Json,
@@ -64,17 +65,27 @@ def submit(
     if dry_run:
         raise typer.Exit(_dry_run(folder, market, as_json))
     who = client(market)
-    with Watch() as watch:
-        done = who.submit(
-            folder,
-            venue=venue,
-            view_policy=view_policy,
-            apply=apply,
-            draft_only=draft,
-            wait=wait or None,
-            progress=watch,
-            told=lambda listing_id: note(f"listing {listing_id}"),
-        )
+    if offer:
+        from yaosu.remote import signer_of
+
+        signer_of(signing_key)  # before anything is sent: the offer is signed last
+    begun: list[str] = []
+    try:
+        with Watch() as watch:
+            done = who.submit(
+                folder,
+                venue=venue,
+                view_policy=view_policy,
+                apply=apply,
+                draft_only=draft,
+                wait=wait or None,
+                progress=watch,
+                told=lambda listing_id: _begun(begun, listing_id),
+            )
+    except Unavailable:
+        if begun:
+            note(_KEPT)
+        raise
     returned = done.listing.state == "returned"
     if offer and not returned:
         done.listing.offer(signing_key)
@@ -84,6 +95,17 @@ def submit(
         _tell(done)
     if returned:
         raise typer.Exit(NOT_VALID)
+
+
+_KEPT = Text(
+    "what has arrived is kept: give the same command again, and it goes on from there",
+    "已上传部分会保留：重新执行同一命令即可从中断处继续",
+)
+
+
+def _begun(begun: list[str], listing_id: str) -> None:
+    begun.append(listing_id)
+    note(f"listing 挂牌 {listing_id}")
 
 
 def _as_json(done: Submission) -> dict[str, Any]:
@@ -98,11 +120,12 @@ def _as_json(done: Submission) -> dict[str, Any]:
 
 def _tell(done: Submission) -> None:
     listing = done.listing
+    stands = state_of(listing.id, listing.state)
     say(
         Text(
-            f"{listing.id} is '{listing.state}': {len(done.sent)} files sent, "
+            f"{listing.id} is {stands.en}: {len(done.sent)} files sent, "
             f"{len(done.held)} were there already",
-            f"{listing.id} 状态：{listing.state}；上传 {len(done.sent)} 个文件，"
+            f"{listing.id} 状态：{stands.zh}；上传 {len(done.sent)} 个文件，"
             f"{len(done.held)} 个已存在",
         )
     )

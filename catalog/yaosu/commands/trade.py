@@ -11,6 +11,7 @@ from yaosu.errors import InvalidInput
 from .family import family
 from .listing import Platform, SigningKey, print_events
 from .order import order, told
+from .standing import commands_for, state_word, steps_of
 from .terminal import (
     Json,
     Market,
@@ -50,11 +51,11 @@ def list_(
         [
             (
                 t.id,
-                t.state,
+                state_word(t.id, t.state),
                 t["provider"]["name"],
                 t["user"]["name"],
                 yuan(t["terms"]["amount_fen"]),
-                ", ".join(t["next"]),
+                commands_for(t.id, t["next"], "provider", "buyer", "exchange", "admin"),
             )
             for t in trades
         ],
@@ -73,29 +74,32 @@ def show(trade: Id, market: Market = None, as_json: Json = False) -> None:
         print_json(found.data)
         return
     terms = found["terms"]
+    sides = {found[s]["party_id"]: found[s]["name"] for s in ("provider", "user")}
     print_facts(
         {
-            "trade": found.id,
-            "state": found.state,
-            "listing": found["listing_id"],
-            "provider": found["provider"]["name"],
-            "buyer": found["user"]["name"],
-            "price": f"{yuan(terms['amount_fen'])} ({terms['mode']} × {terms['quantity']})",
-            "rights": ", ".join(terms["rights"]),
-            "purpose": terms["purpose"],
-            "turn of": found["turn"],
-            "offer": found["offer_digest"],
-            "contract": (found["agreement"] or {}).get("contract_no"),
-            "contract digest": found["agreement_digest"],
-            "signed by": ", ".join(s["party_id"] for s in found["signatures"]),
-            "filing": found["filing_no"],
-            "paid": yuan(found["paid_fen"]) if found["paid_fen"] else "",
-            "delivery": found["delivery_id"],
-            "objection": found["objection"],
-            "voucher": found["voucher_no"],
-            "assessment": "required 需合规评估" if found["assessment_required"] else "",
-            "reason": found["reason"],
-            "next": ", ".join(found["next"]),
+            "trade 交易": found.id,
+            "state 状态": state_word(found.id, found.state),
+            "listing 挂牌": found["listing_id"],
+            "provider 提供方": found["provider"]["name"],
+            "buyer 买方": found["user"]["name"],
+            "price 价格": f"{yuan(terms['amount_fen'])} ({terms['mode']} × {terms['quantity']})",
+            "rights 权利": ", ".join(terms["rights"]),
+            "purpose 用途": terms["purpose"],
+            "turn of 待回应方": sides.get(found["turn"]) if found.state == "negotiating" else "",
+            "offer 报价摘要": found["offer_digest"],
+            "contract 合同": (found["agreement"] or {}).get("contract_no"),
+            "contract digest 合同摘要": found["agreement_digest"],
+            "signed by 签署方": ", ".join(
+                sides.get(s["party_id"], s["party_id"]) for s in found["signatures"]
+            ),
+            "filing 备案号": found["filing_no"],
+            "paid 已付": yuan(found["paid_fen"]) if found["paid_fen"] else "",
+            "delivery 交付": found["delivery_id"],
+            "objection 异议": found["objection"],
+            "voucher 凭证": found["voucher_no"],
+            "assessment 合规评估": "required 需要" if found["assessment_required"] else "",
+            "reason 原因": found["reason"],
+            "next 下一步": "\n".join(steps_of(found.id, found["next"])),
         }
     )
 
