@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_a_provider_gets_a_dataset_to_the_market_without_scripts(hall: Hall) -> 
     page = who.send(who.get(page.url.path), "/offer")
     assert page.says("Signed")
     page = who.send(page, "/submit")
-    page = reloaded(who, page, "Passed")
+    page = reloaded(who, page, "Under review")
 
     judge = browser(hall, hall.reviewer)
     queue = judge.get("/review")
@@ -349,3 +350,30 @@ def test_those_who_ask_for_json_get_the_descriptor(hall: Hall, provider: Person)
     assert who.get("/dataset/lingnan__paper-json").url.path == "/datasets/lingnan/paper-json"
     assert who.get("/dataset/lingnan-paper-json").url.path == "/datasets/lingnan/paper-json"
     assert who.get("/dataset/none").status == 404
+
+
+def test_whatever_strangers_type_gets_an_answer_and_the_server_stays_well(
+    hall: Hall, testdata: Path
+) -> None:
+    listed_words: list[str] = json.loads(
+        (testdata / "edge" / "blns" / "blns.json").read_text("utf-8")
+    )
+    who = browser(hall)
+    form = dict(who.get("/signup").form("/signup").fields)
+    for word in [w for w in listed_words if w][::3]:
+        found = who.http.get("/search", params={"q": word})
+        assert found.status_code == 200, word
+        assert "<script>alert" not in found.text
+        assert who.http.get("/suggest", params={"q": word}).status_code == 200
+        assert who.http.get(f"/datasets/lingnan/{quote(word, safe='')}").status_code in (404, 400)
+        sent = {**form, "name": word, "slug": word, "member": word, "roles": "buyer"}
+        answer = who.http.post("/signup", data=sent)
+        assert answer.status_code in (201, 409, 422), word
+        assert answer.headers["content-type"].startswith("text/html")
+    for word in ("\x00", "a\x07b", "\u202eevil", "%00"):
+        sent = {**form, "name": f"x{word}", "slug": "ctl-name", "member": "m", "roles": "buyer"}
+        assert who.http.post("/signup", data=sent).status_code in (201, 422)
+    assert (
+        who.http.get("/datasets/lingnan/a%00b", headers={"accept": "text/html"}).status_code == 404
+    )
+    assert who.http.get("/healthz").json()["status"] == "ok"

@@ -235,7 +235,7 @@ def test_a_provider_uploads_with_progress_resumes_and_submits(
         assert "Complete" in page.inner_text("#problems")
 
         page.click("form[action$='/submit'] button")
-        page.wait_for_selector("#quality .verdict.good", timeout=120_000)
+        page.wait_for_selector("#quality .yr-verdict.yr-valid", timeout=120_000)
 
 
 def test_a_reviewer_reads_the_report_and_lists_it(

@@ -29,6 +29,7 @@ from yaosu.model import (
 )
 from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
+from yaosu_validators.html import report_css
 
 from .api_market import FACETS, sample_of, search_query
 from .visit import (
@@ -175,6 +176,14 @@ async def suggest(request: Request, q: str = "") -> Response:
     items = await asyncio.to_thread(market_of(request).search.suggest, q[:100])
     body = Markup("").join(Markup('<option value="{}"></option>').format(i) for i in items)
     return HTMLResponse(str(body))
+
+
+@router.get("/report.css")
+async def report_style(request: Request) -> Response:
+    """The style sheet of validation reports."""
+    return Response(
+        report_css(), media_type="text/css", headers={"cache-control": "public, max-age=3600"}
+    )
 
 
 # --- the page of a dataset --------------------------------------------------------------------

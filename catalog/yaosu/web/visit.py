@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
+import orjson
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
@@ -21,7 +22,7 @@ from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from yaosu import present
-from yaosu.errors import Malformed, TooLarge, Unauthenticated, YaosuError
+from yaosu.errors import Malformed, NotFound, TooLarge, Unauthenticated, YaosuError
 from yaosu.identity import may
 from yaosu.market import Market
 from yaosu.model import Actor, Party
@@ -30,6 +31,7 @@ from yaosu.ports import Reader, Transaction
 
 from . import session, words
 from .api_market import FACETS
+from .strict import parse
 from .texts import TEXTS, said
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ def _environment() -> Environment:
         markdown=words.markdown,
         cell=words.cell,
         pretty=words.pretty,
+        report=_in_language(words.report),
         plain_snippet=words.plain_snippet,
     )
     return made
@@ -293,6 +296,8 @@ async def read_form(request: Request, limit: int = MAX_FORM) -> Form:
     for name, value in pairs:
         form.setdefault(name, []).append(value.replace("\r\n", "\n"))
     session.from_our_form(market_of(request), request, one(form, session.TOKEN_FIELD))
+    # What no JSON may hold, no form may: controls, bidirectional overrides (a descriptor is JSON).
+    parse(orjson.dumps({name: given for name, given in form.items() if name != "descriptor"}))
     return form
 
 
@@ -354,6 +359,8 @@ class PageRoute(APIRoute):
 
         async def page(request: Request) -> Response:
             try:
+                if not request.url.path.isprintable():
+                    raise NotFound("no such address", "没有此地址")
                 return await handler(request)
             except YaosuError as error:
                 if isinstance(error, Unauthenticated) and request.method == "GET":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import nh3
 from markdown_it import MarkdownIt
@@ -16,6 +16,7 @@ from markupsafe import Markup
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.documents import load
 from yaosu_schemas.errors import NotFound, Problem
+from yaosu_validators.html import report_fragment
 
 BEIJING = timezone(timedelta(hours=8))
 _TAGS = {
@@ -161,6 +162,12 @@ def markdown(text: str) -> Markup:
             link_rel="nofollow noopener noreferrer ugc",
         )
     )
+
+
+def report(body: Mapping[str, Any], lang: str = "zh") -> Markup:
+    """Return a validation report as HTML; cells that were masked for the reader stay masked."""
+    shown: Literal["zh", "en"] = "zh" if lang == "zh" else "en"
+    return Markup(report_fragment(body, lang=shown, show_cells=not body.get("masked")))
 
 
 def with_code(text: str) -> Markup:
