@@ -18,8 +18,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yaosu_schemas.texts import clip
-
 from .blocks import CHUNK, Block, Blocks, undecodable
 from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
@@ -28,7 +26,7 @@ from .keys import ESCAPE, PART
 from .lines import Mark, as_column, bad_byte
 from .patterns import subset
 from .readers import value_reader
-from .sources import parse_json
+from .sources import parse_json, reason
 from .streams import problem
 
 _S = "[ \\t]*"
@@ -315,7 +313,7 @@ class RecordJudge:
             try:
                 item = parse_json(line)
             except (ValueError, RecursionError) as why:
-                note = clip(why, 160)
+                note = reason(why)
                 raise problem(
                     "source-error",
                     f"line {self.line} is not JSON: {note}",

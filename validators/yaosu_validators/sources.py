@@ -388,6 +388,13 @@ def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=_no_number)
 
 
+def reason(why: Exception) -> str:
+    """Return why one line is not JSON; the parser's own count of lines would mislead here."""
+    if isinstance(why, json.JSONDecodeError):
+        return f"{why.msg} (character {why.pos + 1})"
+    return clip(why, 160)
+
+
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -399,7 +406,7 @@ def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
         try:
             yield parse_json(line)
         except (ValueError, RecursionError) as why:
-            note = clip(why, 160)
+            note = reason(why)
             raise problem(
                 "source-error",
                 f"line {number} is not JSON: {note}",
