@@ -22,6 +22,14 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
         yield found
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_hall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hall]:
+    """A market on SQLite, and one on PostgreSQL."""
+    url = request.getfixturevalue("migrated_url") if request.param == "postgresql" else ""
+    with open_hall(tmp_path / "data", database_url=url) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
 def provider(hall: Hall) -> Person:
     return hall.person("lingnan", "provider", uscc=USCC[0])
@@ -54,8 +62,10 @@ def reloaded(who: Paper, page: Page, text: str) -> Page:
 
 
 def test_a_stranger_registers_buys_and_gets_a_receipt_without_scripts(
-    hall: Hall, provider: Person, tmp_path: Path
+    any_hall: Hall, tmp_path: Path
 ) -> None:
+    hall = any_hall
+    provider = hall.person("lingnan", "provider", uscc=USCC[0])
     listing_id, data = listed(hall, provider, "paper-trade")
     buyer = browser(hall)
     page = buyer.send(

@@ -116,7 +116,7 @@ def _environment() -> Environment:
         cell=words.cell,
         pretty=words.pretty,
         report=_in_language(words.report),
-        plain_snippet=words.plain_snippet,
+        snippet_of=words.snippet_of,
     )
     return made
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import nh3
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from yaosu.ports import Hit
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.documents import load
 from yaosu_schemas.errors import NotFound, Problem
@@ -127,6 +128,9 @@ LANGUAGES = {
     "ug": ("Uyghur", "维吾尔文"),
     "bo": ("Tibetan", "藏文"),
     "mn": ("Mongolian", "蒙古文"),
+    "zxx": ("No language", "无语言内容"),
+    "mul": ("Several languages", "多语种"),
+    "und": ("Unknown", "未确定"),
 }
 
 
@@ -177,9 +181,16 @@ def with_code(text: str) -> Markup:
     return Markup("").join(shown)
 
 
-def plain_snippet(html: str) -> Markup:
-    """Return the index's snippet (escaped text with marks) without the signs of Markdown."""
-    return Markup(re.sub(r"\*\*|`|(?:^|(?<=\n))#{1,6} ", "", html))
+def snippet_of(hit: Hit) -> Markup:
+    """Return the index's snippet (escaped text with marks) without the signs of Markdown.
+
+    Where only a name that the card shows anyway was met, the description says more.
+    """
+    bare = re.sub("</?mark>", "", hit.snippet)
+    shown = hit.snippet
+    if bare in {str(escape(hit.card.get(n) or "")) for n in ("publisher_name", "title_en")}:
+        shown = str(escape(str(hit.card.get("description") or "")[:200]))
+    return Markup(re.sub(r"\*\*|`|(?:^|(?<=\n))#{1,6} ", "", shown))
 
 
 def cell(value: Any) -> str:
