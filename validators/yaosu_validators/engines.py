@@ -14,9 +14,11 @@ import queue
 import struct
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
@@ -58,10 +60,14 @@ class ProcessEngine:
             self._all.append(worker)
             self._idle.put(worker)
         with ThreadPoolExecutor(self.workers) as threads:
-            waiting = [threads.submit(self._ask, pickle.dumps(part)) for part in parts]
+            waiting: deque[Future[bytes]] = deque()
+            ahead = iter(parts)
             try:
-                for part, future in zip(parts, waiting, strict=True):
-                    result: PartResult = pickle.loads(future.result())
+                for part in parts:
+                    # Only so many states are ever under way or waiting to be merged.
+                    for other in islice(ahead, self.workers + 1 - len(waiting)):
+                        waiting.append(threads.submit(self._ask, pickle.dumps(other)))
+                    result: PartResult = pickle.loads(waiting.popleft().result())
                     if self.tell is not None:
                         whole = part.resource.size if part.what == "whole" else 0
                         self.tell(part.resource.place, whole or part.stop - part.start, 0)

@@ -10,7 +10,6 @@ A canonical text is equal exactly where the typed values are equal ("01" and "1"
 from __future__ import annotations
 
 import json
-import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,8 @@ PART = "\x1f"  # between the parts of a composite key
 ESCAPE = "\x1e"
 _NULL = ESCAPE + "2"
 BUFFER = 1 << 16
-BUDGET_BYTES = 48 << 20
-SETTLE_BYTES = 16 << 20
+BUDGET_BYTES = 32 << 20
+SETTLE_BYTES = 8 << 20
 
 _NUMERIC = ("integer", "number", "year", "boolean")
 _PLAIN_EXPONENT = 30
@@ -321,7 +320,7 @@ class _Runs:
 
     def __init__(self, type_: str) -> None:
         self._type = type_
-        self._runs: list[tuple[Any, Any]] = []
+        self._runs: list[Any] = []
         self._held: list[Any] = []
         self._held_bytes = 0
 
@@ -337,9 +336,7 @@ class _Runs:
         key = pa.int64() if self._type == "int64" else pa.large_string()
         schema = pa.schema([("key", key), ("row", pa.int64())])
         table = pa.Table.from_batches(self._held, schema).combine_chunks()
-        if not _grows(table):
-            table = table.sort_by([("key", "ascending"), ("row", "ascending")])
-        return table
+        return table if _grows(table) else _by_key(table)
 
     def _spill(self) -> None:
         import pyarrow as pa
@@ -350,7 +347,9 @@ class _Runs:
         with pa.ipc.new_file(pa.PythonFile(file, "w"), table.schema) as writer:
             writer.write_table(table, max_chunksize=1 << 14)
         file.flush()
-        self._runs.append((file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        self._runs.append(file)
+        del table
+        pa.default_memory_pool().release_unused()
 
     def ranges(self) -> Iterator[pa.Table]:
         """Yield sorted tables of (key, row), in order; no key is in two of them."""
@@ -361,12 +360,25 @@ class _Runs:
             return
         if self._held:
             self._spill()
-        yield from _merged([mapped for _, mapped in self._runs])
+        yield from _merged(self._runs)
 
     def close(self) -> None:
-        for file, _ in self._runs:
+        for file in self._runs:
             file.close()
         self._held, self._runs = [], []
+
+
+def _by_key(table: Any) -> Any:
+    """Sort by key and row: by row first, where they are not in order, then stably by key.
+
+    Rows of the exact path and of whole lines come in turns, so rows are only nearly in order.
+    """
+    import pyarrow.compute as pc
+
+    rows = table.column(1).combine_chunks()
+    if len(rows) > 1 and not pc.all(pc.less(rows.slice(0, len(rows) - 1), rows.slice(1))).as_py():
+        table = table.take(pc.array_sort_indices(rows))
+    return table.take(pc.array_sort_indices(table.column(0).combine_chunks()))
 
 
 def _grows(table: Any) -> bool:
@@ -386,7 +398,7 @@ def _merged(runs: list[Any]) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    files = [pa.ipc.open_file(pa.py_buffer(run)) for run in runs]
+    files = [pa.ipc.open_file(pa.PythonFile(run, "r")) for run in runs]
     ahead = [0] * len(files)
     held: list[Any] = [None] * len(files)
     while True:
@@ -418,7 +430,7 @@ def _merged(runs: list[Any]) -> Iterator[pa.Table]:
             held = [None] * len(files)
         whole = pa.concat_tables(ready).combine_chunks()
         if whole.num_rows:
-            yield whole.sort_by([("key", "ascending"), ("row", "ascending")])
+            yield _by_key(whole)
 
 
 def _extend(

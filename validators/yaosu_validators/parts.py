@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal
 
@@ -23,7 +23,7 @@ from .judge import Limits, Outcome, Tell, fast_form, judge, open_for_parts
 from .resources import Resource
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
-PART_BYTES = 32 << 20
+PART_BYTES = 16 << 20
 ROW_GROUPS = 8
 
 What = Literal["whole", "lines", "records", "columns", "digests"]
@@ -228,18 +228,23 @@ class Window(io.RawIOBase):
         return int(count)
 
 
-def join(planned: Planned, results: Sequence[PartResult]) -> Outcome:
-    """Return the outcome of one resource from the results of its parts, in order."""
+def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
+    """Return the outcome of one resource from the results of its parts, each merged as it comes."""
+    first = next(results)
     if planned.opened is None:
-        assert results[0].outcome is not None
-        return results[0].outcome
+        assert first.outcome is not None
+        return first.outcome
     outcome = planned.opened
-    outcome.digests = results[0].digests
+    outcome.digests = first.digests
     check = outcome.check
     assert check is not None
     state: TableState | None = None
     end = 0
-    for part, result in zip(planned.parts[1:], results[1:], strict=True):
+    again = False
+    for part in planned.parts[1:]:
+        result = next(results)
+        if again or (state is not None and state.full):
+            continue  # nothing behind this counts, but every part has its result taken
         if state is not None and part.what == "lines" and part.start != end:
             # A quoted line break lies on the cut: the row that started before goes on here.
             result = judge_part(replace(part, start=end))
@@ -247,11 +252,12 @@ def join(planned: Planned, results: Sequence[PartResult]) -> Outcome:
         assert found is not None
         if found.failed is not None:
             # Where bytes are bad, rows of the part before may be void too: once more, in one go.
-            return judge(planned.resource, planned.limits)
+            again = True
+            continue
         end = result.end
         state = found if state is None else check.merge(state, found)
-        if state.full:
-            break
+    if again:
+        return judge(planned.resource, planned.limits)
     outcome.state = state
     counted = outcome.digests.bytes if outcome.digests is not None else planned.size
     if counted != planned.size or planned.resource.size != planned.size:

@@ -81,7 +81,7 @@ def _outcomes(
         results = stack.enter_context(_results(parts, workers, tell))
         try:
             for p, k in zip(planned, known, strict=True):
-                outcome = k or join(p, [next(results) for _ in p.parts])
+                outcome = k or join(p, results)
                 if k is None and cache is not None and not outcome.interrupted:
                     cache.put(p, outcome)
                 outcomes.append(outcome)
