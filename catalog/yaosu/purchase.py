@@ -95,6 +95,7 @@ class Purchase:
                 f"交付中没有文件“{path[:200]}”",
                 path=path,
             )
+        self._own_folder()
         target = self._place(path)
         sha256, size = str(entry["sha256"]), int(entry["bytes"])
         if self._is_here(path, target, sha256, size):
@@ -110,6 +111,20 @@ class Purchase:
         ).run()
         self._stamp(path, target, sha256)
         return target
+
+    def _own_folder(self) -> None:
+        """Refuse a folder that is somebody's own package, or the delivery of another trade."""
+        manifest = _json_of(self.documents / "manifest.json")
+        if manifest.get("trade_id") == self.trade["trade_id"]:
+            return
+        begun = bool(self._stamps()) or not (self.folder / "datapackage.json").exists()
+        if begun and "trade_id" not in manifest:
+            return
+        raise Conflict(
+            f"{self.folder} holds another data package: choose a new folder",
+            f"{self.folder} 中已有其他数据包，请选择新目录",
+            folder=str(self.folder),
+        )
 
     def _place(self, path: str) -> Path:
         """Return where a file goes, inside the folder whatever stands there already."""
@@ -151,11 +166,7 @@ class Purchase:
         return True
 
     def _stamps(self) -> JSON:
-        try:
-            found = json.loads((self.folder / _STAMPS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _json_of(self.folder / _STAMPS)
 
     def _stamp(self, path: str, target: Path, sha256: str) -> None:
         known = target.stat()
@@ -259,6 +270,15 @@ def _leads_out(path: str) -> UnsafePath:
         f"“{path}”的目标位置是符号链接，请换用空目录",
         path=path,
     )
+
+
+def _json_of(path: Path) -> JSON:
+    """Return the object in a file; empty where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write(path: Path, document: Any) -> None:

@@ -300,3 +300,20 @@ def test_a_symbolic_link_in_the_folder_is_not_followed(
     with pytest.raises(errors.UnsafePath, match="symbolic link"):
         trade.open(tmp_path / "got").files()
     assert list(outside.iterdir()) == []
+
+
+def test_a_folder_that_is_somebodys_own_package_is_not_written_over(
+    hall: Hall, buyer: Client, buyer_key: Path, listed: str, tmp_path: Path
+) -> None:
+    trade = buyer.listing(listed).buy(purpose="训练", key=buyer_key)
+    hall.pay(trade.data)
+    trade.wait("delivered", timeout=30)
+    (tmp_path / "datapackage.json").write_text('{"name": "mine"}')
+    with pytest.raises(errors.Conflict, match="new folder"):
+        trade.open(tmp_path).files()
+    assert [p.name for p in tmp_path.iterdir()] == ["datapackage.json"]
+    trade.open(tmp_path / "bought").files()
+    other = json.loads((tmp_path / "bought" / "manifest.json").read_text()) | {"trade_id": "trd_0"}
+    (tmp_path / "bought" / "manifest.json").write_text(json.dumps(other))
+    with pytest.raises(errors.Conflict, match="new folder"):
+        trade.open(tmp_path / "bought").files()
