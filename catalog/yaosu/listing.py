@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from yaosu_schemas.canonical import content_digest, digest, terms_digest
-from yaosu_schemas.documents import descriptor_problems
 
 from . import present
 from .contract import holder_of
@@ -40,8 +40,8 @@ from .model import (
     Venue,
     new_id,
 )
+from .package_files import MAX_PROBLEMS, judged
 from .package_files import files_of as files_of
-from .package_files import path_problems
 from .ports import Reader, Transaction
 from .steps import LISTING_STEPS, Relation, Step, check
 
@@ -268,12 +268,11 @@ def _draft(
 
 def refuse_broken(descriptor: dict[str, Any]) -> None:
     """Raise with every problem that even a draft may not have."""
-    problems = [p for p in descriptor_problems(descriptor, stage="draft") if p.severity == "error"]
+    problems = [p for p in judged(descriptor, "draft") if p.severity == "error"]
     if not descriptor.get("name"):
         text = Text("a dataset needs a name", "数据集需要标识名（name）")
         if not any(p.pointer == "/name" for p in problems):
             problems.append(Problem(pointer="/name", code="required", en=text.en, zh=text.zh))
-    problems.extend(path_problems(descriptor))
     if problems:
         raise InvalidDocument(problems)
 
@@ -323,11 +322,10 @@ def revise(
 
 def submission_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) -> list[Problem]:
     """Return everything that L1 would refuse, all at once."""
-    problems = descriptor_problems(descriptor, stage="submit")
-    problems.extend(path_problems(descriptor))
-    if any(p.severity == "error" for p in descriptor_problems(descriptor, stage="draft")):
+    problems = judged(descriptor, "submit")
+    if any(p.severity == "error" for p in judged(descriptor, "draft")):
         return problems  # its parts are not of the types that the rest relies on
-    problems.extend(_file_problems(reader, party_id, descriptor))
+    problems.extend(islice(_file_problems(reader, party_id, descriptor), MAX_PROBLEMS))
     problems.extend(_trade_problems(descriptor))
     problems.extend(_split_problems(reader, descriptor))
     found = {(p.pointer, p.code): p for p in problems}
@@ -336,6 +334,7 @@ def submission_problems(reader: Reader, party_id: str, descriptor: dict[str, Any
 
 def _file_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) -> Iterator[Problem]:
     some = False
+    held: dict[str, Holding | None] = {}
     for pointer, path, sha256, size in files_of(descriptor):
         some = True
         if not sha256:
@@ -346,7 +345,9 @@ def _file_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) ->
                 zh=f"“{path}”需要 hash：sha256:<hex>",
             )
             continue
-        holding = reader.one(Holding, party_id=party_id, sha256=sha256)
+        if sha256 not in held:
+            held[sha256] = reader.one(Holding, party_id=party_id, sha256=sha256)
+        holding = held[sha256]
         if holding is None:
             yield Problem(
                 pointer=f"{pointer}/path",

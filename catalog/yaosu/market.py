@@ -52,6 +52,8 @@ from .storage.uploads import UploadFiles
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+PREVIEW_ROWS = 100
+PREVIEWS = 64
 FOLLOW_S = 0.2
 LOG_S = 0.25
 SWEEP_S = 3600.0
@@ -103,6 +105,7 @@ class Market:
         self._secret = _secret(self.keys / "links.key")
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
+        self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -261,14 +264,26 @@ class Market:
         return _Folder(self, listing)
 
     def preview(self, listing: Listing, resource: str | None, rows: int) -> dict[str, Any]:
-        """Return the first records of a resource, read in the sandbox."""
-        with self.laid_out(listing) as folder:
-            return run_in_sandbox(
-                "preview",
-                target=folder,
-                args={"resource": resource, "rows": rows},
-                limits=self._limits(listing),
-            )
+        """Return the first records of a resource, read in the sandbox once and then remembered."""
+        name = (listing.id, listing.updated_at, resource)
+        found = self._previews.get(name)
+        if found is None:
+            with self.laid_out(listing) as folder:
+                found = run_in_sandbox(
+                    "preview",
+                    target=folder,
+                    args={"resource": resource, "rows": PREVIEW_ROWS},
+                    limits=self._limits(listing),
+                )
+            while len(self._previews) >= PREVIEWS:
+                self._previews.pop(next(iter(self._previews)), None)
+            self._previews[name] = found
+        more = len(found["rows"]) > rows
+        return {
+            **found,
+            "rows": found["rows"][:rows],
+            "truncated": more or found["truncated"],
+        }
 
     def _deliver(self, body: dict[str, Any]) -> None:
         """Read every byte of a delivery again before it opens (T9)."""

@@ -1,16 +1,56 @@
-"""The data files that a descriptor names, and the paths that a market must not take."""
+"""What a market finds wrong in a descriptor, the data files it names, and their paths."""
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
+from yaosu_schemas.documents import descriptor_problems
 from yaosu_schemas.paths import is_remote, safe_path
 
 from .errors import Problem, UnsafePath
 
+MAX_PROBLEMS = 1000
+"""More of them help nobody; errors come first when the rest is left out."""
+
 OWN_NAMES = frozenset({"datapackage.json", "datapackage.yaml", "datapackage.yml"})
 """Names that the descriptor itself has beside the data."""
+
+
+_KEPT = 64
+_kept: OrderedDict[tuple[str, bytes], tuple[Problem, ...]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def judged(descriptor: dict[str, Any], stage: str) -> list[Problem]:
+    """Return every problem of a descriptor and of its paths, remembered for a while.
+
+    A large descriptor takes seconds: whoever judges it beside the writer first leaves the
+    writer only a digest to compute.
+    """
+    whole = orjson.dumps(descriptor, option=orjson.OPT_SORT_KEYS)
+    key = (stage, hashlib.sha256(whole).digest())
+    with _lock:
+        known = _kept.get(key)
+        if known is not None:
+            _kept.move_to_end(key)
+            return list(known)
+    found = [
+        *descriptor_problems(descriptor, stage="submit" if stage == "submit" else "draft"),
+        *path_problems(descriptor),
+    ]
+    if len(found) > MAX_PROBLEMS:
+        found = sorted(found, key=lambda p: p.severity != "error")[:MAX_PROBLEMS]
+    with _lock:
+        _kept[key] = tuple(found)
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    return found
 
 
 def path_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -145,8 +146,6 @@ def test_a_stranger_cannot_make_the_server_read_a_large_body(hall: Hall) -> None
 def test_a_large_body_of_someone_known_does_not_stop_the_others(
     hall: Hall, provider: Person
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     body = b'{"descriptor": {"a": [' + b"[]," * (5 << 20) + b"[]]}}"
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(send, provider, body)
@@ -190,3 +189,24 @@ def test_what_must_parse_does_or_is_refused_by_a_rule_of_ours(
                 assert answer.json()["code"] in STRICTER
     assert taken > 75
     healthy(hall)
+
+
+@pytest.mark.parametrize("path", ["/v1/problems", "/v1/datasets"])
+def test_judging_a_large_descriptor_does_not_stop_the_others(
+    hall: Hall, provider: Person, path: str
+) -> None:
+    """Neither readers nor the one writer wait for it."""
+    descriptor = {
+        "name": f"large-{path[4:]}",
+        "resources": [{"name": f"r{i}", "path": f"{i}.csv"} for i in range(2500)],
+    }
+    other = hall.person(f"other-{path[4:]}", "buyer")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(provider.raw, "POST", path, {"descriptor": descriptor})
+        slowest = 0.0
+        while not answer.done():
+            began = time.monotonic()
+            other.post("/v1/keys", {"days": 1})
+            slowest = max(slowest, time.monotonic() - began)
+    assert answer.result().status_code in (200, 201)
+    assert slowest < 1.5, slowest

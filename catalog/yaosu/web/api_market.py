@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -23,16 +24,18 @@ from yaosu.model import (
     StoredReport,
     Venue,
 )
+from yaosu.package_files import judged
 from yaosu.ports import Reader, SearchQuery, Transaction
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.documents import descriptor_problems
 from yaosu_schemas.texts import clip
 
 from . import bodies
 from .door import (
     StrictRoute,
+    beside,
     change,
     etag_of,
+    in_children,
     json_response,
     market_of,
     must_match,
@@ -87,12 +90,26 @@ def problems_json(problems: list[Problem]) -> list[dict[str, str]]:
 async def problems(request: Request, body: bodies.DescriptorBody) -> Response:
     """Say everything that a submission of this descriptor would be refused for; changes nothing."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[Problem]:
+    def who(reader: Reader, actor: Actor | None) -> str:
         allow(actor, "listing.create")
         assert actor is not None
-        return shelf.submission_problems(reader, actor.party_id, body.descriptor)
+        return actor.party_id
 
-    return json_response({"problems": problems_json(await read(request, look, needed=True))})
+    party_id = await read(request, who, needed=True)
+    found = await _would_be_refused(request, party_id, body.descriptor)
+    return json_response({"problems": problems_json(found)})
+
+
+async def _would_be_refused(
+    request: Request, party_id: str, descriptor: dict[str, Any]
+) -> list[Problem]:
+    """Judge a descriptor beside the loop and the writer; what was found is remembered."""
+
+    def look() -> list[Problem]:
+        with market_of(request).store.read() as reader:
+            return shelf.submission_problems(reader, party_id, descriptor)
+
+    return await beside(look)
 
 
 @router.post("/datasets", status_code=201, max_body_size=BIG)
@@ -111,7 +128,7 @@ async def new_dataset(request: Request, body: bodies.NewDataset) -> Response:
         )
 
     def render(reader: Reader, made: tuple[Dataset, Listing]) -> dict[str, Any]:
-        found = descriptor_problems(made[1].descriptor, stage="draft")
+        found = judged(made[1].descriptor, "draft")
         provider = reader.get(Party, made[1].provider_id)
         return {
             "dataset": present.dataset(made[0], [made[1]]),
@@ -119,6 +136,7 @@ async def new_dataset(request: Request, body: bodies.NewDataset) -> Response:
             "problems": problems_json(found),
         }
 
+    await beside(lambda: judged(body.descriptor, "draft"))
     return await change(
         request, step, render, status=201, location=lambda m: f"/v1/listings/{m[1].id}"
     )
@@ -165,13 +183,14 @@ async def new_version(request: Request, dataset_id: str, body: bodies.Descriptor
     """Start the next version; the one that is listed stays until this one is."""
 
     def render(reader: Reader, made: Listing) -> dict[str, Any]:
-        found = descriptor_problems(made.descriptor, stage="draft")
+        found = judged(made.descriptor, "draft")
         provider = reader.get(Party, made.provider_id)
         return {
             "listing": present.listing(made, provider, private=True),
             "problems": problems_json(found),
         }
 
+    await beside(lambda: judged(body.descriptor, "draft"))
     return await change(
         request,
         lambda tx, actor: shelf.new_version(tx, actor, dataset_id, body.descriptor),
@@ -385,9 +404,10 @@ async def revise(request: Request, listing_id: str, body: bodies.Revision) -> Re
         provider = reader.get(Party, found.provider_id)
         return {
             "listing": present.listing(found, provider, private=True),
-            "problems": problems_json(descriptor_problems(found.descriptor, stage="draft")),
+            "problems": problems_json(judged(found.descriptor, "draft")),
         }
 
+    await beside(lambda: judged(body.descriptor, "draft"))
     return await change(request, step, render)
 
 
@@ -395,12 +415,14 @@ async def revise(request: Request, listing_id: str, body: bodies.Revision) -> Re
 async def listing_problems(request: Request, listing_id: str) -> Response:
     """Say everything that a submission of this draft would be refused for."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[Problem]:
+    def look(reader: Reader, actor: Actor | None) -> Listing:
         found = shelf.load(reader, actor, listing_id)
         allow(actor, "listing.read_draft", found, reader.get(Venue, found.venue))
-        return shelf.submission_problems(reader, found.provider_id, found.descriptor)
+        return found
 
-    return json_response({"problems": problems_json(await read(request, look, needed=True))})
+    found = await read(request, look, needed=True)
+    problems = await _would_be_refused(request, found.provider_id, found.descriptor)
+    return json_response({"problems": problems_json(problems)})
 
 
 @router.get("/listings/{listing_id}/descriptor")
@@ -455,7 +477,8 @@ async def preview(
         store = market_of(request).store
         seen = store.submit(lambda tx: review.read_by_reviewer(tx, actor, found.id, name, rows))
         await asyncio.wrap_future(seen)
-    return json_response(await asyncio.to_thread(market_of(request).preview, found, name, rows))
+    look_inside = partial(market_of(request).preview, found, name, rows)
+    return json_response(await in_children(look_inside))
 
 
 def sample_of(
@@ -526,12 +549,17 @@ async def holding(request: Request, sha256: str) -> Response:
 # --- steps ------------------------------------------------------------------------------------
 
 Do = Callable[[Transaction, Actor, str, Any], Listing]
+Before = Callable[[Request, Listing, Any], Awaitable[object]]
 
 
-def _step(action: str, body_type: type[bodies.Body], do: Do) -> None:
-    """Add the route of one step of the table."""
+def _step(action: str, body_type: type[bodies.Body], do: Do, before: Before | None = None) -> None:
+    """Add the route of one step of the table; `before` does beside the writer what is long."""
 
     async def route(request: Request, listing_id: str, body: bodies.Body) -> Response:
+        if before is not None:
+            look = partial(_loaded, listing_id=listing_id)
+            await before(request, await read(request, look, needed=True), body)
+
         def step(tx: Transaction, actor: Actor) -> tuple[Listing, Actor]:
             if request.headers.get("if-match"):
                 must_match(request, shelf.load(tx, actor, listing_id))
@@ -548,6 +576,18 @@ def _step(action: str, body_type: type[bodies.Body], do: Do) -> None:
         name=f"listing_{action}",
         response_model=None,
     )
+
+
+def _loaded(reader: Reader, actor: Actor | None, listing_id: str) -> Listing:
+    return shelf.load(reader, actor, listing_id)
+
+
+async def _judge(request: Request, found: Listing, body: Any) -> None:
+    await _would_be_refused(request, found.provider_id, found.descriptor)
+
+
+async def _judge_changed(request: Request, found: Listing, body: Any) -> None:
+    await beside(lambda: judged({**found.descriptor, **body.changes}, "draft"))
 
 
 def _certificate(body: Any) -> dict[str, Any] | None:
@@ -569,7 +609,7 @@ async def offer(request: Request, listing_id: str, body: bodies.Signed) -> Respo
     )
 
 
-_step("submit", bodies.Submission, lambda t, a, i, b: shelf.submit(t, a, i, apply=b.apply))
+_step("submit", bodies.Submission, lambda t, a, i, b: shelf.submit(t, a, i, apply=b.apply), _judge)
 _step("return", bodies.Reason, lambda t, a, i, b: review.return_listing(t, a, i, b.reason))
 _step(
     "register",
@@ -595,5 +635,10 @@ _step("suspend", bodies.Reason, lambda t, a, i, b: review.suspend(t, a, i, b.rea
 _step("resume", bodies.Nothing, lambda t, a, i, b: review.resume(t, a, i))
 _step("delist", bodies.Reason, lambda t, a, i, b: review.delist(t, a, i, b.reason))
 _step("withdraw", bodies.Nothing, lambda t, a, i, b: review.withdraw(t, a, i))
-_step("edit_text", bodies.TextChanges, lambda t, a, i, b: review.edit_text(t, a, i, b.changes))
+_step(
+    "edit_text",
+    bodies.TextChanges,
+    lambda t, a, i, b: review.edit_text(t, a, i, b.changes),
+    _judge_changed,
+)
 _step("comment", bodies.Words, lambda t, a, i, b: review.comment(t, a, i, b.text))

@@ -396,12 +396,11 @@ def is_open(delivery: Delivery, now: datetime) -> bool:
     )
 
 
-@router.api_route(
-    "/deliveries/{delivery_id}/files/{number}",
-    methods=["GET", "HEAD"],
-    tags=["deliveries"],
-    name="delivered_file",
-)
+_FILE = "/deliveries/{delivery_id}/files/{number}"
+
+
+@router.head(_FILE, tags=["deliveries"], name="delivered_file_head")
+@router.get(_FILE, tags=["deliveries"], name="delivered_file")
 async def delivered_file(
     request: Request, delivery_id: str, number: int, expires: int = 0, signature: str = ""
 ) -> Response:

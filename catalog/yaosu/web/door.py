@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class StrictRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         # The rest goes on while a large body is read.
-        return parse(body) if len(body) < LARGE else await asyncio.to_thread(parse, body)
+        return parse(body) if len(body) < LARGE else await beside(lambda: parse(body))
 
 
 class StrictRoute(APIRoute):
@@ -54,6 +55,22 @@ class StrictRoute(APIRoute):
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+_BESIDE = ThreadPoolExecutor(1, thread_name_prefix="beside")
+
+
+_CHILDREN = ThreadPoolExecutor(2, thread_name_prefix="children")
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """Run what a stranger can make long in one thread for all: it delays its own kind only."""
+    return await asyncio.get_running_loop().run_in_executor(_BESIDE, work)
+
+
+async def in_children(work: Callable[[], T]) -> T:
+    """Run what waits for a child process that anyone may ask for: two at a time for all."""
+    return await asyncio.get_running_loop().run_in_executor(_CHILDREN, work)
 
 
 @dataclass(frozen=True, slots=True)
