@@ -249,8 +249,9 @@ def list_guards(tx: Reader, listing: Listing, today: date) -> list[Text]:
     if party.uscc is None or party.uscc not in operators:
         found.append(
             Text(
-                "G2: the publisher does not hold the right to operate",
-                "G2：发布方不是经营权主体",
+                "G2: the publisher does not hold the right to operate: dataElement/rights names "
+                "no holder_uscc of that right which is the publisher's",
+                "G2：发布方不是经营权主体（dataElement/rights 中经营权的 holder_uscc 不是发布方）",
             )
         )
     found.extend(_report_guard(listing, venue, today))
