@@ -328,8 +328,26 @@ def submission_problems(reader: Reader, party_id: str, descriptor: dict[str, Any
     problems.extend(islice(_file_problems(reader, party_id, descriptor), MAX_PROBLEMS))
     problems.extend(_trade_problems(descriptor))
     problems.extend(_split_problems(reader, descriptor))
+    problems.extend(_holder_problems(reader, party_id, descriptor))
     found = {(p.pointer, p.code): p for p in problems}
     return list(found.values())
+
+
+def _holder_problems(
+    reader: Reader, party_id: str, descriptor: dict[str, Any]
+) -> Iterator[Problem]:
+    """Say at the door what G2 would refuse at the end: who offers must hold the right to."""
+    uscc = reader.get(Party, party_id).uscc
+    rights = (descriptor.get("dataElement") or {}).get("rights") or ()
+    if uscc is None or uscc not in {
+        r.get("holder_uscc") for r in rights if r.get("type") == "operate"
+    }:
+        yield Problem(
+            pointer="/dataElement/rights",
+            code="not_the_holder",
+            en="no entry gives the right to operate to your organisation's credit code",
+            zh="没有任何条目将经营权授予贵方的统一社会信用代码",
+        )
 
 
 def _file_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) -> Iterator[Problem]:
