@@ -54,13 +54,13 @@ def parquet() -> bytes:
     ("name", "data"),
     [
         ("a_csv", CSV.encode()),
-        ("a_csv_gz", gzip.compress(CSV.encode())),
+        ("a_csv_gz", gzip.compress(CSV.encode(), mtime=0)),
         ("a_tsv", CSV.replace(",", "\t").encode()),
         ("a_jsonl", JSONL.encode()),
-        ("a_jsonl_gz", gzip.compress(JSONL.encode())),
+        ("a_jsonl_gz", gzip.compress(JSONL.encode(), mtime=0)),
         ("a_ndjson", JSONL.encode()),
         ("a_json", json.dumps(ROWS).encode()),
-        ("a_json_gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a_json_gz", gzip.compress(json.dumps(ROWS).encode(), mtime=0)),
         ("a_parquet", parquet()),
     ],
 )
