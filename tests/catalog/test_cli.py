@@ -386,7 +386,6 @@ def test_connectors_are_listed_and_read_without_a_market(yaosu: Terminal, tmp_pa
     assert len(told["added"]) == 1
 
 
-
 def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None:
     big = tmp_path / "big.csv"
     big.write_bytes(b"id\n" + b"1\n" * 20_000_000)
