@@ -59,6 +59,8 @@ class Blocks:
             yield Block(held[:cut], last, start, failure)
             start += cut - len(self._left)
             held = self._left + held[cut:]
+        if isinstance(ahead, SourceProblem) and failure is None:
+            raise ahead  # nothing could be read before it
         self.unused = len(held)
 
     def keep(self, rest: bytes) -> None:

@@ -235,9 +235,12 @@ def decompressed(
         raise problem("compression-error", str(why), "不支持该压缩方式") from None
 
 
-def _zst(raw: IO[bytes]) -> Any:
+def _zst(raw: Any) -> Any:
     import zstandard
 
+    from .zstd_frames import must_be_whole
+
+    must_be_whole(raw)
     return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
         raw, read_across_frames=True
     )
