@@ -57,7 +57,7 @@ def served(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     assert server.stdout is not None
     try:
         line = server.stdout.readline()
-        yield json.loads(line)["address"], json.loads(line)
+        yield json.loads(line)["address"], {**json.loads(line), "pid": server.pid}
     finally:
         server.terminate()
         server.wait(30)
@@ -167,10 +167,16 @@ def measure(quick: bool) -> Iterable[Figure]:
             note="32 clients, stored bytes",
         )
         yield from latencies("listing by id", taken)
-        yield from uploads(provider, Path(folder), 64 if quick else 1024)
+        yield from uploads(provider, Path(folder), 64 if quick else 4096, facts["pid"])
 
 
-def uploads(provider: Person, folder: Path, mib: int) -> Iterator[Figure]:
+def resident_mib(pid: int) -> float:
+    """Return the peak resident memory of a process (Linux)."""
+    text = Path(f"/proc/{pid}/status").read_text("utf-8")
+    return int(text.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def uploads(provider: Person, folder: Path, mib: int, pid: int) -> Iterator[Figure]:
     """Send one file through tus, against SHA-256 alone and a synced write of the same bytes."""
     piece = os.urandom(1 << 20)
     began = time.perf_counter()
@@ -193,6 +199,7 @@ def uploads(provider: Person, folder: Path, mib: int) -> Iterator[Figure]:
         for n in range(mib):
             yield piece[:-4] + n.to_bytes(4, "big")
 
+    memory = resident_mib(pid)
     began = time.perf_counter()
     sent = provider.raw(
         "PATCH",
@@ -206,6 +213,13 @@ def uploads(provider: Person, folder: Path, mib: int) -> Iterator[Figure]:
     )
     assert sent.status_code == 204, sent.text
     rate = mib / (time.perf_counter() - began)
+    yield Figure(
+        name="upload: growth of the server's peak memory",
+        value=resident_mib(pid) - memory,
+        unit="MiB",
+        goal=64,
+        note=f"while {mib} MiB arrive",
+    )
     limit = min(hashing, writing)
     yield Figure(
         name="upload",
