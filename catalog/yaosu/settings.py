@@ -46,6 +46,9 @@ class Settings:
     key: str = _setting("", "the client's access key", "客户端访问密钥", secret=True)
     sandbox: bool = _setting(True, "shut readers of foreign bytes in", "在沙箱中读取外部数据")
     quota_bytes: int = _setting(1 << 40, "bytes that one provider may hold", "每个提供方的存储配额")
+    unverified_quota_bytes: int = _setting(
+        1 << 30, "as much, until its identity is verified", "身份审核前每个提供方的存储配额"
+    )
     max_upload_bytes: int = _setting(1 << 40, "bytes of one upload", "单个上传的最大字节数")
     reserve_bytes: int = _setting(1 << 30, "bytes kept free on the disk", "磁盘保留空间")
     upload_days: int = _setting(

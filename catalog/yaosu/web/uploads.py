@@ -37,7 +37,7 @@ from yaosu.errors import (
 )
 from yaosu.identity import absent, allow
 from yaosu.market import Market
-from yaosu.model import Actor, Holding, Upload, new_id
+from yaosu.model import Actor, Holding, Party, Upload, new_id
 from yaosu.ports import Reader, Transaction
 from yaosu.storage.uploads import Hold
 
@@ -50,6 +50,7 @@ EXTENSIONS = "creation,checksum,expiration,termination"
 ALGORITHMS = ("sha256", "sha1", "md5")
 BUFFER = 1 << 20
 UNLIMITED = 1 << 50
+MAX_OPEN = 1000
 # Seconds to wait for a request that breaks off, so that what it brought is known.
 HEAD_WAITS = 8.0
 PATCH_WAITS = 10.0
@@ -144,12 +145,24 @@ async def create(request: Request) -> Response:
 def within_quota(reader: Reader, market: Market, actor: Actor, length: int) -> None:
     used = reader.total(Holding, "bytes", party_id=actor.party_id)
     used += reader.total(Upload, "length", party_id=actor.party_id, state="open")
-    if used + length > market.settings.quota_bytes:
+    known = reader.get(Party, actor.party_id).verified_at is not None
+    quota = market.settings.quota_bytes
+    if not known:
+        # Anyone may register: a disk must not be theirs to fill.
+        quota = min(quota, market.settings.unverified_quota_bytes)
+    if used + length > quota:
         raise TooLarge(
-            f"your quota is {market.settings.quota_bytes} bytes, {used} are used",
-            f"配额为 {market.settings.quota_bytes} 字节，已用 {used} 字节",
-            limit=market.settings.quota_bytes,
+            f"your quota is {quota} bytes, {used} are used"
+            + ("" if known else "; it grows once your identity has been verified"),
+            f"配额为 {quota} 字节，已用 {used} 字节" + ("" if known else "；身份审核通过后将提高"),
+            limit=quota,
             used=used,
+        )
+    if reader.count(Upload, party_id=actor.party_id, state="open") >= MAX_OPEN:
+        raise TooLarge(
+            f"{MAX_OPEN} of your uploads are unfinished: go on with them, or give some up",
+            f"您有 {MAX_OPEN} 个未完成的上传：请继续或放弃其中一部分",
+            limit=MAX_OPEN,
         )
 
 
@@ -181,7 +194,9 @@ def _mine(reader: Reader, request: Request, upload_id: str) -> Upload:
     upload = reader.one(Upload, id=upload_id)
     if upload is None or upload.party_id != actor.party_id:
         raise absent("upload", upload_id)
-    if upload.state in ("expired", "removed"):
+    # The hourly sweep writes it down; nobody may go on until then.
+    late = upload.state == "open" and upload.expires_at <= market_of(request).clock.now()
+    if late or upload.state in ("expired", "removed"):
         raise Gone("this upload has expired or was removed", "该上传已过期或已移除")
     return upload
 
