@@ -137,6 +137,7 @@ class Task:
     warnings: tuple[str, ...] = ()
     stats: TaskStats = field(default_factory=TaskStats)
     errors: tuple[ReportError, ...] = ()
+    findings: tuple[ReportError, ...] = ()  # noticed, and no reason to call the data invalid
 
     @property
     def valid(self) -> bool:
@@ -152,6 +153,7 @@ class Task:
             "stats": self.stats.as_json(),
             "warnings": list(self.warnings),
             "errors": [e.as_json() for e in self.errors],
+            "findings": [e.as_json() for e in self.findings],
         }
 
     @classmethod
@@ -164,24 +166,36 @@ class Task:
             warnings=tuple(data.get("warnings", ())),
             stats=TaskStats.from_json(data.get("stats", {})),
             errors=tuple(ReportError.from_json(e) for e in data.get("errors", ())),
+            findings=tuple(ReportError.from_json(e) for e in data.get("findings", ())),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRun:
-    """One rule that ran, and how many rows of how many it saw (None: nobody can know)."""
+    """One rule that ran, and how many rows of how many it saw (None: nobody can know).
+
+    `evidence` is what its measures rest on: counts, distributions, row numbers; no value of the
+    data is ever in it.
+    """
 
     name: str
     version: str
     rows_seen: int
     rows_total: int | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        out: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
             "coverage": {"rows_seen": self.rows_seen, "rows_total": self.rows_total},
         }
+        if self.options:
+            out["options"] = dict(self.options)
+        if self.evidence:
+            out["evidence"] = dict(self.evidence)
+        return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CheckRun:
@@ -191,6 +205,8 @@ class CheckRun:
             version=str(data["version"]),
             rows_seen=coverage.get("rows_seen", 0),
             rows_total=coverage.get("rows_total"),
+            options=data.get("options", {}),
+            evidence=data.get("evidence", {}),
         )
 
 
@@ -330,6 +346,11 @@ class Report:
             self,
             errors=tuple(e.masked() for e in self.errors),
             tasks=tuple(
-                replace(task, errors=tuple(e.masked() for e in task.errors)) for task in self.tasks
+                replace(
+                    task,
+                    errors=tuple(e.masked() for e in task.errors),
+                    findings=tuple(e.masked() for e in task.findings),
+                )
+                for task in self.tasks
             ),
         )

@@ -3,19 +3,25 @@
 A check is a mergeable fold: `start` makes a state, `observe` adds one batch to it, `merge` joins
 the states of two neighbouring parts (left before right), `finish` turns the state into findings.
 A check never asks which engine it runs on, and keeps nothing outside its state.
+
+What a check looks at is its `sees`: rows of a table as they are (no `sees`), the records of a
+corpus as views (`records`), the files of a target (`files`), or the descriptor (`document`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from yaosu_schemas.errors import InvalidInput, Text
+from yaosu_schemas.report import Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .corpus.view import About, Places, View
 
 Severity = Literal["error", "warning"]
 S = TypeVar("S")
@@ -53,6 +59,61 @@ class Check(Protocol[S]):
     def observe(self, state: S, batch: pa.RecordBatch, /) -> S: ...
     def merge(self, left: S, right: S, /) -> S: ...
     def finish(self, state: S, /) -> Iterable[Finding]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """What a check of a corpus came to: measures, findings by resource, and what they rest on.
+
+    `evidence` is JSON for everyone who may see the report: counts, histograms, row numbers; never
+    a value of the data. `private` are lines for a store of the data's owner alone.
+    """
+
+    metrics: tuple[Metric, ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    private: tuple[Mapping[str, Any], ...] = ()
+
+
+class CorpusCheck(Protocol[S]):
+    """Sees the views of every resource once; concludes over all resources together.
+
+    Its dataclass fields are its options. A state survives `pickle`; the conclusion does not depend
+    on how the records were cut into batches and parts.
+    """
+
+    sees: ClassVar[Literal["records"]]
+
+    def start(self, about: About, /) -> S: ...
+    def observe(self, state: S, view: View, /) -> S: ...
+    def merge(self, left: S, right: S, /) -> S: ...
+    def conclude(self, states: Sequence[tuple[About, S]], places: Places, /) -> Conclusion: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One check by name with its options: what runs, and what its results are named after."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def version(self) -> str:
+        return registered(self.name).version
+
+    def make(self) -> Any:
+        """Return the check; InvalidInput for an option that it does not have."""
+        make = registered(self.name).make
+        known = [f.name for f in fields(make) if f.init] if is_dataclass(make) else []
+        for option, _ in self.options:
+            if option not in known:
+                raise InvalidInput(
+                    f"{self.name} has no option {option!r}; it has: {', '.join(known) or 'none'}",
+                    f"{self.name} 没有选项“{option}”；可用的有：{'、'.join(known) or '无'}",
+                    check=self.name,
+                    option=option,
+                )
+        return make(**dict(self.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +164,14 @@ def registered(name: str) -> Registered:
             checks=names,
         )
     return found
+
+
+def expanded(names: Sequence[str]) -> list[str]:
+    """Return the names of checks with groups written out: `quality` is all of a corpus."""
+    if "quality" not in names:
+        return list(dict.fromkeys(names))
+    every = [n for n, r in sorted(_discover().items()) if getattr(r.make, "sees", "")]
+    return list(dict.fromkeys(x for n in names for x in (every if n == "quality" else [n])))
 
 
 def check_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from yaosu_schemas.errors import Text
 
-from .check import Finding, registered
+from .check import Chosen, Finding, registered
 from .checks.structure import Structure, TableState, structure
 from .dialects import Dialect
 from .fields import Field, Schema
@@ -58,6 +59,7 @@ class Outcome:
     opened: bool = False
     interrupted: bool = False  # a person stopped it; what was seen so far stands
     extra: list[Checked] = field(default_factory=list)
+    folded: Any = None  # corpus.folds.Folded: the states of the checks of the corpus
     seconds: float = 0.0
 
 
@@ -67,10 +69,16 @@ class Limits:
 
     errors: int = 1000
     wanted: tuple[tuple[str, ...], ...] = ()  # field names that other tables refer to
-    checks: tuple[str, ...] = ()  # further checks by name
+    checks: tuple[str, ...] = ()  # further checks of rows by name
+    folds: tuple[Chosen, ...] = ()  # checks of the corpus: its records
 
 
-def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outcome:
+FOLDED_HERE = 16 << 20  # larger ones are folded where their states are merged
+
+
+def judge(
+    resource: Resource, limits: Limits, tell: Tell | None = None, *, fold: bool = True
+) -> Outcome:
     """Return the outcome of one resource; whatever is wrong inside is in its findings."""
     started = time.perf_counter()
     outcome = Outcome(resource=resource, place=resource.place)
@@ -91,11 +99,30 @@ def judge(resource: Resource, limits: Limits, tell: Tell | None = None) -> Outco
         except RecursionError:
             outcome.start.append(Finding(type="source-error", note=_DEEP))
             _finish(file, outcome)
+        if fold and resource.size <= FOLDED_HERE:
+            fold_whole(file, outcome, limits)
         change = file.changed()
         if change is not None:
             outcome.end.append(Finding(type="file-changed", note=change))
     outcome.seconds = round(time.perf_counter() - started, 3)
     return outcome
+
+
+def fold_whole(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
+    """Run the checks of the corpus over the records of a resource that could be opened."""
+    if not limits.folds or outcome.interrupted or outcome.resource.type != "table":
+        return
+    from .corpus.folds import fold_table
+
+    with contextlib.suppress(SourceProblem):  # it has been said: there is nothing to read
+        outcome.folded = fold_table(file, limits.folds)
+
+
+def fold_again(outcome: Outcome, limits: Limits) -> None:
+    """Fold a resource that was judged elsewhere, but is too large to be folded there."""
+    if limits.folds and outcome.folded is None:
+        with OpenFile(outcome.resource) as file:
+            fold_whole(file, outcome, limits)
 
 
 def _part_promises(resource: Resource) -> Iterator[Finding]:

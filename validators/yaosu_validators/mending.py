@@ -136,5 +136,9 @@ def how_to_mend(type_: str) -> Text:
     found = MENDING.get(type_)
     if found is not None:
         return found
+    from .messages import corpus_words
+
+    if type_ in corpus_words():
+        return corpus_words()[type_][1]
     documents = ("package", "resource", "schema", "field", "dialect", "control", "metadata")
     return _DOCUMENT if type_.startswith(documents) else _UNKNOWN

@@ -1,12 +1,17 @@
 """The words of findings: each kind is data (title, description, sentence, tags) in two languages.
 
 The names of the kinds are those of Frictionless, so that its readers understand ours; the
-sentences are our own. Kinds that Frictionless does not know stand in the last block.
+sentences are our own. Kinds that Frictionless does not know stand in the last block; those of the
+checks of a corpus in `corpus/findings.csv`, a line each.
 """
 
 from __future__ import annotations
 
+import csv
+import functools
+import io
 from dataclasses import dataclass
+from importlib.resources import files
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.report import ReportError
@@ -376,6 +381,29 @@ def _short(text: str) -> str:
 _UNKNOWN = _kind("Finding", "发现", "", "", "{note}", "{note}")
 
 
+@functools.cache
+def corpus_words() -> dict[str, tuple[Kind, Text]]:
+    """Return the kinds of finding of the corpus checks, each with how it is mended."""
+    text = files("yaosu_validators.corpus").joinpath("findings.csv").read_text("utf-8")
+    return {
+        row["type"]: (
+            _kind(
+                row["en"], row["zh"], row["why_en"], row["why_zh"],
+                f"{row['en']}: {{note}}", f"{row['zh']}：{{note}}", ("#corpus",),
+            ),
+            Text(row["mend_en"], row["mend_zh"]),
+        )
+        for row in csv.DictReader(io.StringIO(text))
+    }  # fmt: skip
+
+
+def _kind_of(type_: str) -> Kind:
+    found = KINDS.get(type_)
+    if found is None:
+        found = corpus_words().get(type_, (_UNKNOWN, None))[0]
+    return found
+
+
 def report_text(finding: Finding) -> Text:
     """Return the sentence of a finding alone."""
     error = report_error(finding)
@@ -384,7 +412,7 @@ def report_text(finding: Finding) -> Text:
 
 def report_error(finding: Finding) -> ReportError:
     """Return the finding in words: titles, sentences in both languages, facts."""
-    kind = KINDS.get(finding.type, _UNKNOWN)
+    kind = _kind_of(finding.type)
     facts = {
         "row": finding.row,
         "name": finding.field_name,

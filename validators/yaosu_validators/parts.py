@@ -19,7 +19,7 @@ from .blocks import Blocks
 from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
-from .judge import Limits, Outcome, Tell, fast_form, judge, open_for_parts
+from .judge import Limits, Outcome, Tell, fast_form, fold_again, judge, open_for_parts
 from .resources import Resource
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
@@ -46,6 +46,8 @@ class Part:
     encoding: str = "utf-8"
     first: int = 1
     groups: tuple[int, ...] = ()
+    number: int = 0
+    course: Any = None  # corpus.folds.Course, where the corpus is checked too
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class PartResult:
     state: TableState | None = None
     end: int = 0
     digests: Digests | None = None
-    problem: Finding | None = None
+    folded: Any = None  # corpus.folds.Folded
     seconds: float = 0.0
 
 
@@ -74,7 +76,9 @@ class Planned:
 def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
     """Cut a large resource into parts; everything else is one part."""
     planned = Planned(resource, limits, [Part(resource=resource, limits=limits)])
-    if workers <= 1 or len(resource.paths) != 1 or resource.type != "table" or limits.checks:
+    if len(resource.paths) != 1 or resource.type != "table" or limits.checks:
+        return planned
+    if workers <= 1 and not limits.folds:  # a corpus is read in parts: bounded, and once
         return planned
     if resource.compression is not None or resource.format not in _CUTTABLE:
         return planned
@@ -106,15 +110,19 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         labels=outcome.labels,
         format=table.format,
         encoding=table.encoding,
+        course=_course(resource, limits),
     )
     digests = replace(base, what="digests")
     if table.format == "parquet":
         groups = table.arrow.groups
         cuts = [tuple(range(i, min(i + ROW_GROUPS, groups))) for i in range(0, groups, ROW_GROUPS)]
-        return [digests, *(replace(base, what="columns", groups=g) for g in cuts)]
+        return [
+            digests,
+            *(replace(base, what="columns", groups=g, number=n) for n, g in enumerate(cuts)),
+        ]
     what: What = "records" if table.format == "jsonl" else "lines"
     starts = [0]
-    while starts[-1] + PART_BYTES + CHUNK < size:
+    while starts[-1] + PART_BYTES + PART_BYTES // 16 < size:
         start = _line_start(file, starts[-1] + PART_BYTES)
         if start is None or start >= size:
             break
@@ -131,10 +139,19 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
                 stop=b,
                 last=b == size,
                 first=first if a == 0 else 1,
+                number=n,
             )
-            for a, b in zip(starts, stops, strict=True)
+            for n, (a, b) in enumerate(zip(starts, stops, strict=True))
         ),
     ]
+
+
+def _course(resource: Resource, limits: Limits) -> Any:
+    if not limits.folds:
+        return None
+    from .corpus.folds import course_of
+
+    return course_of(resource, limits.folds)
 
 
 def _line_start(file: IO[bytes], at: int) -> int | None:
@@ -167,7 +184,17 @@ def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
             state.failed = why.finding
         for pairs in state.pairs:
             pairs.flush()
+        if part.course is not None:
+            result.folded = _folded(part, file)
         return result
+
+
+def _folded(part: Part, file: IO[bytes]) -> Any:
+    from .corpus.folds import fold_part
+
+    place = {f: getattr(part, f) for f in ("start", "stop", "encoding", "dialect", "labels",
+                                           "groups")}  # fmt: skip
+    return fold_part(part.course, file, part.number, part.what, place)
 
 
 def _digests(file: IO[bytes]) -> Digests:
@@ -233,6 +260,7 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
     first = next(results)
     if planned.opened is None:
         assert first.outcome is not None
+        fold_again(first.outcome, planned.limits)
         return first.outcome
     outcome = planned.opened
     outcome.digests = first.digests
@@ -243,6 +271,8 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
     again = False
     for part in planned.parts[1:]:
         result = next(results)
+        if part.course is not None:
+            outcome.folded = _join_folded(planned, part, outcome.folded, result.folded)
         if again or (state is not None and state.full):
             continue  # nothing behind this counts, but every part has its result taken
         if state is not None and part.what == "lines" and part.start != end:
@@ -257,7 +287,9 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
         end = result.end
         state = found if state is None else check.merge(state, found)
     if again:
-        return judge(planned.resource, planned.limits)
+        whole = judge(planned.resource, planned.limits, fold=False)
+        whole.folded = outcome.folded
+        return whole
     outcome.state = state
     counted = outcome.digests.bytes if outcome.digests is not None else planned.size
     if counted != planned.size or planned.resource.size != planned.size:
@@ -271,3 +303,14 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             )
         )
     return outcome
+
+
+def _join_folded(planned: Planned, part: Part, left: Any, right: Any) -> Any:
+    from .corpus.folds import merged
+
+    if left is not None and part.what == "lines" and left.end != part.start:
+        # The row that began before goes on beyond the cut: this part begins behind it.
+        with open_file(planned.resource.root, planned.resource.paths[0]) as file:
+            right = _folded(replace(part, start=min(left.end, part.stop)), file)
+            right.end = max(right.end, left.end)
+    return merged(planned.limits.folds, left, right)

@@ -27,7 +27,7 @@ from .descriptors import (
 )
 from .fields import Schema, schema_from
 from .judge import Outcome
-from .resources import Resource, from_descriptor, from_path, slug, split_name
+from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
 from .sources import is_lines
 from .streams import SourceProblem, magic, open_file
 
@@ -266,7 +266,9 @@ def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | 
             plan.document = None
         elif kind == "package":
             package = package_from(document, root)
-            plan.resources = [from_descriptor(r, root) for r in package["resources"]]
+            spoken = languages_of(document)
+            resources = [from_descriptor(r, root) for r in package["resources"]]
+            plan.resources = [r if r.languages else replace(r, languages=spoken) for r in resources]
         else:
             plan.resources = [from_descriptor(resource_from_document(document, root), root)]
     except Refused as why:

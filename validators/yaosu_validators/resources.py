@@ -52,6 +52,9 @@ class Resource:
     fields: int | None = None
     rows: int | None = None
     parts: tuple[Mapping[str, Any], ...] = ()
+    records: Mapping[str, Any] | None = None  # how records are understood, by their publisher
+    split: str = ""  # train, validation or test, where it is declared
+    languages: tuple[str, ...] = ()  # BCP 47, where they are declared
 
     @property
     def size(self) -> int:
@@ -136,7 +139,19 @@ def from_descriptor(descriptor: Mapping[str, Any], root: Path) -> Resource:
         fields=descriptor.get("fields"),
         rows=descriptor.get("rows"),
         parts=tuple(descriptor.get("parts") or ()),
+        records=records if isinstance(records := descriptor.get("records"), Mapping) else None,
+        split=str(descriptor.get("split") or ""),
+        languages=languages_of(descriptor),
     )
+
+
+def languages_of(descriptor: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the languages that a resource, or the `dataElement` of a package, declares."""
+    element = descriptor.get("dataElement")
+    found = descriptor.get("languages") or (
+        element.get("languages") if isinstance(element, Mapping) else None
+    )
+    return tuple(x for x in found if isinstance(x, str)) if isinstance(found, list) else ()
 
 
 def type_of(format_: str, descriptor: Mapping[str, Any] | None, data: Any = None) -> str:

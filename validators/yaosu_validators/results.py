@@ -55,8 +55,12 @@ class FolderResults:
             if pairs.index is not None:
                 return  # keys that do not fit into memory are not kept
             pairs.flush()
+        try:
+            kept = pickle.dumps(outcome, protocol=5)
+        except (TypeError, pickle.PicklingError):
+            return  # a state that lies on disk
         with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-            file.write(pickle.dumps(outcome, protocol=5))
+            file.write(kept)
         os.replace(file.name, self.folder / name)
 
 
@@ -73,8 +77,11 @@ def result_key(planned: Planned) -> str | None:
     except SourceProblem:
         return None
     rules = _rules(resource)
+    if planned.limits.folds:  # conclusions name the resource, and its path may name its split
+        rules += repr((resource.name, resource.paths))
     versions = [("structure", VERSION)]
     versions += [(name, registered(name).version) for name in planned.limits.checks]
+    versions += [(chosen.name, chosen.version) for chosen in planned.limits.folds]
     text = repr((content.hexdigest(), rules, planned.limits, versions))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from yaosu_schemas.errors import Text
+from yaosu_schemas.errors import InvalidInput, Text
 from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 
-from .check import Finding, registered
+from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .judge import Limits, Outcome, Tell
 from .keys import KeyIndex, KeyPairs, duplicates, shown, strangers, twins
@@ -37,28 +37,63 @@ def validate(
     kind: str | None = None,
     schema: str | Path | Mapping[str, Any] | None = None,
     checks: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     limit_errors: int = 1000,
     workers: int = 1,
     progress: Progress | None = None,
     cache: Results | None = None,
+    private: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Report:
     """Return the report on a file, folder, descriptor or archive.
 
-    `checks` names what to run (all of it: `check_names()`); without it, the structure.
-    InvalidInput if the target cannot be opened at all; whatever is wrong inside is a finding.
+    `checks` names what to run (all of it: `check_names()`; `quality` is every check of a corpus);
+    without it, the structure. `options` are those of the checks, by name. `private` takes what
+    only the owner of the data may keep. InvalidInput if the target cannot be opened at all;
+    whatever is wrong inside is a finding.
     """
     started = time.perf_counter()
     at = datetime.now(UTC)
-    wanted = Wanted.of(checks)
+    wanted = Wanted.of(checks, options)
     with make_plan(target, kind=kind, schema=schema) as plan:
         plan.findings += wanted.documents_of(plan.document)
+        if wanted.folds:
+            _check_records(plan)
         outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
-        report = _report(plan, wanted, outcomes, limit_errors)
+        concluded = _conclude(wanted, outcomes)
+        report = _report(plan, wanted, outcomes, limit_errors, concluded)
+        if private is not None:
+            for line in (line for c in concluded.values() for line in c.private):
+                private(line)
     return replace(
         report,
         started_at=at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+def _check_records(plan: Plan) -> None:
+    """See that what a publisher says of the records can be followed; else say so, and guess."""
+    from .corpus.shapes import mapping_of
+
+    for number, resource in enumerate(plan.resources):
+        try:
+            mapping_of((), resource.records)
+        except InvalidInput as why:
+            plan.findings.append(
+                Finding(type="resource-error", note=Text(why.en, why.zh), label=resource.name)
+            )
+            plan.resources[number] = replace(resource, records=None)
+
+
+def _conclude(wanted: Wanted, outcomes: list[Outcome]) -> dict[str, Conclusion]:
+    """Return what each check of the corpus concludes over all resources together."""
+    if not wanted.folds:
+        return {}
+    from .corpus.folds import conclude
+
+    folded = [o.folded for o in outcomes if o.folded is not None]
+    names = [chosen.name for chosen in wanted.folds]
+    return dict(zip(names, conclude(wanted.folds, folded), strict=True))
 
 
 def _outcomes(
@@ -143,18 +178,37 @@ class Wanted:
     structure: bool = True
     rows: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
+    folds: tuple[Chosen, ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str] | None) -> Wanted:
+    def of(
+        cls,
+        names: Sequence[str] | None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Wanted:
         """Sort the names of checks by what they look at; InvalidInput for an unknown one."""
+        options = options or {}
         if names is None:
             return cls()
-        others = [name for name in dict.fromkeys(names) if name != "structure"]
+        names = expanded(names)
+        others = [name for name in names if name != "structure"]
+        for name in options:
+            if name not in names:
+                raise InvalidInput(
+                    f"options are given for {name!r}, which is not among the checks",
+                    f"给出了“{name}”的选项，但未选择该检查",
+                    check=name,
+                )
         documents = [n for n in others if hasattr(registered(n).make, "document")]
+        folds = [n for n in others if getattr(registered(n).make, "sees", "") == "records"]
+        chosen = [Chosen(n, tuple(sorted(options.get(n, {}).items()))) for n in folds]
+        for each in chosen:
+            each.make()  # an option that does not exist is refused before anything is read
         return cls(
             structure="structure" in names,
-            rows=tuple(n for n in others if n not in documents),
+            rows=tuple(n for n in others if n not in documents and n not in folds),
             documents=tuple(documents),
+            folds=tuple(chosen),
         )
 
     def documents_of(self, document: Mapping[str, Any] | None) -> list[Finding]:
@@ -173,13 +227,31 @@ def _limits(plan: Plan, resource: Resource, limit_errors: int, wanted_: Wanted) 
         for key in other.schema.foreign_keys
         if (key.resource or other.name) == resource.name
     }
-    return Limits(errors=limit_errors, wanted=tuple(sorted(wanted)), checks=wanted_.rows)
+    return Limits(
+        errors=limit_errors,
+        wanted=tuple(sorted(wanted)),
+        checks=wanted_.rows,
+        folds=wanted_.folds,
+    )
 
 
-def _report(plan: Plan, wanted: Wanted, outcomes: list[Outcome], limit: int) -> Report:
+def _report(
+    plan: Plan,
+    wanted: Wanted,
+    outcomes: list[Outcome],
+    limit: int,
+    concluded: Mapping[str, Conclusion],
+) -> Report:
+    found: dict[str, list[Finding]] = {}
+    for conclusion in concluded.values():
+        for name, finding in conclusion.findings:
+            found.setdefault(name, []).append(finding)
     indexes = _Indexes(outcomes)
     try:
-        tasks = [_task(outcome, indexes, limit, wanted) for outcome in outcomes]
+        tasks = [
+            _task(outcome, indexes, limit, wanted, found.get(outcome.resource.name, ()))
+            for outcome in outcomes
+        ]
     finally:
         indexes.close()
     tasks += [_document_task(plan, name) for name in plan.documents]
@@ -191,12 +263,18 @@ def _report(plan: Plan, wanted: Wanted, outcomes: list[Outcome], limit: int) -> 
             *(_both(w) for w in plan.warnings),
             *(_both(report_text(f)) for f in plan.findings if f.severity != "error"),
         ),
-        checks=tuple(_check_runs(tasks, outcomes, wanted)),
+        checks=tuple(_check_runs(tasks, outcomes, wanted, concluded)),
+        metrics=tuple(m for c in concluded.values() for m in c.metrics),
         ruleset=RULESET,
     )
 
 
-def _check_runs(tasks: list[Task], outcomes: list[Outcome], wanted: Wanted) -> Iterable[CheckRun]:
+def _check_runs(
+    tasks: list[Task],
+    outcomes: list[Outcome],
+    wanted: Wanted,
+    concluded: Mapping[str, Conclusion],
+) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
     whole = all(
@@ -211,6 +289,19 @@ def _check_runs(tasks: list[Task], outcomes: list[Outcome], wanted: Wanted) -> I
         rows = sum(c.rows for o in outcomes for c in o.extra if c.name == name)
         version = registered(name).version
         yield CheckRun(name=name, version=version, rows_seen=rows, rows_total=total)
+    folded = [o.folded for o in outcomes if o.folded is not None]
+    records = sum(f.records for f in folded)
+    unread = any(f.broken for f in folded) or any(o.interrupted for o in outcomes)
+    every = None if unread else records + sum(f.unreadable for f in folded)
+    for chosen in wanted.folds:
+        yield CheckRun(
+            name=chosen.name,
+            version=chosen.version,
+            rows_seen=records,
+            rows_total=every,
+            options=dict(chosen.options),
+            evidence=concluded[chosen.name].evidence,
+        )
     for name in wanted.documents:
         yield CheckRun(name=name, version=registered(name).version, rows_seen=0, rows_total=0)
 
@@ -226,7 +317,13 @@ def _document_task(plan: Plan, name: str) -> Task:
     )
 
 
-def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Task:
+def _task(
+    outcome: Outcome,
+    indexes: _Indexes,
+    limit: int,
+    wanted: Wanted,
+    concluded: Sequence[Finding],
+) -> Task:
     state = outcome.state
     found = list(outcome.start)
     rows = None
@@ -255,6 +352,8 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Ta
     for checked in outcome.extra:
         found += [f for f in checked.found if f.severity == "error"]
         warnings += [_both(report_text(f)) for f in checked.found if f.severity != "error"]
+    found += [f for f in concluded if f.severity == "error"]
+    noticed = [f for f in concluded if f.severity != "error"]
     if not partial and not outcome.interrupted:
         found += outcome.end
         if outcome.opened:
@@ -268,7 +367,7 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Ta
         warnings=tuple(warnings),
         stats=TaskStats(
             errors=len(found),
-            warnings=len(warnings),
+            warnings=len(warnings) + len(noticed),
             seconds=outcome.seconds,
             md5=digests.md5 if digests else None,
             sha256=digests.sha256 if digests else None,
@@ -277,6 +376,7 @@ def _task(outcome: Outcome, indexes: _Indexes, limit: int, wanted: Wanted) -> Ta
             rows=rows,
         ),
         errors=tuple(report_error(f) for f in found),
+        findings=tuple(replace(report_error(f), blocking=False) for f in noticed),
     )
 
 

@@ -1,0 +1,262 @@
+"""Records of a resource in batches, whole or one part of it, with the numbers of their rows.
+
+A row number here counts from the start of its part, as the structure of a table counts (header
+and comments included), so that parts can be read anywhere. What is no record (a broken line) is
+left out and counted; the structure of the table has said what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from yaosu_validators.blocks import Blocks
+from yaosu_validators.columns import checked
+from yaosu_validators.dialects import Dialect, content_rows, csv_reader
+from yaosu_validators.header import unique_names
+from yaosu_validators.resources import Resource
+from yaosu_validators.sources import OpenFile, open_table
+from yaosu_validators.streams import SourceProblem
+
+from .view import Ints
+
+ROWS = 4096
+_SMALL_JSON = 64 << 20
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some records with their row numbers; `numbers` is the last row that was counted."""
+
+    rows: Ints
+    records: Sequence[Any] | pa.RecordBatch
+    numbers: int
+    unreadable: int = 0
+
+
+def table_batches(file: OpenFile) -> Iterator[Batch]:
+    """Yield the records of a whole resource; what cannot be read any further ends it."""
+    try:
+        table = open_table(file)
+    except SourceProblem as why:
+        if why.finding.type != "source-error" or file.resource.format not in ("json", "jsonl"):
+            raise
+        # The structure is refused at the first broken line; the records around it are still there.
+        yield from _by_first_byte(file.resource)
+        return
+    if table.arrow is not None:
+        yield from column_batches(table.arrow.batches(), parquet=table.format == "parquet", first=2)
+    elif table.format == "jsonl" and table.records:
+        blocks = Blocks(file.reopen(), table.encoding)
+        yield from line_batches(blocks, numbers=1)
+    elif table.format == "json":
+        small = file.size <= _SMALL_JSON and table.resource.compression is None
+        name = table.dialect.json_property or ""
+        yield from _json(_items(file.reopen(), name, small=small))
+    else:
+        yield from row_batches(table.content(), names_of(table.labels, table.fragment))
+
+
+def _by_first_byte(resource: Resource) -> Iterator[Batch]:
+    with OpenFile(resource) as file:
+        head = file.open()[0].read(1 << 12).lstrip(b"\xef\xbb\xbf \t\r\n")
+    with OpenFile(resource) as file:
+        stream, _ = file.open()
+        if head.startswith(b"{"):
+            yield from line_batches(Blocks(stream, "utf-8-sig"), numbers=1)
+        elif head.startswith(b"["):
+            yield from _json(_items(stream, ""))
+
+
+def names_of(labels: Sequence[str], fragment: Sequence[Sequence[Any]] = ()) -> list[str]:
+    """Return a name for each column, none of them twice."""
+    width = len(labels) or max((len(cells) for cells in fragment), default=0)
+    named = [*labels, *[""] * (width - len(labels))]
+    return unique_names([name or f"field{n}" for n, name in enumerate(named, start=1)])
+
+
+def line_batches(blocks: Blocks, *, numbers: int) -> Iterator[Batch]:
+    """Yield the records of JSON Lines; every line counts, also a broken one."""
+    for block in blocks:
+        lines = block.data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        for start in range(0, len(lines), ROWS):
+            some = lines[start : start + ROWS]
+            rows: list[int] = []
+            records: list[Any] = []
+            blank = 0
+            for number, line in enumerate(some, start=numbers + 1):
+                record = _record(line)
+                if record is not None:
+                    rows.append(number)
+                    records.append(record)
+                elif not line.strip():
+                    blank += 1
+            numbers += len(some)
+            broken = len(some) - len(records) - blank
+            yield Batch(np.array(rows, np.int64), records, numbers, broken)
+        if block.failure is not None:
+            raise block.failure
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        try:  # numbers beyond 64 bits and lone surrogates, which RFC 8259 allows
+            value = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def row_batches(rows: Iterator[tuple[int, Sequence[Any]]], names: Sequence[str]) -> Iterator[Batch]:
+    """Yield rows of cells as records by their labels; an extra cell has no label and is dropped."""
+    numbers: list[int] = []
+    records: list[Any] = []
+    for number, cells in rows:
+        numbers.append(number)
+        records.append(dict(zip(names, cells, strict=False)))
+        if len(records) >= ROWS:
+            yield Batch(np.array(numbers, np.int64), records, number)
+            numbers, records = [], []
+    if records:
+        yield Batch(np.array(numbers, np.int64), records, numbers[-1])
+
+
+def column_batches(batches: Iterator[Any], *, parquet: bool, first: int) -> Iterator[Batch]:
+    """Yield typed columns as they are; `first` is the number of the first row."""
+    for batch in checked(batches, full=not parquet):
+        yield Batch(np.arange(first, first + batch.num_rows), batch, first + batch.num_rows - 1)
+        first += batch.num_rows
+
+
+def _json(items: Iterator[Any]) -> Iterator[Batch]:
+    number = 1
+    while True:
+        some = [item for _, item in zip(range(ROWS), items, strict=False)]
+        if not some:
+            return
+        if number == 1 and isinstance(some[0], list):  # arrays under one header row
+            names = names_of([str(name) for name in some.pop(0)])
+            some = [dict(zip(names, cells, strict=False)) for cells in some]
+        good = [at for at, item in enumerate(some) if isinstance(item, Mapping)]
+        rows = np.array(good, np.int64) + number + 1
+        number += len(some)
+        yield Batch(rows, [some[at] for at in good], number, len(some) - len(good))
+
+
+def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any]:
+    """Yield the items of a JSON array, at once where it is small."""
+    if small:
+        data = stream.read()
+        try:
+            value = orjson.loads(data)
+            for key in name.split(".") if name else ():
+                value = value[key]
+            yield from value if isinstance(value, list) else ()
+            return
+        except (ValueError, KeyError, TypeError):
+            stream = io.BytesIO(data)
+    import ijson
+
+    try:
+        yield from ijson.items(stream, f"{name}.item" if name else "item", use_float=True)
+    except (ValueError, ijson.JSONError, RecursionError):
+        return
+
+
+# --- parts of a file -------------------------------------------------------------------------
+
+
+class Lines:
+    """Lines of text from a place in a file on; knows where the next one starts."""
+
+    def __init__(self, file: IO[bytes], start: int) -> None:
+        file.seek(start)
+        self._file = io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
+        self.at = start
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(_LONGEST)
+        if not line:
+            raise StopIteration
+        text = line.decode("utf-8-sig" if self.at == 0 else "utf-8", "replace")
+        self.at += len(line)
+        return text
+
+    def detach(self) -> None:
+        self._file.detach()
+
+
+_LONGEST = 64 << 20
+
+
+def _continued(dialect: Dialect) -> Dialect:
+    """Return the dialect of a part that is not the first: its header lies before it."""
+    return replace(dialect, header=False, header_rows=(), comment_rows=())
+
+
+def part_rows(
+    file: IO[bytes], start: int, stop: int, dialect: Dialect, names: Sequence[str]
+) -> Iterator[tuple[Batch, int]]:
+    """Yield the rows that begin between two places, each batch with where the next row begins."""
+    lines = Lines(file, start)
+    here = dialect if start == 0 else _continued(dialect)
+    numbers: list[int] = []
+    records: list[Any] = []
+    seen = 0
+
+    def numbered() -> Iterator[Sequence[Any]]:
+        nonlocal seen
+        try:
+            for cells in csv_reader(dialect, lines):
+                seen += 1
+                yield cells
+                if lines.at >= stop:
+                    return
+        except csv.Error:
+            return
+
+    for number, cells in content_rows(here, numbered()):
+        numbers.append(number)
+        records.append(dict(zip(names, cells, strict=False)))
+        if len(records) >= ROWS:
+            yield Batch(np.array(numbers, np.int64), records, number), lines.at
+            numbers, records = [], []
+    yield Batch(np.array(numbers, np.int64), records, seen), lines.at
+    lines.detach()
+
+
+def sample_of(resource: Resource, count: int) -> list[Any]:
+    """Return the first records of a resource, as many as a batch gives and at most `count`."""
+    found: list[Any] = []
+    with OpenFile(resource) as file:
+        try:
+            for batch in table_batches(file):
+                records = batch.records
+                some = (
+                    records[:count]
+                    if isinstance(records, list | tuple)
+                    else (
+                        records.slice(0, count).to_pylist()  # type: ignore[union-attr]
+                    )
+                )
+                found += some
+                if len(found) >= count:
+                    break
+        except SourceProblem:
+            pass
+    return found[:count]

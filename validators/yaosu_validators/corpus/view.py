@@ -1,0 +1,123 @@
+"""The one view that all checks of a corpus share: segments of text in the order of the records.
+
+A record becomes a run of segments. Each segment has a role (what the text is for), a field (the
+path it stood at) and, in conversations, the number of its turn. Arrays are flat, so that a check
+can look at a whole batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Ints = npt.NDArray[np.int64]
+
+
+class Role(IntEnum):
+    """What a segment of text is for."""
+
+    CELL = 0  # any other value: looked at for personal information, no text of the corpus
+    TEXT = 1
+    SYSTEM = 2
+    PROMPT = 3
+    INPUT = 4
+    ANSWER = 5
+    CHOSEN = 6
+    REJECTED = 7
+    TOOL = 8  # a call made by the assistant
+    OBSERVATION = 9  # what a tool gave back
+    TOOLS = 10  # the declaration of tools
+    CAPTION = 11
+
+
+ANSWERS = (Role.ANSWER, Role.CHOSEN, Role.REJECTED)
+PROMPTS = (Role.PROMPT, Role.INPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a resource before its first record."""
+
+    resource: str
+    shape: str = "table"  # one of shapes.SHAPES
+    split: str = ""  # train, validation, test, or unknown
+    languages: tuple[str, ...] = ()  # declared, BCP 47
+    fields: tuple[tuple[str, str], ...] = ()  # field path and the name of its role
+
+    @property
+    def text(self) -> bool:
+        """Say whether the records hold text that someone could train on."""
+        return any(role != "cell" for _, role in self.fields)
+
+
+@dataclass(slots=True)
+class View:
+    """One batch: n records with s segments; record i owns `starts[i]:starts[i + 1]`."""
+
+    positions: Ints  # (n,) opaque, ordered; `Places` turns them into row numbers at the end
+    starts: Ints  # (n + 1,)
+    texts: pa.LargeStringArray  # (s,) without nulls
+    roles: npt.NDArray[np.uint8]  # (s,)
+    fields: npt.NDArray[np.int32]  # (s,) index into names
+    turns: npt.NDArray[np.int32]  # (s,) number of the turn in its conversation, -1 outside of one
+    names: Sequence[str]
+    ids: pa.Array | None = None  # (n,) text
+    splits: pa.Array | None = None  # (n,) text
+    labels: Mapping[str, pa.Array] = field(default_factory=dict)  # (n,) text, or lists of text
+    raw: Sequence[Any] | pa.RecordBatch = ()
+    mended: int = 0  # texts with lone surrogates, which became U+FFFD
+    _bodies: pa.LargeStringArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def of(self, roles: Collection[int]) -> npt.NDArray[np.bool_]:
+        """Return which segments have one of these roles: bool (s,)."""
+        wanted = np.zeros(256, bool)
+        wanted[list(roles)] = True
+        return wanted[self.roles]
+
+    def owners(self) -> Ints:
+        """Return the record of each segment: int64 (s,), positions in this batch."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.starts))
+
+    def bodies(self) -> pa.LargeStringArray:
+        """Return the text of each record, its parts joined by a line feed: (n,)."""
+        if self._bodies is None:
+            self._bodies = self.joined(self.roles != Role.CELL)
+        return self._bodies
+
+    def joined(self, mask: npt.NDArray[np.bool_]) -> pa.LargeStringArray:
+        """Return the chosen segments of each record joined by a line feed: (n,)."""
+        counts = np.zeros(len(self) + 1, np.int64)
+        np.add.at(counts, self.owners()[mask] + 1, 1)
+        if int(counts.sum()) == len(self) and (counts[1:] == 1).all():
+            return self.texts if mask.all() else self.texts.filter(pa.array(mask))
+        chosen = self.texts if mask.all() else self.texts.filter(pa.array(mask))
+        lists = pa.LargeListArray.from_arrays(pa.array(np.cumsum(counts)), chosen)
+        import pyarrow.compute as pc
+
+        return pc.binary_join(lists, pa.scalar("\n", pa.large_string()))
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where records lie: a position is a part and a row in it, and parts follow each other."""
+
+    offsets: Mapping[str, Ints]  # resource to the number of rows before each of its parts
+
+    def rows(self, resource: str, positions: Ints) -> Ints:
+        """Return row numbers as reports count them (from 1, header included): int64, same shape."""
+        positions = np.asarray(positions, np.int64)
+        before: Ints = self.offsets[resource][positions >> PART_BITS]
+        return before + (positions & ROW_MASK)
+
+
+PART_BITS = 40
+ROW_MASK = (1 << PART_BITS) - 1
