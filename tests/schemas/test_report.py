@@ -72,7 +72,8 @@ def test_it_has_the_keys_of_the_contract() -> None:
                           "metrics", "ruleset", "started_at", "engine"}  # fmt: skip
     assert found["stats"] == {"tasks": 2, "errors": 1, "warnings": 1, "seconds": 0.75}
     task = found["tasks"][0]
-    assert set(task) == {"name", "type", "valid", "place", "labels", "stats", "warnings", "errors"}
+    assert set(task) == {"name", "type", "valid", "place", "labels", "stats", "warnings", "errors",
+                         "findings"}  # fmt: skip
     assert task["stats"] == {"sha256": "cd" * 32, "bytes": 120, "fields": 2, "rows": 9,
                              "errors": 1, "warnings": 0, "seconds": 0.5}  # fmt: skip
     assert {"type", "title", "description", "message", "tags", "note", "rowNumber", "fieldName",

@@ -188,9 +188,9 @@ def _shape(
         asked = names.get("text") or names.get("input") or names["inputs"]
         return "instruction", {**inputs, asked: Role.PROMPT, **after, **around}
     if before and after:
-        asked = {"question", "problem", "问题", "题目"} & set(names)
+        puzzled = {"question", "problem", "问题", "题目"} & set(names)
         solved = "canonical_solution" in names or "entry_point" in names
-        shape = "qa" if (asked and "instruction" not in names) or solved else "instruction"
+        shape = "qa" if (puzzled and "instruction" not in names) or solved else "instruction"
         return shape, {**inputs, **before, **after, **around}
     if before and "instances" in names:
         inner = names["instances"]
