@@ -65,6 +65,7 @@ class All:
     places: Places
     firsts: I64
     count: int
+    _positions: I64 | None = None
 
     @classmethod
     def of(cls, states: Sequence[tuple[About, Ledger]], places: Places) -> All:
@@ -88,12 +89,14 @@ class All:
 
     def rows(self, records: I64) -> list[tuple[str, int]]:
         """Return (resource, row) of records."""
-        found: list[tuple[str, int]] = []
-        positions = self.whole("positions")[records]
-        for which, position in zip(self.resource_of(records), positions, strict=True):
-            name = self.states[which][0].resource
-            found.append((name, int(self.places.rows(name, np.array([position]))[0])))
-        return found
+        if self._positions is None:
+            self._positions = self.whole("positions")
+        rows = np.zeros(len(records), np.int64)
+        names = [about.resource for about, _ in self.states]
+        which = self.resource_of(records)
+        for n, name in enumerate(names):
+            rows[which == n] = self.places.rows(name, self._positions[records[which == n]])
+        return [(names[n], row) for n, row in zip(which, rows.tolist(), strict=True)]
 
 
 def equal_keys(chunks: Callable[[], Iterator[tuple[int, U64]]], count: int) -> Iterator[I64]:

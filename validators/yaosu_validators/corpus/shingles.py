@@ -29,7 +29,7 @@ _STEPS = np.array(
     [0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
      0x589965CC75374CC3], np.uint64,
 )  # fmt: skip
-_CJK = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+_RANGES = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
 def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
@@ -67,14 +67,15 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     assert count <= MOST_RECORDS
     points, starts = code_points(pc.utf8_lower(texts))
     owners = np.repeat(np.arange(count, dtype=np.int64), np.diff(starts))
-    cjk = _is_cjk()[points]
-    space = _is_space()[points]
-    said = np.bincount(owners[~space], minlength=count)
-    by_character = np.bincount(owners[cjk], minlength=count) >= CJK_SHARE * np.maximum(said, 1)
+    kinds = _kinds()[points]
+    cjk = _counted(kinds & _CJK, starts)
+    said = np.diff(starts) - _counted(kinds & _SPACE, starts)
+    wide = np.repeat(cjk >= CJK_SHARE * np.maximum(said, 1), np.diff(starts))
+    spaceless = (kinds & _SPACE) == 0
     found = []
     for units, owner in (
-        _characters(points, owners, by_character[owners] & ~space),
-        _words(points, owners, ~by_character[owners] & _is_word()[points]),
+        _characters(points, owners, wide & spaceless),
+        _words(points, owners, ~wide & ((kinds & _WORD) != 0)),
     ):
         if len(units):
             hashes, whose = _runs(units, owner)
@@ -174,24 +175,24 @@ def _short(units: U64) -> np.uint64:
         return np.uint64(total + np.uint64(len(units)))
 
 
-def _table(test: object) -> npt.NDArray[np.bool_]:
-    assert callable(test)
-    return np.fromiter((bool(test(chr(c))) for c in range(0x110000)), bool, 0x110000)
+def _characters_of_all() -> npt.NDArray[np.str_]:
+    return np.arange(0x110000, dtype=np.uint32).view("U1")
+
+
+_CJK, _SPACE, _WORD = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
 @functools.cache
-def _is_word() -> npt.NDArray[np.bool_]:
-    return _table(str.isalnum)
+def _kinds() -> npt.NDArray[np.uint8]:
+    """Return for every character whether it is CJK, white space, part of a word (bits)."""
+    every = _characters_of_all()
+    table = np.strings.isspace(every) * _SPACE | np.strings.isalnum(every) * _WORD
+    for first, last in _RANGES:
+        table[first : last + 1] |= _CJK
+    return np.asarray(table, np.uint8)
 
 
-@functools.cache
-def _is_space() -> npt.NDArray[np.bool_]:
-    return _table(str.isspace)
-
-
-@functools.cache
-def _is_cjk() -> npt.NDArray[np.bool_]:
-    table = np.zeros(0x110000, bool)
-    for first, last in _CJK:
-        table[first : last + 1] = True
-    return table
+def _counted(flags: npt.NDArray[np.uint8], starts: I64) -> I64:
+    """Return how many flags are set in each text: (n,)."""
+    before = np.concatenate(([0], np.cumsum(flags != 0)))
+    return np.asarray(np.diff(before[starts]), np.int64)
