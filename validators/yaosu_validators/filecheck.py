@@ -153,20 +153,25 @@ class Looked:
 Run = Callable[[Callable[[FilePart], Seen], Sequence[FilePart]], Iterable[Seen]]
 
 
-def files_of(root: Path, owners: Mapping[str, str] | None = None) -> PackageFiles:
-    """Return the regular files below a folder; hidden ones and links are left out."""
+def files_of(
+    root: Path, owners: Mapping[str, str] | None = None, only: Sequence[str] | None = None
+) -> PackageFiles:
+    """Return the regular files below a folder, or some of them; hidden ones and links are not."""
+    owners = owners or {}
     sizes: dict[str, int] = {}
+    for path in only if only is not None else _walked(root):
+        full = root / path
+        if path_problem(path) is None and full.is_file() and not full.is_symlink():
+            sizes[path] = full.stat().st_size
+    resources = tuple(sorted({*owners.values()}))
+    return PackageFiles(root, dict(sorted(sizes.items())), owners, resources)
+
+
+def _walked(root: Path) -> Iterator[str]:
     for base, dirs, names in os.walk(root, followlinks=False):
         dirs[:] = sorted(d for d in dirs if not d.startswith("."))
         for name in names:
-            full = os.path.join(base, name)
-            path = Path(os.path.relpath(full, root)).as_posix()
-            if not name.startswith(".") and not os.path.islink(full) and os.path.isfile(full):
-                sizes[path] = os.path.getsize(full)
-    owners = owners or {}
-    return PackageFiles(
-        root, dict(sorted(sizes.items())), owners, tuple(sorted({*owners.values()}))
-    )
+            yield Path(os.path.relpath(os.path.join(base, name), root)).as_posix()
 
 
 def look(package: PackageFiles, checks: Sequence[Chosen], run: Run = map) -> Looked:

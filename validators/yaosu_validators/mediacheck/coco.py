@@ -215,7 +215,7 @@ class _Judged:
         self.pictures = np.array(self.of.pictures, np.int64)
         self.kinds = np.array(self.of.kinds, np.int64)
         self.box = np.array(self.of.boxes, np.float64).reshape(-1, 4)
-        self.boxed = np.isfinite(self.box).all(axis=1)
+        self.boxed = np.asarray(np.isfinite(self.box).all(axis=1))
         self.sound = self.boxed & (self.box[:, 2] > 0) & (self.box[:, 3] > 0)
         self.bad = np.zeros(self.count, bool)
         if self.of.broken:

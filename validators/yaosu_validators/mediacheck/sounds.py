@@ -162,13 +162,12 @@ def _floats(data: bytes, bits: int, tag: int) -> Samples:
         values[~np.isfinite(values)] = 0.0
         return values
     if bits == 8:
-        return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+        return np.asarray(np.frombuffer(data, np.uint8), np.float32) / 128 - 1
     if bits == 24:
         three = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
         whole = (three[:, 0] << 8) | (three[:, 1] << 16) | (three[:, 2] << 24)
-        return (whole.astype(np.float64) / (1 << 31)).astype(np.float32)
-    whole = np.frombuffer(data, f"<i{bits // 8}")
-    return (whole / np.float64(1 << (bits - 1))).astype(np.float32)
+        return np.asarray(whole / float(1 << 31), np.float32)
+    return np.asarray(np.frombuffer(data, f"<i{bits // 8}") / float(1 << (bits - 1)), np.float32)
 
 
 # --- coded sounds ------------------------------------------------------------------------------
