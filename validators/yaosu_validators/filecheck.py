@@ -249,7 +249,7 @@ def is_tar(item: FileItem) -> bool:
 def plain_tar(item: FileItem) -> Iterator[tuple[BinaryIO, int]]:
     """Give the bytes of a tar archive, unpacked within limits, and how many there are."""
     compression = by_name(item.path)[1] or None
-    if compression is None or item.kind.format == "tar":
+    if compression is None or (item.detected is not None and item.detected.format == "tar"):
         with item.open() as file:
             yield file, item.size
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ Hashes = npt.NDArray[np.uint64]
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # none that starts a program
 SIDE = 512  # sharpness is compared at one size: the longer side after shrinking
 _HASH_SIDE = 32
+_BOX: Any = 4  # of Pillow: the mean of all that lies under a new pixel
 _FLAT = 2.0  # standard deviation of a picture that is one colour: its hash says nothing
 _MAX_BUCKET = 4096  # neighbours in a bucket that are compared, so that no set can stall us
 
@@ -56,14 +58,18 @@ def decoded(data: bytes, max_pixels: int) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a picture is worth a warning for is ours to say
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with image:
             width, height = image.size
             if width * height > max_pixels:
                 raise Undecodable("too-large", width, height)
             gps, person = _people(image)
             image.load()
-            grey = np.asarray(_grey(image), np.uint8)
-            small = np.asarray(_grey(_shrunk(image)), np.float32)
+            whole = _grey(image)
+            grey = np.asarray(whole)
+            small = np.asarray(_shrunk(whole), np.float32)
     except (Undecodable, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -109,25 +115,25 @@ def _people(image: Any) -> tuple[bool, bool]:
 
 
 def _grey(image: Any) -> Any:
+    from PIL import Image
+
     if image.mode in ("L", "1"):
         return image.convert("L")
     if image.mode.startswith(("I", "F")):  # 16 and 32 bits: stretched from its range to 0…255
         low, high = image.getextrema()
         values = np.asarray(image, np.float64) - float(low)
-        return (values * (255.0 / max(float(high) - float(low), 1e-12))).astype(np.uint8)
+        stretched = values * (255.0 / max(float(high) - float(low), 1e-12))
+        return Image.fromarray(np.nan_to_num(stretched, posinf=255, neginf=0).astype(np.uint8))
     if image.mode in ("P", "PA") or image.mode.endswith("A") or image.mode == "La":
         return image.convert("RGBA").convert("L")
     return image.convert("L")
 
 
-def _shrunk(image: Any) -> Any:
-    longer = max(image.size)
-    if longer <= SIDE or image.mode.startswith(("I", "F")):
-        return image
-    size = tuple(max(1, round(s * SIDE / longer)) for s in image.size)
-    if image.mode in ("P", "PA", "1"):
-        image = image.convert("RGBA" if image.mode != "1" else "L")
-    return image.resize(size, resample=4)  # box filter: the mean of the pixels under each new one
+def _shrunk(grey: Any) -> Any:
+    longer = max(grey.size)
+    if longer <= SIDE:
+        return grey
+    return grey.resize(tuple(max(1, round(s * SIDE / longer)) for s in grey.size), _BOX)
 
 
 def _centre(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -176,27 +182,13 @@ def perceptual_hash(grey: Grey) -> int:
 
     The term of mean brightness is left out of the median; bit 63 is the first term.
     """
-    small = _means(grey, _HASH_SIDE)
+    from PIL import Image
+
+    means = Image.fromarray(np.ascontiguousarray(grey)).resize((_HASH_SIDE, _HASH_SIDE), _BOX)
+    small = np.asarray(means, np.float64)  # fractions of pixels count at the edges
     low = (_DCT @ small @ _DCT.T).reshape(-1)
     bits = low > np.median(low[1:])
     return int(np.packbits(bits).view(">u8")[0])
-
-
-def _means(grey: Grey, side: int) -> npt.NDArray[np.float64]:
-    """Return a picture of `side` × `side` means; where it is smaller, pixels are repeated."""
-    rows = np.linspace(0, grey.shape[0], side + 1).astype(np.int64)
-    columns = np.linspace(0, grey.shape[1], side + 1).astype(np.int64)
-    sums = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1))
-    np.cumsum(np.cumsum(grey, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
-    top, bottom = rows[:-1], np.maximum(rows[1:], rows[:-1] + 1)
-    left, right = columns[:-1], np.maximum(columns[1:], columns[:-1] + 1)
-    area = (bottom - top)[:, None] * (right - left)[None, :]
-    total = (
-        sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
-        - sums[np.ix_(bottom, left)] + sums[np.ix_(top, left)]
-    )  # fmt: skip
-    means: npt.NDArray[np.float64] = total / area
-    return means
 
 
 def clusters(hashes: Hashes, distance: int) -> list[list[int]]:

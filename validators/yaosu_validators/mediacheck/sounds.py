@@ -162,7 +162,8 @@ def _floats(data: bytes, bits: int, tag: int) -> Samples:
         values[~np.isfinite(values)] = 0.0
         return values
     if bits == 8:
-        return np.asarray(np.frombuffer(data, np.uint8), np.float32) / 128 - 1
+        samples: Samples = np.asarray(np.frombuffer(data, np.uint8), np.float32) / np.float32(128)
+        return samples - np.float32(1)
     if bits == 24:
         three = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
         whole = (three[:, 0] << 8) | (three[:, 1] << 16) | (three[:, 2] << 24)
