@@ -115,6 +115,12 @@ class Chosen:
                 )
         return make(**dict(self.options))
 
+    def method(self) -> dict[str, Any]:
+        """Return the options as a report names them: what they are, not where they lie."""
+        made = self.make()
+        told = getattr(made, "method", None)
+        return dict(self.options) if told is None else dict(told())
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:

@@ -337,7 +337,7 @@ def _check_runs(
             version=chosen.version,
             rows_seen=records,
             rows_total=every,
-            options=dict(chosen.options),
+            options=chosen.method(),
             evidence=concluded[chosen.name].evidence,
         )
     for chosen in wanted.files if looked is not None else ():

@@ -89,6 +89,15 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     return Shingles(keys & np.uint64((1 << HASH_BITS) - 1), whose, ends.astype(np.int64))
 
 
+def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
+    """Return the hash of each token, and its text: words in lower case, CJK characters alone."""
+    points, starts = code_points(pc.utf8_lower(texts))
+    owners = np.repeat(np.arange(len(texts), dtype=np.int64), np.diff(starts))
+    kinds = _kinds()[points]
+    inside = ((kinds & _WORD) != 0) | (points == ord("_"))
+    return _words(points, owners, inside, (kinds & _CJK) != 0)
+
+
 def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
     """Return all characters of all texts, and where each text starts among them: (n + 1,)."""
     if not len(texts):
@@ -114,14 +123,21 @@ def _characters(
 
 
 def _words(
-    points: npt.NDArray[np.uint32], owners: I64, inside: npt.NDArray[np.bool_]
+    points: npt.NDArray[np.uint32],
+    owners: I64,
+    inside: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[U64, I64]:
-    """Return one hash per word, and the text that it stands in."""
+    """Return one hash per word, and the text that it stands in; some characters are words alone."""
     at = np.flatnonzero(inside)
     if not len(at):
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
     whose = owners[at]
     begins = np.concatenate(([True], (at[1:] != at[:-1] + 1) | (whose[1:] != whose[:-1])))
+    if alone is not None:
+        single = alone[at]
+        begins |= single
+        begins[1:] |= single[:-1]
     first = np.flatnonzero(begins)
     lengths = np.diff(np.concatenate((first, [len(at)])))
     # The place of a letter in its word counts, so that letters in another order differ.
