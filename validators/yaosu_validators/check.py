@@ -72,7 +72,7 @@ class Conclusion:
     metrics: tuple[Metric, ...] = ()
     findings: tuple[tuple[str, Finding], ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    private: tuple[Mapping[str, Any], ...] = ()
+    private: Iterable[Mapping[str, Any]] = ()
 
 
 class CorpusCheck(Protocol[S]):
@@ -100,6 +100,13 @@ class Chosen:
     @property
     def version(self) -> str:
         return registered(self.name).version
+
+    def told(self) -> dict[str, Any]:
+        """Return the options as a report may tell them: without secrets and paths."""
+        make: Any = registered(self.name).make
+        known = fields(make) if is_dataclass(make) else ()
+        hidden = {f.name for f in known if f.metadata.get("secret")}
+        return {name: value for name, value in self.options if name not in hidden}
 
     def make(self) -> Any:
         """Return the check; InvalidInput for an option that it does not have."""
