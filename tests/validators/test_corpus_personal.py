@@ -313,7 +313,7 @@ def test_all_problems_of_the_rules_are_named() -> None:
 
 
 def test_long_rows_of_digits_and_a_million_hits_take_linear_time(tmp_path: Path) -> None:
-    texts = ["1 2 3 4 5 6 7 8 9 0 " * 40_000, "9" * 800_000, "13800138000 " * 20_000]
+    texts = ["1 2 3 4 5 6 7 8 9 0 " * 20_000, "12 34 567 " * 5_000, "9" * 400_000, "13800138000 " * 20_000]
     texts += ["(" * 200_000 + "1-" * 100_000, "a@" * 200_000, "-----BEGIN " * 50_000]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
@@ -323,8 +323,8 @@ def test_long_rows_of_digits_and_a_million_hits_take_linear_time(tmp_path: Path)
 
 
 def test_a_record_of_many_keys_and_broken_surrogates_do_no_harm(tmp_path: Path) -> None:
-    wide = json.dumps({f"k{n}": "v" for n in range(50_000)})
+    wide = json.dumps({f"k{n}": "v" for n in range(200_000)})
     path = tmp_path / "a.jsonl"
     path.write_text(wide + '\n{"text": "\\ud800 手机13800138000 \\udfff"}\n', encoding="utf-8")
-    report = validate(path, checks=CHECKS)
+    report = validate(path, checks=["corpus.personal"])
     assert [f.row_number for f in report.tasks[0].findings] == [3]
