@@ -299,8 +299,9 @@ def test_a_rule_of_the_operator_is_found_beside_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"(a+)+\1", r"(?<=x)y", "a{1,100000}", "(", "x*", "", "a" * 2000, "((a{1,99}){1,99}){1,99}"]
-)  # fmt: skip
+    "pattern",
+    [r"(a+)+\1", r"(?<=x)y", "a{1,100000}", "(", "x*", "", "a" * 2000, "((a{1,99}){1,99}){1,99}"],
+)
 def test_a_pattern_that_linear_time_cannot_run_is_refused(pattern: str) -> None:
     rules = [{"type": "good", "pattern": "x"}, {"type": "bad", "pattern": pattern}]
     with pytest.raises(InvalidInput, match="rule 2"):
@@ -313,7 +314,12 @@ def test_all_problems_of_the_rules_are_named() -> None:
 
 
 def test_long_rows_of_digits_and_a_million_hits_take_linear_time(tmp_path: Path) -> None:
-    texts = ["1 2 3 4 5 6 7 8 9 0 " * 20_000, "12 34 567 " * 5_000, "9" * 400_000, "13800138000 " * 20_000]
+    texts = [
+        "1 2 3 4 5 6 7 8 9 0 " * 20_000,
+        "12 34 567 " * 5_000,
+        "9" * 400_000,
+        "13800138000 " * 20_000,
+    ]
     texts += ["(" * 200_000 + "1-" * 100_000, "a@" * 200_000, "-----BEGIN " * 50_000]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")

@@ -112,7 +112,9 @@ def plan(total: int, digest: str, kind: Kind) -> Sample:
     return Sample(total, n, seed)
 
 
-def verdict(passed: int, n: int, threshold: int | None = None, *, seed: int | None = None) -> Metric:
+def verdict(
+    passed: int, n: int, threshold: int | None = None, *, seed: int | None = None
+) -> Metric:
     """Return the pass rate of a manual sample; `threshold` in percent, 96 unless given."""
     limit = int(_limit("tc260:manual_pass", "percent")) if threshold is None else threshold
     _counts(passed, n)
@@ -135,7 +137,7 @@ def reaches(passed: int, n: int, percent: int) -> bool | None:
 
 
 def exceeds(bad: int, n: int, percent: int) -> bool:
-    """Say whether `bad` of `n` is more than so many percent, in integers: the limit itself is not."""
+    """Say whether `bad` of `n` is more than so many percent; exactly so many is not."""
     return 100 * bad > percent * n
 
 
@@ -153,8 +155,11 @@ def wilson(passed: int, n: int, z: float = Z95) -> tuple[float, float] | None:
 
 def _counts(passed: int, n: int) -> None:
     if not 0 <= passed <= n:
-        raise InvalidInput(f"{passed} of {n}: more passed than were judged",
-                           f"{n} 个中 {passed} 个合格：合格数超过已判数", field="passed")  # fmt: skip
+        raise InvalidInput(
+            f"{passed} of {n}: more passed than were judged",
+            f"{n} 个中 {passed} 个合格：合格数超过已判数",
+            field="passed",
+        )
 
 
 def _limit(code: str, column: str) -> str:
