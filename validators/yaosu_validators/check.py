@@ -101,13 +101,6 @@ class Chosen:
     def version(self) -> str:
         return registered(self.name).version
 
-    def told(self) -> dict[str, Any]:
-        """Return the options as a report may tell them: without secrets and paths."""
-        make: Any = registered(self.name).make
-        known = fields(make) if is_dataclass(make) else ()
-        hidden = {f.name for f in known if f.metadata.get("secret")}
-        return {name: value for name, value in self.options if name not in hidden}
-
     def make(self) -> Any:
         """Return the check; InvalidInput for an option that it does not have."""
         make = registered(self.name).make
@@ -121,6 +114,12 @@ class Chosen:
                     option=option,
                 )
         return make(**dict(self.options))
+
+    def method(self) -> dict[str, Any]:
+        """Return the options as a report names them: what they are, not where they lie."""
+        made = self.make()
+        told = getattr(made, "method", None)
+        return dict(self.options) if told is None else dict(told())
 
 
 @dataclass(frozen=True, slots=True)

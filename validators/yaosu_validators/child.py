@@ -91,7 +91,8 @@ def _shut_in(request: dict[str, Any]) -> None:
 
 def _import_reader(job: str) -> None:
     """Load what the job reads with now: what only some formats need is loaded from inside."""
-    home = {"validate": "run", "describe": "describing.compose", "preview": "preview"}.get(job)
+    homes = {"validate": "run", "describe": "describing.compose"}
+    home = homes.get(job, job if job in JOBS else None)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
 
@@ -160,7 +161,18 @@ def _preview(target: str, args: dict[str, Any], say: Say) -> object:
     return preview(target, **args).as_json()
 
 
-JOBS: dict[str, Job] = {"validate": _validate, "describe": _describe, "preview": _preview}
+def _columnar(target: str, args: dict[str, Any], say: Say) -> object:
+    from .columnar import columnar
+
+    return columnar(Path(target), args["resource"], Path(os.environ["TMPDIR"])).as_json()
+
+
+JOBS: dict[str, Job] = {
+    "validate": _validate,
+    "describe": _describe,
+    "preview": _preview,
+    "columnar": _columnar,
+}
 
 
 if __name__ == "__main__":

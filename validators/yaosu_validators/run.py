@@ -299,7 +299,7 @@ def _check_runs(
             version=chosen.version,
             rows_seen=records,
             rows_total=every,
-            options=chosen.told(),
+            options=chosen.method(),
             evidence=concluded[chosen.name].evidence,
         )
     for name in wanted.documents:

@@ -30,7 +30,7 @@ from .personal_scan import KINDS, Hit, Tier, scan
 from .view import About, Places, Role, View
 
 _SPILL = 32 << 20  # bytes of private places in memory
-_MOST_PATHS = 10_000
+_MOST_PATHS, _LISTED = 10_000, 1000
 _PLACE = np.dtype(
     [("at", "<i8"), ("field", "<i4"), ("kind", "<i2"), ("tier", "u1"), ("start", "<i8"),
      ("stop", "<i8"), ("mac", "u1", (32,))]
@@ -103,9 +103,9 @@ class PersonalState:
 class Personal:
     """Finds identifiers of persons and secrets of systems in every text and cell."""
 
-    listed: int = 1000  # findings of one type that are listed of one resource
+    listed: int = _LISTED  # findings of one type that are listed of one resource
     rules: Sequence[Mapping[str, Any]] = ()  # of the operator: type, pattern (RE2), context
-    key: str = field(default="", repr=False, metadata={"secret": True})  # of the HMAC
+    key: str = field(default="", repr=False)  # of the HMAC
     sees: ClassVar = "records"
 
     def __post_init__(self) -> None:
@@ -114,6 +114,11 @@ class Personal:
             raise InvalidInput("key of corpus.personal: write it as text in quotes",
                                "corpus.personal 的 key 须为带引号的文本",
                                check="corpus.personal", option="key")  # fmt: skip
+
+    def method(self) -> dict[str, Any]:
+        """Return the options that the measures depend on: the key is none of them."""
+        told: dict[str, Any] = {"rules": [dict(r) for r in self.rules]} if self.rules else {}
+        return told | ({"listed": self.listed} if self.listed != _LISTED else {})
 
     def start(self, about: About) -> PersonalState:
         return PersonalState()

@@ -49,7 +49,7 @@ class SafetyState:
 class Safety:
     """Counts the records that hold words of an operator's lists, by risk and by source."""
 
-    words: str = field(default="", metadata={"secret": True})  # a file or folder of this machine
+    words: str = ""  # a file or folder of this machine
     source: str = ""  # the field that names the source of a record
     listed: int = 1000
     sees: ClassVar = "records"
@@ -59,6 +59,12 @@ class Safety:
 
     def _lexicon(self) -> Lexicon | None:
         return load(self.words) if self.words else None
+
+    def method(self) -> dict[str, Any]:
+        """Return the options, with what the lists are instead of where they lie."""
+        lexicon = self._lexicon()
+        told = {"words": lexicon.digest, "version": lexicon.version} if lexicon else {}
+        return told | ({"source": self.source} if self.source else {})
 
     def start(self, about: About) -> SafetyState:
         return SafetyState()

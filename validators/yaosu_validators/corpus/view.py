@@ -70,6 +70,7 @@ class View:
     ids: pa.Array | None = None  # (n,) text
     splits: pa.Array | None = None  # (n,) text
     labels: Mapping[str, pa.Array] = field(default_factory=dict)  # (n,) text, or lists of text
+    id_name: str = ""
     raw: Sequence[Any] | pa.RecordBatch = ()
     mended: int = 0  # texts with lone surrogates, which became U+FFFD
     _bodies: pa.LargeStringArray | None = None
