@@ -72,7 +72,7 @@ class Conclusion:
     metrics: tuple[Metric, ...] = ()
     findings: tuple[tuple[str, Finding], ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    private: tuple[Mapping[str, Any], ...] = ()
+    private: Iterable[Mapping[str, Any]] = ()
 
 
 class CorpusCheck(Protocol[S]):
