@@ -277,6 +277,8 @@ def package_findings(package: Mapping[str, Any]) -> list[Finding]:
     version = version_of(package)
     found = _shape("package-error", package, PACKAGE, "")
     resources = package.get("resources")
+    if isinstance(resources, Mapping):
+        found += resource_findings(resources, version, "/resources")
     if isinstance(resources, list):
         for i, resource in enumerate(resources):
             if isinstance(resource, Mapping):
@@ -415,13 +417,13 @@ def schema_findings(
     version = version_of(schema, inherited)
     found = _shape("schema-error", schema, SCHEMA, at)
     fields = schema.get("fields")
+    if isinstance(fields, Mapping):
+        found += field_findings(fields, version, f"{at}/fields")
     if isinstance(fields, list):
         for i, field in enumerate(fields):
             if isinstance(field, Mapping):
                 found += field_findings(field, version, f"{at}/fields/{i}")
-    if found:
-        return found
-    return list(_schema_rules(schema, version, at))
+    return found or list(_schema_rules(schema, version, at))
 
 
 def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[Finding]:
@@ -460,6 +462,11 @@ def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[
                 f"/foreignKeys/{i}",
                 f"{len(key['fields'])} fields refer to {len(key['reference']['fields'])}",
                 f"{len(key['fields'])} 个字段引用了 {len(key['reference']['fields'])} 个字段",
+            )
+    for i, field in enumerate(schema["fields"]):
+        if not isinstance(field, Mapping):
+            yield _finding(
+                "field-error", f"{at}/fields/{i}", Text("a field is an object", "字段应为对象")
             )
 
 

@@ -7,7 +7,7 @@ target → plan (which resources, by which descriptor) → outcomes (one pass ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -246,7 +246,7 @@ def _report(
     for conclusion in concluded.values():
         for name, finding in conclusion.findings:
             found.setdefault(name, []).append(finding)
-    indexes = _Indexes(outcomes)
+    indexes = _Indexes(outcomes, {r.name for r in plan.resources})
     try:
         tasks = [
             _task(outcome, indexes, limit, wanted, found.get(outcome.resource.name, ()))
@@ -339,7 +339,10 @@ def _task(
         keyed = in_order([*state.found, *broken], outcome.check.keys)
         rows = state.rows
         total = len(found) + len(keyed)
-        if limit and total >= limit and state.rows:
+        unreferred = indexes.unreferred(outcome)
+        if unreferred is not None:  # Frictionless cannot even open the table then
+            found, rows = [unreferred], None
+        elif limit and total >= limit and state.rows:
             found, rows = _cut(outcome, found, keyed, limit)
             warnings.append(_both(_limit_text(limit)))
             partial = True
@@ -436,8 +439,9 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
 class _Indexes:
     """The keys of all outcomes, sorted when first asked for."""
 
-    def __init__(self, outcomes: list[Outcome]) -> None:
+    def __init__(self, outcomes: list[Outcome], names: Set[str]) -> None:
         self._outcomes = outcomes
+        self._names = names  # of all resources, those that were not reached included
 
     def close(self) -> None:
         for outcome in self._outcomes:
@@ -465,6 +469,28 @@ class _Indexes:
             for row, before in same:
                 found.append(_duplicate(outcome, position, row, before))
         return found
+
+    def unreferred(self, outcome: Outcome) -> Finding | None:
+        """Say why foreign keys cannot be judged: the table they refer to is not there, or broken."""
+        for key in outcome.schema.foreign_keys:
+            name = key.resource or outcome.resource.name
+            other = next((o for o in self._outcomes if o.resource.name == name), None)
+            if other is None and name in self._names:
+                continue  # a person stopped before it was read
+            if other is None:
+                return Finding(
+                    type="resource-error",
+                    note=Text(
+                        f"a foreign key refers to the resource {name!r}, which is not there",
+                        f"外键引用的资源“{name}”不存在",
+                    ),
+                )
+            broken = other.state.failed if other.state is not None else None
+            if broken is None and not other.opened and other.start:
+                broken = other.start[0]
+            if broken is not None:
+                return broken
+        return None
 
     def _foreign(self, outcome: Outcome, position: int) -> list[Finding]:
         assert outcome.check is not None

@@ -18,6 +18,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 
 from .dialects import (
+    HEAD,
     SAMPLE_LINES,
     Dialect,
     content_rows,
@@ -43,7 +44,6 @@ from .streams import (
 if TYPE_CHECKING:
     from .columns import ColumnReader
 
-HEAD = 100_000  # bytes that the encoding is guessed from
 SAMPLE_ROWS = 100
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
 
@@ -94,6 +94,12 @@ class OpenFile:
     def open(self) -> tuple[IO[bytes], str]:
         """Return the plain bytes and the place; SourceProblem for what poses as data."""
         r = self.resource
+        if r.scheme not in (None, "", "file", "multipart") and len(r.paths) < 2:
+            raise problem(
+                "scheme-error",
+                f"the scheme {r.scheme!r} is not read; only files are",
+                f"不支持 scheme“{r.scheme}”；仅读取文件",
+            )
         if len(r.paths) > 1:
             self._joined = Joined(r)
             self._stack.callback(self._joined.close)

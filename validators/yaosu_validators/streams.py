@@ -219,6 +219,12 @@ def decompressed(
         yield io.BufferedReader(raw, CHUNK), None
         return
     name = None
+    if compression not in COMPRESSIONS:
+        raise problem(
+            "compression-error",
+            f"the compression {compression!r} is not read",
+            f"不支持压缩方式“{compression}”",
+        )
     try:
         if compression == "zip":
             archive, name = _zip_member(raw, member)
