@@ -91,7 +91,8 @@ def _shut_in(request: dict[str, Any]) -> None:
 
 def _import_reader(job: str) -> None:
     """Load what the job reads with now: what only some formats need is loaded from inside."""
-    home = {"validate": "run", "describe": "describing.compose", "preview": "preview"}.get(job)
+    homes = {"validate": "run", "describe": "describing.compose"}
+    home = {**homes, "preview": "preview", "sheet": "excel"}.get(job)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
 
@@ -160,7 +161,18 @@ def _preview(target: str, args: dict[str, Any], say: Say) -> object:
     return preview(target, **args).as_json()
 
 
-JOBS: dict[str, Job] = {"validate": _validate, "describe": _describe, "preview": _preview}
+def _sheet(target: str, args: dict[str, Any], say: Say) -> object:
+    from .excel import told_rows
+
+    return told_rows(target, args)
+
+
+JOBS: dict[str, Job] = {
+    "validate": _validate,
+    "describe": _describe,
+    "preview": _preview,
+    "sheet": _sheet,
+}
 
 
 if __name__ == "__main__":

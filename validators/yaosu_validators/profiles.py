@@ -423,7 +423,13 @@ def schema_findings(
         for i, field in enumerate(fields):
             if isinstance(field, Mapping):
                 found += field_findings(field, version, f"{at}/fields/{i}")
-    return found or list(_schema_rules(schema, version, at))
+    found = found or list(_schema_rules(schema, version, at))
+    if not found:
+        odd = Text("a field is an object", "字段应为对象")
+        for i, field in enumerate(schema["fields"]):
+            if not isinstance(field, Mapping):
+                return [_finding("field-error", f"{at}/fields/{i}", odd)]
+    return found
 
 
 def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[Finding]:
@@ -462,11 +468,6 @@ def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[
                 f"/foreignKeys/{i}",
                 f"{len(key['fields'])} fields refer to {len(key['reference']['fields'])}",
                 f"{len(key['fields'])} 个字段引用了 {len(key['reference']['fields'])} 个字段",
-            )
-    for i, field in enumerate(schema["fields"]):
-        if not isinstance(field, Mapping):
-            yield _finding(
-                "field-error", f"{at}/fields/{i}", Text("a field is an object", "字段应为对象")
             )
 
 

@@ -328,7 +328,7 @@ def _task(
     found = list(outcome.start)
     rows = None
     warnings = [_both(w) for w in outcome.warnings]
-    partial = False
+    partial = closed = False
     if state is not None:
         assert outcome.check is not None
         try:
@@ -341,7 +341,7 @@ def _task(
         total = len(found) + len(keyed)
         unreferred = indexes.unreferred(outcome)
         if unreferred is not None:  # Frictionless cannot even open the table then
-            found, rows = [unreferred], None
+            found, rows, closed = [unreferred], None, True
         elif limit and total >= limit and state.rows:
             found, rows = _cut(outcome, found, keyed, limit)
             warnings.append(_both(_limit_text(limit)))
@@ -359,7 +359,7 @@ def _task(
     noticed = [f for f in concluded if f.severity != "error"]
     if not partial and not outcome.interrupted:
         found += outcome.end
-        if outcome.opened:
+        if outcome.opened and not closed:
             found += _promises(outcome, rows, warnings)
     digests = outcome.digests
     return Task(
@@ -428,11 +428,13 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
             warnings.append(_both(text))
         elif actual != promised:
             yield differs("hash-count", promised, actual)
-    if r.bytes and digests is not None and r.bytes != digests.bytes:
-        yield differs("byte-count", r.bytes, digests.bytes)
-    if rows is not None and r.fields and r.fields != len(outcome.schema.fields):
-        yield differs("field-count", r.fields, len(outcome.schema.fields))
-    if rows is not None and r.rows and r.rows != rows:
+    size = digests.bytes if digests is not None else None
+    if r.bytes and r.bytes != size:
+        yield differs("byte-count", r.bytes, size)
+    columns = len(outcome.schema.fields) if outcome.state is not None else None
+    if r.fields and r.fields != columns:
+        yield differs("field-count", r.fields, columns)
+    if r.rows and r.rows != rows:
         yield differs("row-count", r.rows, rows)
 
 
@@ -471,7 +473,7 @@ class _Indexes:
         return found
 
     def unreferred(self, outcome: Outcome) -> Finding | None:
-        """Say why foreign keys cannot be judged: the table they refer to is not there, or broken."""
+        """Say why foreign keys cannot be judged: what they refer to is not there, or broken."""
         for key in outcome.schema.foreign_keys:
             name = key.resource or outcome.resource.name
             other = next((o for o in self._outcomes if o.resource.name == name), None)
@@ -486,7 +488,8 @@ class _Indexes:
                     ),
                 )
             broken = other.state.failed if other.state is not None else None
-            if broken is None and not other.opened and other.start:
+            empty = other.resource.data == []  # Frictionless opens no inline data without rows
+            if broken is None and other.start and (empty or not other.opened):
                 broken = other.start[0]
             if broken is not None:
                 return broken

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 100
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
+_COLUMNS = ("parquet", "arrow")
+_SHEETS = ("xlsx", "xls", "ods")
 
 
 @dataclass(slots=True)
@@ -255,15 +257,15 @@ def open_table(file: OpenFile) -> Table:
     r = file.resource
     if r.data is not None:
         return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
-    stream, place = file.open()
-    if r.format in ("parquet", "arrow"):
-        return _open_columns(file, stream, place)
-    if r.format in ("xlsx", "xls", "ods"):
-        return _open_sheet(file, stream, place)
-    if r.format not in _TEXTUAL:
+    if r.format not in (*_TEXTUAL, *_COLUMNS, *_SHEETS):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
         )
+    stream, place = file.open()
+    if r.format in _COLUMNS:
+        return _open_columns(file, stream, place)
+    if r.format in _SHEETS:
+        return _open_sheet(file, stream, place)
     head = stream.read(HEAD)
     intruder = named_intruder(head[:512])
     if intruder is not None:

@@ -142,6 +142,8 @@ class HashedFile(io.RawIOBase):
 
 def open_file(root: Path, path: str) -> IO[bytes]:
     """Open a file below a folder for reading; links are never followed, devices never opened."""
+    if not path:
+        raise problem("scheme-error", "the path is empty", "路径为空")
     if is_remote(path):
         database = path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
         raise problem(
