@@ -35,7 +35,7 @@ lint: install-test
 	$(BIN)/lint-imports
 
 install: $(VENV)/.installed-run
-install-test: $(VENV)/.installed-test
+install-test: $(VENV)/.installed-test $(VENV)/clients/.installed
 
 # Says what the suite needs from the system, and installs it where it may.
 system:
@@ -60,6 +60,15 @@ $(VENV)/.installed-test: requirements-test.lock $(INPUTS) | $(BIN)/pip
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.installed-run $@
 
+# Clients of others that pin other versions than ours live in environments of their own.
+CLIENTS := delta-sharing
+$(VENV)/clients/.installed: $(CLIENTS:%=tests/clients/%.lock) | $(BIN)/pip
+	@for client in $(CLIENTS); do \
+	  $(PYTHON) -m venv $(VENV)/clients/$$client && \
+	  $(VENV)/clients/$$client/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --require-hashes -r tests/clients/$$client.lock || exit 1; done
+	@touch $@
+
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
   --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --group build
 
@@ -67,4 +76,7 @@ lock:
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra postgres --group test -c requirements.lock \
 	  -o requirements-test.lock
-	@! grep -nE '^--|://' requirements.lock requirements-test.lock
+	for client in $(CLIENTS); do echo $$client | $(UV) pip compile - --quiet --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) \
+	  -o tests/clients/$$client.lock; done
+	@! grep -nE '^--|://' requirements.lock requirements-test.lock tests/clients/*.lock

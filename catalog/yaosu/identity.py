@@ -230,8 +230,12 @@ def issue_key(
     *,
     label: str = "",
     days: int | None = None,
+    scope: str = "",
 ) -> tuple[AccessKey, str]:
-    """Make a key for a member; returns the record and the key itself, which is kept nowhere."""
+    """Make a key for a member; returns the record and the key itself, which is kept nowhere.
+
+    A key with a scope opens what the scope names, and no native route.
+    """
     secret = secrets.token_urlsafe(32)
     key = AccessKey(
         id=new_id("key"),
@@ -242,6 +246,7 @@ def issue_key(
         label=label,
         created_at=tx.now,
         expires_at=None if days is None else tx.now + timedelta(days=days),
+        scope=scope,
     )
     tx.add(key)
     tx.record(member.party_id, "key_issued", actor_id=member.id, payload={"key_id": key.id})
@@ -259,8 +264,11 @@ def revoke_key(tx: Transaction, actor: Actor, key_id: str) -> AccessKey:
     return ended
 
 
-def authenticate(reader: Reader, presented: str, *, now: datetime) -> Actor:
-    """Return the actor behind a key; the same answer for unknown, wrong, expired, revoked."""
+def authenticate(reader: Reader, presented: str, *, now: datetime, scope: str = "") -> Actor:
+    """Return the actor behind a key; the same answer for unknown, wrong, expired, revoked.
+
+    `scope` is the kind of key that is asked for: one for something else is as good as none.
+    """
     refused = Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
     prefix, _, rest = presented.partition("_")
     key_id, _, secret = rest.partition("_")
@@ -269,6 +277,8 @@ def authenticate(reader: Reader, presented: str, *, now: datetime) -> Actor:
     key = reader.one(AccessKey, id=f"key_{key_id}")
     digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
     if key is None or not hmac.compare_digest(key.secret_sha256, digest):
+        raise refused
+    if not key.scope.startswith(scope) if scope else key.scope:
         raise refused
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise refused

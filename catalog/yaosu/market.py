@@ -25,10 +25,10 @@ from typing import Any, TypeVar
 
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import fulfilment, present, receipt, review, signing
+from . import fulfilment, present, receipt, review, sharing, signing
 from . import listing as shelf
 from .errors import Conflict, NotFound, Unsupported, Unverified, WrongState
-from .jobs import SqlJobQueue, Worker
+from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
 from .model import (
     SYSTEM,
@@ -232,6 +232,7 @@ class Market:
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
         return {
             "validate": self._validate,
+            "columns": self._columns,
             "deliver": self._deliver,
             "receipt": self._receipt,
             "complete": self._complete,
@@ -254,6 +255,32 @@ class Market:
             )
         found["target"] = listing.content_digest
         self.store.write(lambda tx: shelf.finish_validation(tx, listing_id, found))
+
+    def _columns(self, body: dict[str, Any]) -> None:
+        """Make the columns of one resource in a child, and keep them with how they were made."""
+        with self.store.read() as reader:
+            listing = reader.get(Listing, body["listing_id"])
+            if sharing.table_of(reader, listing, body["resource"]) is not None:
+                return
+        made: list[str] = []
+
+        def put(scratch: Path, answer: dict[str, Any]) -> None:
+            with open(scratch / "table.parquet", "rb") as file:
+                made.append(self.blobs.put(iter(partial(file.read, 1 << 20), b""))[0])
+
+        with self.laid_out(listing) as folder:
+            facts = run_in_sandbox(
+                "columnar",
+                target=folder,
+                args={"resource": body["resource"]},
+                limits=self._limits(listing),
+                keep=put,
+            )
+        if not made:
+            raise Hopeless(str((facts.get("error") or {}).get("message", "no columns")))
+        source = sharing.source_of(listing, body["resource"])
+        table = sharing.SharedTable(sha256=made[0], source_sha256=source, facts=facts)
+        self.store.write(lambda tx: sharing.keep(tx, listing, body["resource"], table))
 
     def _limits(self, listing: Listing) -> Limits:
         total = sum(size or 0 for *_, size in shelf.files_of(listing.descriptor))

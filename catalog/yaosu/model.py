@@ -147,6 +147,7 @@ class AccessKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    scope: str = ""  # what alone it opens; without one, what its roles may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -336,6 +336,10 @@ class Trade(_Thing):
                     raise
                 time.sleep(0.2)
 
+    def share_profile(self) -> JSON:
+        """Return a new Delta Sharing profile for the tables of the delivery; keep it secret."""
+        return dict(self._connection.post(route("v1", "trades", self.id, "profile"), {}))
+
     def record(self) -> JSON:
         """Return the neutral trading record."""
         return dict(self._connection.get(route("v1", "trades", self.id, "record")))

@@ -162,6 +162,9 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "number": "0",
         "job_id": scene.private["job"],
         "path": "0/000.p/1",
+        "share": "provider-one",
+        "schema": "thing",
+        "table": "train",
     }
 
 

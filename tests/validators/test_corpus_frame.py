@@ -50,6 +50,44 @@ def test_the_shape_of_real_records_is_recognised(
     assert run.rows_seen == known[1]
 
 
+WILD: list[tuple[str, dict[str, Any]]] = [
+    ("instruction", {"instruction": "a", "input": "", "output": "b", "history": [["q", "r"]]}),
+    ("instruction", {"kind": "Couplet", "input": "上联", "target": "下联"}),
+    ("instruction", {"inputs": "translate", "targets": "翻译"}),
+    ("instruction", {"instruction": "a", "context": "c", "response": "b", "category": "qa"}),
+    ("instruction", {"query": "问", "response": "答"}),
+    ("qa", {"id": 0, "question": "q", "A": "1", "B": "2", "C": "3", "D": "4", "answer": "A"}),
+    ("qa", {"question": "q", "choices": ["a", "b"], "answer": 1}),
+    ("qa", {"context": "c", "question": "q", "answers": {"text": ["a"], "answer_start": [1]}}),
+    ("preference", {"prompt": "p", "response_0": "a", "response_1": "b", "better": 0}),
+    ("preference", {"prompt": [{"role": "user", "content": "p"}],
+                    "chosen": [{"role": "assistant", "content": "a"}],
+                    "rejected": [{"role": "assistant", "content": "b"}]}),
+    ("kto", {"prompt": "p", "completion": "c", "label": True}),
+    ("caption", {"image": "a.jpg", "caption": "a cat on a mat"}),
+    ("text", {"text": "some text", "label": 3}),
+    ("text", {"document": "long text", "summary": "short text"}),
+    ("tc609", {"id": "1", "data_content": [{"media_type": "text", "content": "正文"}],
+               "annotation": {"label": ["x"]}}),
+    ("table", {"city": "Guangzhou", "people": 18, "area": 7.4}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "record"), WILD, ids=[str(list(r))[:40] for _, r in WILD])
+def test_shapes_that_are_met_in_the_wild(shape: str, record: dict[str, Any]) -> None:
+    mapped = mapping_of([record] * 5)
+    assert mapped.shape == shape
+    view = ViewMaker(mapped).view(np.arange(1), [record])
+    assert shape == "table" or (view.roles != Role.CELL).any()
+
+
+def test_earlier_rounds_are_turns_too() -> None:
+    record = {"instruction": "c", "output": "d", "history": [["a", "b"]]}
+    found = roles(view_of([record]))
+    assert ("prompt", "a") in found
+    assert ("answer", "b") in found
+
+
 def view_of(records: list[Any], declared: dict[str, Any] | None = None) -> View:
     maker = ViewMaker(mapping_of(records, declared))
     return maker.view(np.arange(2, len(records) + 2), records)

@@ -91,8 +91,8 @@ def _shut_in(request: dict[str, Any]) -> None:
 
 def _import_reader(job: str) -> None:
     """Load what the job reads with now: what only some formats need is loaded from inside."""
-    homes = {"validate": "run", "describe": "describing.compose"}
-    home = {**homes, "preview": "preview", "sheet": "excel"}.get(job)
+    homes = {"validate": "run", "describe": "describing.compose", "sheet": "excel"}
+    home = homes.get(job, job if job in JOBS else None)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
 
@@ -167,10 +167,17 @@ def _sheet(target: str, args: dict[str, Any], say: Say) -> object:
     return told_rows(target, args)
 
 
+def _columnar(target: str, args: dict[str, Any], say: Say) -> object:
+    from .columnar import columnar
+
+    return columnar(Path(target), args["resource"], Path(os.environ["TMPDIR"])).as_json()
+
+
 JOBS: dict[str, Job] = {
     "validate": _validate,
     "describe": _describe,
     "preview": _preview,
+    "columnar": _columnar,
     "sheet": _sheet,
 }
 

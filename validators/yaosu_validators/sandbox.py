@@ -87,6 +87,7 @@ def run_in_sandbox(
     limits: Limits | None = None,
     progress: Callable[..., None] | None = None,
     stop: Callable[[], bool] | None = None,
+    keep: Callable[[Path, dict[str, Any]], None] | None = None,
     reads: Sequence[Path | str] = (),
     entry: str = "yaosu_validators.child",
     roots: Sequence[Path | str] = (),
@@ -118,6 +119,8 @@ def run_in_sandbox(
             with _started(request, scratch, entry, roots) as run:
                 run.follow(bounds, progress or _ignore, stop or _never)
             answer, why = _conclude(job, run, request, hide=[str(folder), str(scratch)])
+            if why is None and keep is not None:
+                keep(scratch, answer)
         if why is None or not _goes_on(job, why, run.at, broken):
             return answer
         # One file must not cost a person the description of all others: leave it out and retry.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from yaosu.errors import InvalidInput
+from yaosu.errors import InvalidInput, Text
 
 from .family import family
 from .listing import Platform, SigningKey, print_events
@@ -20,6 +23,7 @@ from .terminal import (
     print_facts,
     print_json,
     print_table,
+    say,
     yuan,
 )
 
@@ -122,6 +126,31 @@ def receipt(trade: Id, market: Market = None) -> None:
     输出交易收据（可离线验证）。
     """
     print_json(client(market).trade(trade).receipt())
+
+
+@app.command()
+@command
+def profile(
+    trade: Id,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FILE", help="Where it is written. 输出文件。")
+    ],
+    market: Market = None,
+) -> None:
+    """Write a Delta Sharing profile for the tables of a delivery; whoever has it can read them.
+
+    生成 Delta Sharing 凭据文件；持有者即可读取所购数据表。
+    """
+    made = client(market).trade(trade).share_profile()
+    key_id = made.pop("key_id")
+    with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(made, file)
+    say(
+        Text(
+            f"wrote {to}; `yaosu keys revoke {key_id}` ends it",
+            f"已写入 {to}；可用 yaosu keys revoke {key_id} 撤销",
+        )
+    )
 
 
 @app.command()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from yaosu.errors import Text, Unsupported
+from yaosu.errors import InvalidInput, Text, Unsupported
 
 from .terminal import (
     NOT_VALID,
@@ -67,7 +69,22 @@ def validate(
         Path | None, typer.Option(metavar="FILE", help="Table Schema to hold it against. 表结构。")
     ] = None,
     checks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these checks. 只运行这些检查。")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Only these checks; `structure,quality` is everything. 只运行这些检查。",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="CHECK.OPTION=VALUE", help="An option. 检查的选项。"),
+    ] = None,
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Private findings, for the owner of the data only. 仅供数据所有者的私密明细。",
+        ),
     ] = None,
     limit_errors: Annotated[
         int, typer.Option(min=0, help="Errors per table, 0 = no limit. 每表错误上限。")
@@ -95,12 +112,14 @@ def validate(
         )
     from yaosu_validators import validate as judge
 
-    with Watch() as watch, _stopped() as stopped:
+    with Watch() as watch, _stopped() as stopped, _store(findings) as private:
         report = judge(
             target,
             kind=kind.value if kind else None,
             schema=schema,
             checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
+            options=_options(settings or []),
+            private=private,
             limit_errors=limit_errors,
             workers=workers,
             progress=_teller(watch),
@@ -112,11 +131,42 @@ def validate(
         print_json(body)
     else:
         print_findings(body)
+        print_metrics(body)
         print_summary(body)
     if stopped:
         raise typer.Exit(STOPPED)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
+
+
+def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of checks from `check.name.option=value`; a value is JSON, or a word."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        check, dot, option = path.rpartition(".")
+        if not (equals and dot):
+            raise InvalidInput(
+                f"--set {setting!r}: write CHECK.OPTION=VALUE",
+                f"--set“{setting}”：请写成 检查.选项=值",
+                field="set",
+            )
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        found.setdefault(check, {})[option] = value
+    return found
+
+
+@contextlib.contextmanager
+def _store(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None] | None]:
+    """Yield what writes private findings as JSON Lines into a file that only its owner reads."""
+    if path is None:
+        yield None
+        return
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        yield lambda line: print(json.dumps(line, ensure_ascii=False), file=file)
 
 
 def _teller(watch: Watch) -> Any:
@@ -180,13 +230,38 @@ def _findings(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     for error in body.get("errors") or ():
         yield str(error.get("pointer") or ""), error
     for task in body.get("tasks") or ():
-        for error in task.get("errors") or ():
+        for error in (*(task.get("errors") or ()), *(task.get("findings") or ())):
             yield str(task.get("place") or task.get("name")), error
 
 
 def _sentences(error: Mapping[str, Any]) -> str:
     lines = [error.get("message") or error.get("title"), error.get("message_zh")]
     return "\n".join(shown(line) for line in dict.fromkeys(lines) if line)
+
+
+def print_metrics(body: Mapping[str, Any]) -> None:
+    """Write the measures of a corpus, each with what it was counted from."""
+    metrics = body.get("metrics") or ()
+    if not metrics:
+        return
+    print_table(
+        ("measure 指标", "value 值", "of 计数", "basis 依据"),
+        [(m["id"], _value(m), _counted(m), m["basis"]) for m in metrics],
+    )
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    value = metric["value"]
+    if value is None:
+        return "not applicable 不适用"
+    if metric.get("unit") == "ratio" and isinstance(value, int | float):
+        return f"{100 * value:.2f} %"
+    return f"{value:g}" if isinstance(value, float) else shown(value)
+
+
+def _counted(metric: Mapping[str, Any]) -> str:
+    above, below = metric.get("numerator"), metric.get("denominator")
+    return "" if above is None or below is None else f"{above:,} / {below:,}"
 
 
 def print_summary(body: Mapping[str, Any]) -> None:
@@ -212,7 +287,11 @@ def print_summary(body: Mapping[str, Any]) -> None:
 
 def _coverage(body: Mapping[str, Any]) -> Text:
     parts_en, parts_zh = [], []
-    for check in body.get("checks") or ():
+    checks = list(body.get("checks") or ())
+    if len(checks) > 2 and len({tuple(c["coverage"].values()) for c in checks[1:]}) == 1:
+        named = {**checks[-1], "name": f"{len(checks) - 1} checks 项检查"}
+        checks = [checks[0], named]  # checks of a corpus run over the same records
+    for check in checks:
         seen, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
         if total is None:
             parts_en.append(f"{check['name']} saw {seen:,} rows, not all")

@@ -13,17 +13,19 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from yaosu import fulfilment, present, receipt, trading
+from yaosu import fulfilment, present, receipt, sharing, trading
 from yaosu.errors import Forbidden, InvalidInput
 from yaosu.identity import absent, allow, can_see, may, must_see, relations
 from yaosu.listing import venue_of
-from yaosu.model import Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
+from yaosu.model import AccessKey, Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.trading_record import build as build_record
 
 from . import bodies
 from .door import (
+    Secret,
     StrictRoute,
     change,
     idempotency_key,
@@ -473,6 +475,22 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
     start = int(first)
     end = min(int(last) + 1, size) if last else size
     return (start, end) if start < size and start < end else None
+
+
+@router.post("/trades/{trade_id}/profile", status_code=201, tags=["deliveries"])
+async def share_profile(request: Request, trade_id: str, body: bodies.Nothing) -> Response:
+    """Make a Delta Sharing profile for the tables of a delivery; its token is shown once."""
+    endpoint = str(request.base_url) + "delta-sharing/"
+
+    def render(_: Reader, made: tuple[AccessKey, str]) -> Secret:
+        key, token = made
+        expires = key.expires_at.isoformat() if key.expires_at else None
+        shown = profile(endpoint, token, expires)
+        return Secret({**shown, "key_id": key.id}, {**shown, "bearerToken": None, "key_id": key.id})
+
+    return await change(
+        request, lambda tx, actor: sharing.issue(tx, actor, trade_id), render, status=201
+    )
 
 
 # --- feeds and jobs ---------------------------------------------------------------------------

@@ -36,28 +36,58 @@ SPEAKERS = {
 SPEAKER_KEYS = ("role", "from", "speaker")
 CONTENT_KEYS = ("content", "value", "text", "message")
 
-CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogue", "turns")
+CONVERSATIONS = (
+    *("messages", "conversations", "conversation", "dialog", "dialogue", "turns", "dialogs"),
+    *("对话", "消息"),
+)
+HISTORY = "history"  # [[question, answer], …] before the last question
 CHOSEN = ("chosen", "chosen_messages", "chosen_response")
 REJECTED = ("rejected", "rejected_messages", "rejected_response")
 _PAIRS = (
     ("answer1", "answer2"), ("response_a", "response_b"), ("response_0", "response_1"),
     ("response1", "response2"), ("answer_a", "answer_b"), ("output_1", "output_2"),
+    ("human_ref_a", "human_ref_b"), ("completion_a", "completion_b"), ("answer_0", "answer_1"),
 )  # fmt: skip
 _PROMPT = (
     *("instruction", "prompt", "question", "query", "problem", "user_input", "问题", "指令"),
-    *("提问", "题目", "riddle", "谜面"),
+    *(
+        "ctx",
+        "source",
+        "src",
+        "input_text",
+        "inputs_pretokenized",
+        "goal",
+        "提问",
+        "题目",
+        "riddle",
+        "谜面",
+    ),
 )
 _ANSWER = (
     *("output", "response", "answer", "answers", "completion", "solution", "target"),
     *("canonical_solution", "reasoning", "rationale", "explanation", "choices", "options"),
-    *("回答", "答案", "输出"),
+    *(
+        "targets",
+        "tgt",
+        "output_text",
+        "endings",
+        "code",
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "correct_answer",
+    ),
+    *("best_answer", "correct_answers", "回答", "答案", "输出", "选项"),
 )
 _INPUT = ("input", "context", "passage", "inputs", "background", "输入", "上下文")
 _SYSTEM = ("system", "system_prompt", "系统")
 _TOOLS = ("tools", "functions", "available_tools")
 _TEXT = (
     *("text", "content", "body", "passage", "document", "article", "paragraphs", "raw_content"),
-    *("paragraph", "sentence", "正文", "内容", "文本"),
+    *("paragraph", "sentence", "sentence1", "sentence2", "premise", "hypothesis", "abstract"),
+    *("summary", "translation", "正文", "内容", "文本", "摘要"),
 )
 _CAPTION = ("caption", "captions", "alt", "alt_text", "description", "图注", "描述")
 _IMAGES = ("image", "images", "img", "image_path", "image_id", "jpg", "png", "image_url", "url")
@@ -65,7 +95,19 @@ _AUDIO = ("audio", "audios", "wav", "video", "videos", "speech", "clip")
 _LABELS = (
     *("label", "labels", "category", "categories", "class", "classes", "tag", "tags", "topic"),
     *("topics", "sentiment", "intent", "kto_tag", "label_text", "fine_label", "coarse_label"),
-    *("answer_key", "answerkey", "difficulty", "标签", "类别", "分类", "情感"),
+    *(
+        "answer_key",
+        "answerkey",
+        "difficulty",
+        "coarse_label",
+        "ner_tags",
+        "emotion",
+        "intent_label",
+        "标签",
+        "类别",
+        "分类",
+        "情感",
+    ),
 )
 _SPLITS = ("split", "subset", "partition", "数据划分", "划分")
 _IDS = ("id", "_id", "uid", "uuid", "guid", "task_id", "record_id", "idx", "rid", "编号")
@@ -151,7 +193,8 @@ def _guess(records: list[Mapping[str, Any]]) -> Mapped:
         shape=shape,
         roles=roles,
         labels=tuple(name for key in _LABELS if (name := every.get(key)) and name not in taken)
-        + _annotators(every, taken),
+        + _annotators(every, taken)
+        + (("annotation.label",) if shape == "tc609" else ()),
         split=_split_field(every, records),
         id=next((names[key] for key in _IDS if key in names), ""),
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .shapes import CONTENT_KEYS, SPEAKER_KEYS, SPEAKERS, Mapped
+from .shapes import CONTENT_KEYS, HISTORY, SPEAKER_KEYS, SPEAKERS, Mapped
 from .view import Ints, Role, View
 
 MAX_DEPTH = 64
@@ -103,6 +103,11 @@ class ViewMaker:
         elif kind is list:
             if depth < MAX_DEPTH and value:
                 item = node.item or self._item(node)
+                if node.path == HISTORY and _is_pairs(value):
+                    for at, (asked, said) in enumerate(value):
+                        self._add(asked, item, Role.PROMPT, 2 * at)
+                        self._add(said, item, Role.ANSWER, 2 * at + 1)
+                    return
                 for at, inner in enumerate(value):
                     spoken = _speaker(inner) if type(inner) is dict else None
                     if spoken is None:
@@ -216,6 +221,13 @@ class ViewMaker:
 
 _MOST_KEYS = 4096
 _MOST_FIELDS = 10_000
+
+
+def _is_pairs(value: Sequence[Any]) -> bool:
+    return all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair)
+        for pair in value
+    )
 
 
 def _is_prose(kind: str) -> bool:
