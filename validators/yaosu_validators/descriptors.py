@@ -21,6 +21,7 @@ from .dialects import CSV_KEYS
 from .fields import CONSTRAINTS
 from .profiles import (
     RESOURCE_TYPES,
+    control_findings,
     dialect_findings,
     package_findings,
     resource_findings,
@@ -132,6 +133,8 @@ def package_from(document: Mapping[str, Any], root: Path) -> dict[str, Any]:
     found = package_findings(package)
     if found:
         raise Refused(*found)
+    for i, resource in enumerate(package["resources"]):
+        _controlled(resource, f"/resources/{i}/dialect")
     version = version_of(package)
     package["resources"] = [_resolved(r, root, version) for r in package["resources"]]
     return package
@@ -143,6 +146,7 @@ def resource_from_document(document: Mapping[str, Any], root: Path) -> dict[str,
     found = resource_findings(resource)
     if found:
         raise Refused(*found)
+    _controlled(resource, "/dialect")
     return _resolved(resource, root, version_of(resource))
 
 
@@ -164,12 +168,19 @@ def _untyped(document: Mapping[str, Any], error: str, what: str) -> None:
         raise Refused(Finding(type=error, note=note))
 
 
+def _controlled(resource: Mapping[str, Any], at: str) -> None:
+    """Refuse a resource for its dialect's controls, which Frictionless reads after all else."""
+    found = control_findings(resource.get("dialect"), at)
+    if found:
+        raise Refused(*found)
+
+
 def _resolved(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
     if isinstance(resource.get("dialect"), str):
         raw = read_document(root, resource["dialect"], "dialect")
         _untyped(raw, "dialect-error", "dialect")
         dialect = normal_dialect(raw)
-        found = dialect_findings(dialect)
+        found = dialect_findings(dialect) or control_findings(dialect)
         if found:
             raise Refused(*found)
         resource["dialect"] = dialect

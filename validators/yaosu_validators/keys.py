@@ -91,6 +91,13 @@ def family(field_: Field) -> str:
     return "number" if field_.type in _NUMERIC else field_.type
 
 
+def comparable(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Say whether keys of these families can be equal; text of `any` is text."""
+    text = ("any", "string")
+    same = (a == b or (a in text and b in text) for a, b in zip(left, right, strict=False))
+    return len(left) == len(right) and all(same)
+
+
 def canonical(values: Sequence[Any], families: Sequence[str] = ()) -> str | None:
     """Return the text of a key, or None if it can equal no other (it holds a NaN).
 

@@ -401,13 +401,19 @@ def _resource_rules(resource: Mapping[str, Any], at: str) -> Iterator[Finding]:
 
 
 def dialect_findings(dialect: Mapping[str, Any], at: str = "") -> list[Finding]:
-    """Return what is wrong with a dialect and the controls of formats in it."""
-    found = _shape("dialect-error", dialect, DIALECT, at)
-    for name, rule in _CONTROLS.items():
+    """Return what is wrong with a dialect, the controls of formats in it apart."""
+    return _shape("dialect-error", dialect, DIALECT, at)
+
+
+def control_findings(dialect: Any, at: str = "") -> list[Finding]:
+    """Return what is wrong with the first bad control of a format in a dialect."""
+    for name, rule in _CONTROLS.items() if isinstance(dialect, Mapping) else ():
         if isinstance(dialect.get(name), Mapping):
             rules = {"type": "object", "properties": rule}
-            found += _shape("control-error", dialect[name], rules, f"{at}/{name}")
-    return found
+            found = _shape("control-error", dialect[name], rules, f"{at}/{name}")
+            if found:
+                return found
+    return []
 
 
 def schema_findings(

@@ -20,7 +20,7 @@ from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .judge import Limits, Outcome, Tell
-from .keys import KeyIndex, KeyPairs, duplicates, shown, strangers, twins
+from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
 from .parts import Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
@@ -501,7 +501,7 @@ class _Indexes:
         key = outcome.check.keys[position]
         assert key.reference is not None
         parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
-        if parents is None or parents[1] != key.families:
+        if parents is None or not comparable(parents[1], key.families):
             parents = (KeyIndex(), key.families)
         where = key.reference.resource or outcome.resource.name
         return [

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
+from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
 from .dialects import (
@@ -257,7 +258,8 @@ def open_table(file: OpenFile) -> Table:
     r = file.resource
     if r.data is not None:
         return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
-    if r.format not in (*_TEXTUAL, *_COLUMNS, *_SHEETS):
+    known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
+    if r.format not in known and not (r.paths and is_remote(r.paths[0])):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
         )
