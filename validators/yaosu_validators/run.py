@@ -277,7 +277,7 @@ def _check_runs(
 ) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
-    whole = all(
+    whole = bool(tasks) and all(
         o.state is not None and not o.state.full and not o.state.failed and not o.interrupted
         for o in outcomes
         if o.resource.type == "table"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -146,6 +148,24 @@ class OpenFile:
         assert self._hashed is not None
         self._hashed.seek(0)
         return self._hashed
+
+    def spooled(self, plain: IO[bytes]) -> IO[bytes]:
+        """Return a file to seek in: the one on disk, or its plain bytes in an unnamed one."""
+        if self.resource.compression is None:
+            return self.raw()  # type: ignore[return-value]
+        try:
+            whole = tempfile.TemporaryFile(prefix="yaosu-plain-")  # noqa: SIM115 (the stack closes it)
+            self._stack.callback(whole.close)
+            shutil.copyfileobj(plain, whole, 1 << 20)
+            whole.seek(0)
+        except OSError as why:
+            reason = why.strerror or "error"
+            raise problem(
+                "resource-limit",
+                f"it has to be unpacked to be read, temporary files failed: {reason}",
+                f"需先解压才能读取，临时文件出错：{reason}",
+            ) from None
+        return whole
 
     def digests(self) -> Digests | None:
         """Read what is left and return the digests; None where nothing was opened."""
@@ -402,6 +422,8 @@ def reason(why: Exception) -> str:
     """Return why one line is not JSON; the parser's own count of lines would mislead here."""
     if isinstance(why, json.JSONDecodeError):
         return f"{why.msg} (character {why.pos + 1})"
+    if isinstance(why, RecursionError):
+        return "it is nested too deeply"
     return clip(why, 160)
 
 
@@ -476,7 +498,7 @@ def _open_columns(file: OpenFile, stream: IO[bytes], place: str) -> Table:
     if len(r.paths) > 1:
         table.arrow = _joined_columns(r)
     else:
-        table.arrow = open_columns(r.format, file.raw() if r.compression is None else stream)
+        table.arrow = open_columns(r.format, file.spooled(stream))
     table.labels = list(table.arrow.schema.names)
     table.fragment = [()] if table.arrow.rows else []
     return table
@@ -516,7 +538,7 @@ def _part_columns(r: Resource, path: str) -> Iterator[ColumnReader]:
     part = replace(r, paths=(path,), compression=_compression(path))
     with OpenFile(part) as file:
         stream, _ = file.open()
-        yield open_columns(r.format, file.raw() if part.compression is None else stream)
+        yield open_columns(r.format, file.spooled(stream))
 
 
 def _open_sheet(file: OpenFile, stream: IO[bytes], place: str) -> Table:
