@@ -219,7 +219,13 @@ class _Keyed:
         self.accepted = accepted
         self.keys = keys
         self.batch = batch
-        self.texts = [[_key_text(batch.column(i)) for i in key.columns] for key in keys]
+        self.texts = [
+            [
+                None if family == "any" else _key_text(batch.column(i))
+                for i, family in zip(key.columns, key.families, strict=True)
+            ]
+            for key in keys
+        ]
         for key, texts in zip(keys, self.texts, strict=True):
             for text in texts:
                 if text is None:

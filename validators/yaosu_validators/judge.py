@@ -317,9 +317,8 @@ def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
     outcome.labels = tuple(table.labels)
     outcome.warnings += table.warnings
     schema = r.schema
-    if schema is None or not schema.fields:
-        guessed = _guessed(table)
-        schema = guessed if schema is None else replace(schema, fields=guessed.fields)
+    if schema is None:
+        schema = _guessed(table)
     null = table.dialect.null_sequence
     if null:
         marked = tuple(replace(f, missing=(*f.missing, null)) for f in schema.fields)
