@@ -51,7 +51,7 @@ _SET_BY_CKAN = frozenset(
      "datastore_contains_all_records_of_source_file", "tracking_summary", "resource_group_id",
      "webstore_url", "webstore_last_updated")
 )  # fmt: skip
-_FOREIGN = "ckan:resources"
+_FOREIGN, _EXTRAS = "ckan:resources", "ckan:extras"
 
 
 # --- names and ids -----------------------------------------------------------------------------
@@ -134,6 +134,7 @@ def package(version: Published) -> dict[str, Any]:
         resource(version, r, n, at=moment(version.updated_at))
         for n, r in enumerate(version.resources)
     ]
+    resources += _elsewhere(version, len(resources))
     if not version.private:
         resources.append(_own_descriptor(version, len(resources)))
     modalities = (version.element.get("ai") or {}).get("modalities") or ()
@@ -191,12 +192,26 @@ def _people(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _extras(version: Published) -> list[dict[str, str]]:
     """Return what CKAN has no member for, as JSON, in the order of names."""
-    mapped = {*_SAME, "name", "keywords", "resources"}
+    mapped = {*_SAME, "name", "keywords", "resources", _EXTRAS, _FOREIGN}
     shown = {k: v for k, v in version.descriptor.items() if k not in mapped}
-    return [
-        {"key": key, "value": json.dumps(value, ensure_ascii=False, sort_keys=True)}
-        for key, value in sorted(shown.items())
-    ]
+    foreign = version.descriptor.get(_EXTRAS)
+    shown = {k: json.dumps(v, ensure_ascii=False, sort_keys=True) for k, v in shown.items()}
+    for key, value in foreign.items() if isinstance(foreign, dict) else ():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        shown.setdefault(str(key), text)
+    return [{"key": key, "value": value} for key, value in sorted(shown.items())]
+
+
+def _elsewhere(version: Published, position: int) -> list[dict[str, Any]]:
+    """Return the resources that another catalog named and that lie elsewhere, as it named them."""
+    foreign = version.descriptor.get(_FOREIGN)
+    at = moment(version.updated_at)
+    found: list[dict[str, Any]] = []
+    for one in foreign if isinstance(foreign, list) else ():
+        if isinstance(one, dict):
+            shown = resource(version, {"name": one.get("name")}, position + len(found), at=at)
+            found.append({**shown, **one})
+    return found
 
 
 def resource(
@@ -317,7 +332,7 @@ def _read_extras(said: Mapping[str, Any]) -> dict[str, Any]:
             continue
         (members if known and not _wrong(key, read) else foreign)[key] = read
     if foreign:
-        members["ckan:extras"] = foreign
+        members[_EXTRAS] = foreign
     return members
 
 

@@ -173,7 +173,8 @@ def test_rows_are_shown_to_those_who_may_see_them(
     for who in (None, buyer):
         with pytest.raises(ckanapi.NotAuthorized):
             ckan(hall, who).action.datastore_search(resource_id=ids["train"])
-    assert len(ckan(hall, provider).action.datastore_search(resource_id=ids["train"])["records"]) == 40  # fmt: skip
+    own = ckan(hall, provider).action.datastore_search(resource_id=ids["train"])
+    assert len(own["records"]) == 40
     delivered(hall, buyer, listings["arm-logs"])
     bought = ckan(hall, buyer).action.datastore_search(resource_id=ids["train"], limit=3)
     assert [r["instruction"] for r in bought["records"]] == ["问题 0", "问题 1", "问题 2"]
@@ -227,7 +228,9 @@ def test_the_command_line_searches_dumps_and_loads(
         ckan(hall).action.package_show(id=first["id"])
 
 
-def test_the_library_creates_patches_uploads_and_deletes(hall: Hall, provider: Person) -> None:
+def test_the_library_creates_patches_uploads_and_deletes(
+    hall: Hall, provider: Person, tmp_path: Path
+) -> None:
     mine = ckan(hall, provider).action
     made = mine.package_create(
         name="made-by-hand", title="Hand-made", notes="Some text", license_id="cc-zero",
@@ -237,9 +240,11 @@ def test_the_library_creates_patches_uploads_and_deletes(hall: Hall, provider: P
     with pytest.raises(ckanapi.ValidationError):
         mine.package_create(name="made-by-hand")
     content = b"a,b\n1,2\n"
-    resource = mine.resource_create(
-        package_id=made["id"], name="Table One", format="CSV", upload=("table.csv", content)
-    )
+    (tmp_path / "table.csv").write_bytes(content)
+    with (tmp_path / "table.csv").open("rb") as file:
+        resource = mine.resource_create(
+            package_id=made["id"], name="Table One", format="CSV", upload=file
+        )
     assert resource["size"] == len(content)
     assert resource["path"] == "data/table.csv"
     mine.resource_patch(id=resource["id"], description="One table")
