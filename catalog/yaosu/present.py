@@ -222,10 +222,27 @@ def masked(body: dict[str, Any]) -> dict[str, Any]:
         return kept
 
     tasks = [
-        {**task, "errors": [hide(e) for e in task.get("errors") or ()]}
+        {
+            **task,
+            **{kind: [hide(e) for e in task.get(kind) or ()] for kind in ("errors", "findings")},
+        }
         for task in body.get("tasks") or ()
     ]
-    return {**body, "tasks": tasks, "masked": True}
+    checks = [_nameless(run) for run in body.get("checks") or ()]
+    return {**body, "tasks": tasks, "checks": checks, "masked": True}
+
+
+def _nameless(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run without the names of labels: they are values of the data."""
+    if run.get("name") != "corpus.labels":
+        return run
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: "•••" if k == "label" else hide(v) for k, v in value.items()}
+        return [hide(v) for v in value] if isinstance(value, list) else value
+
+    return {**run, "evidence": hide(run.get("evidence") or {})}
 
 
 def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False) -> dict[str, Any]:
