@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -31,7 +32,8 @@ from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
 from yaosu_validators.html import report_css
 
-from .api_market import FACETS, sample_of, search_query
+from .api_market import FACETS, noted, readable, row_numbers, sample_of, search_query
+from .door import in_children
 from .faces import dataset_named
 from .visit import (
     PageRoute,
@@ -317,6 +319,25 @@ async def sample(request: Request, listing: Listing, resource: str) -> dict[str,
         while len(kept) > SAMPLES_KEPT:
             kept.popitem(last=False)
     return kept[key]
+
+
+@router.get("/listings/{listing_id}/rows")
+async def rows_page(
+    request: Request, listing_id: str, resource: str = "", rows: str = ""
+) -> Response:
+    """The records behind a number of the scorecard, for those who may read the data."""
+    numbers = row_numbers(rows)
+
+    def work() -> tuple[Visit, Listing]:
+        with market_of(request).store.read() as reader:
+            visit = visit_of(request, reader)
+            return visit, readable(reader, visit.actor, listing_id)[0]
+
+    visit, listing = await read_of(request, work)
+    await noted(request, listing, visit.actor, resource, len(numbers))
+    look_inside = partial(market_of(request).records, listing, resource, numbers)
+    found = await in_children(look_inside)
+    return html(visit, "rows.html", {"listing": listing, "found": found})
 
 
 @router.get("/datasets/{publisher}/{name}/datapackage.json")

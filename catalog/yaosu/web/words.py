@@ -213,6 +213,11 @@ def cell(value: Any) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
+def whole(value: Any) -> str:
+    """Return a value as text, as long as it came."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
 def pretty(value: Any) -> str:
     """Return JSON as people read it."""
     return json.dumps(value, ensure_ascii=False, indent=2)
