@@ -44,6 +44,7 @@ _UNITS = {
     "bits": "位",
     "px": "像素",
 }
+_CONTESTED = Text("contested by the provider", "提供方有异议")
 _MOST_BARS = 8
 
 
@@ -151,9 +152,12 @@ class _Page:
             _value(line, self.lang) if line.applies else self.say(Text("not applicable", "不适用"))
         )
         kind = "" if line.applies else " sc-none"
+        mark = f' <span class="yr-badge sc-said">{self.say(_CONTESTED)}</span>'
+        mark = mark if self.contests(line) else ""
+        name = f"{self.say(line.means.name)}{self.field(line)}{mark}"
         return (
             f'<details class="sc-line{kind}"><summary><span class="sc-name">'
-            f"{self.say(line.means.name)}{self.field(line)} <code>{escape(line.id)}</code></span>"
+            f"{name} <code>{escape(line.id)}</code></span>"
             f'<span class="sc-drawn">{drawn}</span><span class="sc-value">{value}</span>'
             f'<span class="sc-count">{_counted(line)}</span></summary>{self.opened(line)}</details>'
         )
@@ -182,10 +186,18 @@ class _Page:
             told = f"<code>{escape(line.command)}</code>"
             facts.append((Text("count it again", "复算命令"), told))
         facts += [(Text("records", "相关记录"), told) for told in self.records(line)]
+        for said in self.contests(line):
+            name = _CONTESTED if said.get("kind") == "contest" else Text("answer", "答复")
+            facts.append((name, escape(str(said.get("text"))[:4000])))
         items = "".join(
             f"<div><dt>{self.say(name)}</dt><dd>{told}</dd></div>" for name, told in facts if told
         )
         return f'<dl class="sc-facts">{items}</dl>'
+
+    def contests(self, line: Line) -> list[Mapping[str, Any]]:
+        """Return what the provider contests of a number or of what is behind it, and answers."""
+        about = {line.id, *line.means.findings}
+        return [c for c in self.report.get("contests") or () if c.get("about") in about]
 
     def records(self, line: Line) -> Iterator[str]:
         for group in behind(self.report, line):

@@ -600,7 +600,8 @@ def _report(
     reader: Reader, found: Listing, kept: StoredReport, actor: Actor | None
 ) -> dict[str, Any]:
     venue = reader.get(Venue, found.venue)
-    return present.report(kept, cells=may(actor, "data.read", found, venue))
+    contests = present.contests(found) if kept.id == found.report_id else []
+    return present.report(kept, cells=may(actor, "data.read", found, venue), contests=contests)
 
 
 @router.get("/holdings/{sha256}", tags=["uploads"])
@@ -700,6 +701,12 @@ _step(
     "uphold_objection",
     bodies.Reason,
     lambda t, a, i, b: review.uphold_objection(t, a, i, b.reason),
+)
+_step("contest", bodies.Contest, lambda t, a, i, b: review.contest(t, a, i, b.about, b.text))
+_step(
+    "answer_contest",
+    bodies.Contest,
+    lambda t, a, i, b: review.answer_contest(t, a, i, b.about, b.text),
 )
 _step("apply", bodies.Nothing, lambda t, a, i, b: review.apply(t, a, i))
 _step("list", bodies.Nothing, lambda t, a, i, b: review.publish(t, a, i))

@@ -111,6 +111,11 @@ class Words(Body):
     text: Paragraph = Field(min_length=1)
 
 
+class Contest(Body):
+    about: Id = Field(examples=["own:dup_near"])
+    text: Paragraph = Field(min_length=1)
+
+
 class CertificateBody(Body):
     scheme: Id = Field(examples=["nda"])
     number: Line = Field(examples=["SJ4412026090001"])

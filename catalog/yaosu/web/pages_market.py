@@ -276,7 +276,11 @@ def dataset_facts(
         "venue": venue,
         "versions": versions,
         "limits": LIMITS,
-        "report": present.report(report, cells=may(visit.actor, "data.read", listing, venue))
+        "report": present.report(
+            report,
+            cells=may(visit.actor, "data.read", listing, venue),
+            contests=present.contests(listing),
+        )
         if report
         else None,
         "own": visit.actor is not None and visit.actor.party_id == listing.provider_id,
