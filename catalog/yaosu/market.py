@@ -322,13 +322,15 @@ class Market:
             "truncated": more or found["truncated"],
         }
 
-    def records(self, listing: Listing, resource: str, rows: Sequence[int]) -> dict[str, Any]:
+    def records(
+        self, listing: Listing, resource: str, rows: Sequence[int], *, by_number: bool = False
+    ) -> dict[str, Any]:
         """Return the records at some rows of a resource, read in the sandbox."""
         with self.laid_out(listing) as folder:
             return run_in_sandbox(
                 "records",
                 target=folder,
-                args={"resource": resource, "rows": list(rows)},
+                args={"resource": resource, "rows": list(rows), "by_number": by_number},
                 limits=self._limits(listing),
             )
 

@@ -169,7 +169,8 @@ def _preview(target: str, args: dict[str, Any], say: Say) -> object:
 def _records(target: str, args: dict[str, Any], say: Say) -> object:
     from .lookup import records_at
 
-    return records_at(target, args["resource"], args["rows"])
+    by_number = bool(args.get("by_number"))
+    return records_at(target, args["resource"], args["rows"], by_number=by_number)
 
 
 def _sheet(target: str, args: dict[str, Any], say: Say) -> object:

@@ -23,9 +23,16 @@ MOST = 200
 
 
 def records_at(
-    target: str | Path, resource: str, rows: Sequence[int], *, cut: int = CUT
+    target: str | Path,
+    resource: str,
+    rows: Sequence[int],
+    *,
+    by_number: bool = False,
+    cut: int = CUT,
 ) -> dict[str, Any]:
     """Return the records at some rows (as reports count them), with texts cut at `cut` characters.
+
+    `by_number` takes `rows` as the numbers of records instead, counted from 0.
 
     At most 200 are returned; a row that holds no record is left out. NotFound for a resource that
     the target does not have, Unsupported for one without records.
@@ -44,12 +51,15 @@ def records_at(
             return {"resource": resource, "rows": []}
         with OpenFile(chosen) as file:
             try:
+                seen = 0
                 for batch in table_batches(file):
-                    for at in np.flatnonzero(np.isin(batch.rows, wanted)).tolist():
-                        found.append(
-                            {"row": int(batch.rows[at]), "record": _record(batch, at, cut)}
-                        )
-                    if batch.numbers >= wanted[-1]:
+                    numbers = np.arange(seen, seen + len(batch.rows))
+                    keys = numbers if by_number else batch.rows
+                    for at in np.flatnonzero(np.isin(keys, wanted)).tolist():
+                        place = {"row": int(batch.rows[at]), "number": int(numbers[at])}
+                        found.append({**place, "record": _record(batch, at, cut)})
+                    seen += len(batch.rows)
+                    if (seen > wanted[-1]) if by_number else (batch.numbers >= wanted[-1]):
                         break
             except SourceProblem as why:
                 note = why.finding.note

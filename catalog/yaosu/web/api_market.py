@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Query, Request, Response
 
 from yaosu import listing as shelf
-from yaosu import present, review, trading
+from yaosu import manual_sample, present, review, trading
 from yaosu.errors import InvalidInput, Problem
 from yaosu.identity import absent, allow, can_see, may
 from yaosu.model import (
@@ -533,7 +533,7 @@ async def listing_scorecard(request: Request, listing_id: str) -> Response:
             "listing_id": found.id,
             "report_id": kept.id,
             "report_digest": kept.digest,
-            **scorecard(kept.body).as_json(),
+            **scorecard(measured(reader, found, kept.body)).as_json(),
         }
 
     return json_response(await read(request, look))
@@ -549,6 +549,12 @@ async def listing_records(
     await noted(request, found, actor, resource, len(numbers))
     look_inside = partial(market_of(request).records, found, resource, numbers)
     return json_response(await in_children(look_inside))
+
+
+def measured(reader: Reader, found: Listing, body: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with what people and the market measured since, for its scorecard."""
+    more = manual_sample.measures(reader, found)
+    return {**body, "metrics": [*(body.get("metrics") or ()), *more]} if more else body
 
 
 def readable(reader: Reader, actor: Actor | None, listing_id: str) -> tuple[Listing, Actor | None]:

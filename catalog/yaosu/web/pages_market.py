@@ -32,7 +32,7 @@ from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
 from yaosu_validators.html import report_css
 
-from .api_market import FACETS, noted, readable, row_numbers, sample_of, search_query
+from .api_market import FACETS, measured, noted, readable, row_numbers, sample_of, search_query
 from .door import in_children
 from .faces import dataset_named
 from .visit import (
@@ -276,10 +276,14 @@ def dataset_facts(
         "venue": venue,
         "versions": versions,
         "limits": LIMITS,
-        "report": present.report(
-            report,
-            cells=may(visit.actor, "data.read", listing, venue),
-            contests=present.contests(listing),
+        "report": measured(
+            reader,
+            listing,
+            present.report(
+                report,
+                cells=may(visit.actor, "data.read", listing, venue),
+                contests=present.contests(listing),
+            ),
         )
         if report
         else None,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import identity, present, review
+from yaosu import identity, manual_sample, present, review
 from yaosu import listing as shelf
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may
@@ -128,6 +128,7 @@ def review_facts(reader: Reader, visit: Visit, listing_id: str) -> dict[str, Any
         "schemes": list(code_list("registration_scheme")),
         "events": reader.events(listing.id),
         "reads": reads,
+        "judges": report is not None and manual_sample.may_judge(reader, actor, listing),
         "sample": None,
     }
 
