@@ -250,7 +250,7 @@ class Market:
             found = run_in_sandbox(
                 "validate",
                 target=folder,
-                args={"limit_errors": 1000},
+                args={"limit_errors": 1000, "profile": True},
                 limits=self._limits(listing),
             )
         found["target"] = listing.content_digest
