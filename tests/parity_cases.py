@@ -180,7 +180,7 @@ def dump(name: str, value: Any) -> bytes:
     import yaml
 
     if name.endswith(".yaml"):
-        return yaml.safedump(value, allow_unicode=True, sort_keys=False).encode()
+        return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).encode()
     return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
 
 

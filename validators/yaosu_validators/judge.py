@@ -305,7 +305,7 @@ def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     from .columns import ColumnJudge, checked
 
     columns = ColumnJudge(check)
-    for batch in checked(table.arrow.batches(), full=table.format != "parquet"):
+    for batch in checked(table.arrow.to_judge(), full=table.format != "parquet"):
         columns.observe(state, batch)
         check.settle(state)
         if state.full:

@@ -19,6 +19,7 @@ from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
+from .filecheck import Looked, PackageFiles, look
 from .judge import Limits, Outcome, Tell
 from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
@@ -56,13 +57,15 @@ def validate(
     started = time.perf_counter()
     at = datetime.now(UTC)
     wanted = replace(Wanted.of(checks, options), profile=profile)
-    with make_plan(target, kind=kind, schema=schema) as plan:
+    with make_plan(target, kind=kind, schema=schema, media=bool(wanted.files)) as plan:
         plan.findings += wanted.documents_of(plan.document)
         if wanted.folds:
             _check_records(plan)
         outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
-        concluded = _conclude(wanted, outcomes)
-        report = _report(plan, wanted, outcomes, limit_errors, concluded)
+        files = plan.package() if wanted.files or wanted.folds else None
+        concluded = _conclude(wanted, outcomes, files)
+        looked = _look(wanted, files, workers, concluded)
+        report = _report(plan, wanted, outcomes, limit_errors, concluded, looked)
         if private is not None:
             for line in (line for c in concluded.values() for line in c.private):
                 private(line)
@@ -87,7 +90,9 @@ def _check_records(plan: Plan) -> None:
             plan.resources[number] = replace(resource, records=None)
 
 
-def _conclude(wanted: Wanted, outcomes: list[Outcome]) -> dict[str, Conclusion]:
+def _conclude(
+    wanted: Wanted, outcomes: list[Outcome], files: PackageFiles | None
+) -> dict[str, Conclusion]:
     """Return what each check of the corpus concludes over all resources together."""
     if not wanted.folds:
         return {}
@@ -95,7 +100,31 @@ def _conclude(wanted: Wanted, outcomes: list[Outcome]) -> dict[str, Conclusion]:
 
     folded = [o.folded for o in outcomes if o.folded is not None]
     names = [chosen.name for chosen in wanted.folds]
-    return dict(zip(names, conclude(wanted.folds, folded), strict=True))
+    return dict(zip(names, conclude(wanted.folds, folded, files), strict=True))
+
+
+def _look(
+    wanted: Wanted,
+    files: PackageFiles | None,
+    workers: int,
+    concluded: dict[str, Conclusion],
+) -> Looked | None:
+    """Show the files of the target to the checks of files; adds what they conclude."""
+    if not wanted.files or files is None:
+        return None
+    if workers <= 1:
+        looked = look(files, wanted.files)
+    else:
+        from .engines import ProcessEngine
+
+        engine = ProcessEngine(workers)
+        try:
+            looked = look(files, wanted.files, lambda _, parts: engine.see(parts))
+        finally:
+            engine.close()
+    names = [chosen.name for chosen in wanted.files]
+    concluded.update(zip(names, looked.conclusions, strict=True))
+    return looked
 
 
 def _outcomes(
@@ -189,6 +218,7 @@ class Wanted:
     rows: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     folds: tuple[Chosen, ...] = ()
+    files: tuple[Chosen, ...] = ()
     profile: bool = False
 
     @classmethod
@@ -211,15 +241,18 @@ class Wanted:
                     check=name,
                 )
         documents = [n for n in others if hasattr(registered(n).make, "document")]
-        folds = [n for n in others if getattr(registered(n).make, "sees", "") == "records"]
-        chosen = [Chosen(n, tuple(sorted(options.get(n, {}).items()))) for n in folds]
-        for each in chosen:
+        seen = {n: getattr(registered(n).make, "sees", "") for n in others}
+        chosen = {
+            n: Chosen(n, tuple(sorted(options.get(n, {}).items()))) for n in others if seen[n]
+        }
+        for each in chosen.values():
             each.make()  # an option that does not exist is refused before anything is read
         return cls(
             structure="structure" in names,
-            rows=tuple(n for n in others if n not in documents and n not in folds),
+            rows=tuple(n for n in others if n not in documents and n not in chosen),
             documents=tuple(documents),
-            folds=tuple(chosen),
+            folds=tuple(c for n, c in chosen.items() if seen[n] == "records"),
+            files=tuple(c for n, c in chosen.items() if seen[n] == "files"),
         )
 
     def documents_of(self, document: Mapping[str, Any] | None) -> list[Finding]:
@@ -253,8 +286,11 @@ def _report(
     outcomes: list[Outcome],
     limit: int,
     concluded: Mapping[str, Conclusion],
+    looked: Looked | None = None,
 ) -> Report:
     found: dict[str, list[Finding]] = {}
+    for name, finding in looked.findings if looked is not None else ():
+        found.setdefault(name, []).append(finding)
     for conclusion in concluded.values():
         for name, finding in conclusion.findings:
             found.setdefault(name, []).append(finding)
@@ -267,15 +303,16 @@ def _report(
     finally:
         indexes.close()
     tasks += [_document_task(plan, name) for name in plan.documents]
+    loose = [*plan.findings, *found.get("", ())]  # of the target itself
     return Report(
         target=plan.digest(outcomes),
         tasks=tuple(tasks),
-        errors=tuple(report_error(f) for f in plan.findings if f.severity == "error"),
+        errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(
             *(_both(w) for w in plan.warnings),
-            *(_both(report_text(f)) for f in plan.findings if f.severity != "error"),
+            *(_both(report_text(f)) for f in loose if f.severity != "error"),
         ),
-        checks=tuple(_check_runs(tasks, outcomes, wanted, concluded)),
+        checks=tuple(_check_runs(tasks, outcomes, wanted, concluded, looked)),
         metrics=tuple(m for c in concluded.values() for m in c.metrics),
         ruleset=RULESET,
     )
@@ -286,6 +323,7 @@ def _check_runs(
     outcomes: list[Outcome],
     wanted: Wanted,
     concluded: Mapping[str, Conclusion],
+    looked: Looked | None,
 ) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
@@ -311,6 +349,15 @@ def _check_runs(
             version=chosen.version,
             rows_seen=records,
             rows_total=every,
+            options=chosen.method(),
+            evidence=concluded[chosen.name].evidence,
+        )
+    for chosen in wanted.files if looked is not None else ():
+        yield CheckRun(
+            name=chosen.name,
+            version=chosen.version,
+            rows_seen=looked.files + looked.members if looked is not None else 0,
+            rows_total=looked.files + looked.members if looked is not None else 0,
             options=dict(chosen.options),
             evidence=concluded[chosen.name].evidence,
         )
