@@ -340,7 +340,8 @@ class _Page:
         )
         low, high = column.get("min"), column.get("max")
         shown = str if column.get("type") == "year" else _short
-        span = "" if low is None and high is None else f"{shown(low)} – {shown(high)}"
+        hidden = not self.show_cells or (low is None and high is None)
+        span = "" if hidden else f"{shown(low)} – {shown(high)}"
         distinct, over = column.get("distinct"), column.get("distinct_over")
         several = _count(distinct) if isinstance(distinct, int) else ""
         if isinstance(over, int):
