@@ -19,6 +19,7 @@ from .archives import unpacked
 from .check import Finding
 from .descriptors import (
     Refused,
+    Unresolved,
     kind_of,
     package_from,
     parse_document,
@@ -286,6 +287,9 @@ def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | 
         else:
             plan.resources = [from_descriptor(resource_from_document(document, root), root)]
     except Refused as why:
+        if kind == "resource" and isinstance(why, Unresolved):
+            plan.documents[str(document.get("name"))] = list(why.findings)
+            return plan
         refused = _refused(list(why.findings), root, name or "schema", kind)
         refused.document = document if kind != "schema" else None
         return refused
