@@ -7,12 +7,11 @@ and one video per camera for each episode. v3: `meta/episodes/chunk-*/file-*.par
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -189,9 +188,8 @@ def _lines(package: PackageFiles, path: str, found: DataSet) -> Iterator[dict[st
         return
     bad = 0
     try:
-        with package.open(path) as raw:
-            reader = io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)
-            while line := reader.readline(_LINE_BYTES):
+        with package.open(path) as file:
+            while line := file.readline(_LINE_BYTES):
                 value = _object(line)
                 if value is not None:
                     yield value
