@@ -402,6 +402,7 @@ def card(found: Listing, provider: Party, report: StoredReport | None) -> dict[s
         # What is not (or no longer) on the market is found by its provider alone.
         "view_policy": found.view_policy if found.state == "listed" else "own",
         "invited": [found.provider_id, *(found.invited if found.state == "listed" else ())],
+        "format": sorted({str(r["format"]).upper() for r in resources if r.get("format")}),
         "identifiers": [str(i.get("value")) for i in element.get("identifiers") or ()],
         "version": str(pkg.get("version") or ""),
     }

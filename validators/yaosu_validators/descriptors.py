@@ -21,6 +21,7 @@ from .dialects import CSV_KEYS
 from .fields import CONSTRAINTS
 from .profiles import (
     RESOURCE_TYPES,
+    control_findings,
     dialect_findings,
     package_findings,
     resource_findings,
@@ -127,10 +128,13 @@ def kind_of(document: Mapping[str, Any]) -> str | None:
 
 def package_from(document: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Return the package in one form with all references taken in; Refused with all findings."""
+    _untyped(document, "field-error", "package")
     package = normal_package(document)
     found = package_findings(package)
     if found:
         raise Refused(*found)
+    for i, resource in enumerate(package["resources"]):
+        _controlled(resource, f"/resources/{i}/dialect")
     version = version_of(package)
     package["resources"] = [_resolved(r, root, version) for r in package["resources"]]
     return package
@@ -142,11 +146,13 @@ def resource_from_document(document: Mapping[str, Any], root: Path) -> dict[str,
     found = resource_findings(resource)
     if found:
         raise Refused(*found)
+    _controlled(resource, "/dialect")
     return _resolved(resource, root, version_of(resource))
 
 
 def schema_from_document(document: Mapping[str, Any], version: str | None = None) -> dict[str, Any]:
     """Return the schema in one form; Refused with all findings."""
+    _untyped(document, "schema-error", "schema")
     schema = normal_schema(document)
     found = schema_findings(schema, version)
     if found:
@@ -154,10 +160,27 @@ def schema_from_document(document: Mapping[str, Any], version: str | None = None
     return schema
 
 
+def _untyped(document: Mapping[str, Any], error: str, what: str) -> None:
+    """Refuse a document that calls itself of a type, where its kind knows none."""
+    kind = document.get("type")
+    if kind:
+        note = Text(f"there is no {what} type {clip(kind)!r}", f"没有 {what} 类型“{clip(kind)}”")
+        raise Refused(Finding(type=error, note=note))
+
+
+def _controlled(resource: Mapping[str, Any], at: str) -> None:
+    """Refuse a resource for its dialect's controls, which Frictionless reads after all else."""
+    found = control_findings(resource.get("dialect"), at)
+    if found:
+        raise Refused(*found)
+
+
 def _resolved(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
     if isinstance(resource.get("dialect"), str):
-        dialect = normal_dialect(read_document(root, resource["dialect"], "dialect"))
-        found = dialect_findings(dialect)
+        raw = read_document(root, resource["dialect"], "dialect")
+        _untyped(raw, "dialect-error", "dialect")
+        dialect = normal_dialect(raw)
+        found = dialect_findings(dialect) or control_findings(dialect)
         if found:
             raise Refused(*found)
         resource["dialect"] = dialect
@@ -184,7 +207,7 @@ def normal_resource(document: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a resource into one form; Refused for a type that does not exist."""
     resource = deepcopy(dict(document))
     kind = resource.get("type")
-    if isinstance(kind, str) and kind and kind not in RESOURCE_TYPES:
+    if kind and (not isinstance(kind, str) or kind not in RESOURCE_TYPES):
         raise Refused(
             Finding(
                 type="resource-error",
@@ -276,7 +299,7 @@ def normal_schema(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normal_field(field: dict[str, Any]) -> None:
     kind = field.get("type")
-    if isinstance(kind, str) and kind and kind not in CONSTRAINTS:
+    if kind and (not isinstance(kind, str) or kind not in CONSTRAINTS):
         raise Refused(
             Finding(
                 type="field-error",

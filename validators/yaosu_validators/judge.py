@@ -303,7 +303,7 @@ def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     from .columns import ColumnJudge, checked
 
     columns = ColumnJudge(check)
-    for batch in checked(table.arrow.batches(), full=table.format != "parquet"):
+    for batch in checked(table.arrow.to_judge(), full=table.format != "parquet"):
         columns.observe(state, batch)
         check.settle(state)
         if state.full:
@@ -317,9 +317,8 @@ def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
     outcome.labels = tuple(table.labels)
     outcome.warnings += table.warnings
     schema = r.schema
-    if schema is None or not schema.fields:
-        guessed = _guessed(table)
-        schema = guessed if schema is None else replace(schema, fields=guessed.fields)
+    if schema is None:
+        schema = _guessed(table)
     null = table.dialect.null_sequence
     if null:
         marked = tuple(replace(f, missing=(*f.missing, null)) for f in schema.fields)

@@ -238,9 +238,7 @@ def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:
 
 
 def _from_descriptor_file(root: Path, name: str, kind: str | None) -> Plan:
-    kind = kind or "package"
-    if name == "dataresource.json":
-        kind = "resource"
+    kind = kind or ("resource" if name == "dataresource.json" else "package")
     try:
         document = _read(root, name, kind)
     except Refused as why:

@@ -277,6 +277,8 @@ def package_findings(package: Mapping[str, Any]) -> list[Finding]:
     version = version_of(package)
     found = _shape("package-error", package, PACKAGE, "")
     resources = package.get("resources")
+    if isinstance(resources, Mapping):
+        found += resource_findings(resources, version, "/resources")
     if isinstance(resources, list):
         for i, resource in enumerate(resources):
             if isinstance(resource, Mapping):
@@ -399,13 +401,19 @@ def _resource_rules(resource: Mapping[str, Any], at: str) -> Iterator[Finding]:
 
 
 def dialect_findings(dialect: Mapping[str, Any], at: str = "") -> list[Finding]:
-    """Return what is wrong with a dialect and the controls of formats in it."""
-    found = _shape("dialect-error", dialect, DIALECT, at)
-    for name, rule in _CONTROLS.items():
+    """Return what is wrong with a dialect, the controls of formats in it apart."""
+    return _shape("dialect-error", dialect, DIALECT, at)
+
+
+def control_findings(dialect: Any, at: str = "") -> list[Finding]:
+    """Return what is wrong with the first bad control of a format in a dialect."""
+    for name, rule in _CONTROLS.items() if isinstance(dialect, Mapping) else ():
         if isinstance(dialect.get(name), Mapping):
             rules = {"type": "object", "properties": rule}
-            found += _shape("control-error", dialect[name], rules, f"{at}/{name}")
-    return found
+            found = _shape("control-error", dialect[name], rules, f"{at}/{name}")
+            if found:
+                return found
+    return []
 
 
 def schema_findings(
@@ -415,13 +423,19 @@ def schema_findings(
     version = version_of(schema, inherited)
     found = _shape("schema-error", schema, SCHEMA, at)
     fields = schema.get("fields")
+    if isinstance(fields, Mapping):
+        found += field_findings(fields, version, f"{at}/fields")
     if isinstance(fields, list):
         for i, field in enumerate(fields):
             if isinstance(field, Mapping):
                 found += field_findings(field, version, f"{at}/fields/{i}")
-    if found:
-        return found
-    return list(_schema_rules(schema, version, at))
+    found = found or list(_schema_rules(schema, version, at))
+    if not found:
+        odd = Text("a field is an object", "字段应为对象")
+        for i, field in enumerate(schema["fields"]):
+            if not isinstance(field, Mapping):
+                return [_finding("field-error", f"{at}/fields/{i}", odd)]
+    return found
 
 
 def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[Finding]:

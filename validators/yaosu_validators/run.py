@@ -7,7 +7,7 @@ target → plan (which resources, by which descriptor) → outcomes (one pass ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .filecheck import Looked, PackageFiles, look
 from .judge import Limits, Outcome, Tell
-from .keys import KeyIndex, KeyPairs, duplicates, shown, strangers, twins
+from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
 from .parts import Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
@@ -282,7 +282,7 @@ def _report(
     for conclusion in concluded.values():
         for name, finding in conclusion.findings:
             found.setdefault(name, []).append(finding)
-    indexes = _Indexes(outcomes)
+    indexes = _Indexes(outcomes, {r.name for r in plan.resources})
     try:
         tasks = [
             _task(outcome, indexes, limit, wanted, found.get(outcome.resource.name, ()))
@@ -315,7 +315,7 @@ def _check_runs(
 ) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
-    whole = all(
+    whole = bool(tasks) and all(
         o.state is not None and not o.state.full and not o.state.failed and not o.interrupted
         for o in outcomes
         if o.resource.type == "table"
@@ -375,7 +375,7 @@ def _task(
     found = list(outcome.start)
     rows = None
     warnings = [_both(w) for w in outcome.warnings]
-    partial = False
+    partial = closed = False
     if state is not None:
         assert outcome.check is not None
         try:
@@ -386,7 +386,10 @@ def _task(
         keyed = in_order([*state.found, *broken], outcome.check.keys)
         rows = state.rows
         total = len(found) + len(keyed)
-        if limit and total >= limit and state.rows:
+        unreferred = indexes.unreferred(outcome)
+        if unreferred is not None:  # Frictionless cannot even open the table then
+            found, rows, closed = [unreferred], None, True
+        elif limit and total >= limit and state.rows:
             found, rows = _cut(outcome, found, keyed, limit)
             warnings.append(_both(_limit_text(limit)))
             partial = True
@@ -403,7 +406,7 @@ def _task(
     noticed = [f for f in concluded if f.severity != "error"]
     if not partial and not outcome.interrupted:
         found += outcome.end
-        if outcome.opened:
+        if outcome.opened and not closed:
             found += _promises(outcome, rows, warnings)
     digests = outcome.digests
     return Task(
@@ -472,19 +475,22 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
             warnings.append(_both(text))
         elif actual != promised:
             yield differs("hash-count", promised, actual)
-    if r.bytes and digests is not None and r.bytes != digests.bytes:
-        yield differs("byte-count", r.bytes, digests.bytes)
-    if rows is not None and r.fields and r.fields != len(outcome.schema.fields):
-        yield differs("field-count", r.fields, len(outcome.schema.fields))
-    if rows is not None and r.rows and r.rows != rows:
+    size = digests.bytes if digests is not None else None
+    if r.bytes and r.bytes != size:
+        yield differs("byte-count", r.bytes, size)
+    columns = len(outcome.schema.fields) if outcome.state is not None else None
+    if r.fields and r.fields != columns:
+        yield differs("field-count", r.fields, columns)
+    if r.rows and r.rows != rows:
         yield differs("row-count", r.rows, rows)
 
 
 class _Indexes:
     """The keys of all outcomes, sorted when first asked for."""
 
-    def __init__(self, outcomes: list[Outcome]) -> None:
+    def __init__(self, outcomes: list[Outcome], names: Set[str]) -> None:
         self._outcomes = outcomes
+        self._names = names  # of all resources, those that were not reached included
 
     def close(self) -> None:
         for outcome in self._outcomes:
@@ -513,13 +519,36 @@ class _Indexes:
                 found.append(_duplicate(outcome, position, row, before))
         return found
 
+    def unreferred(self, outcome: Outcome) -> Finding | None:
+        """Say why foreign keys cannot be judged: what they refer to is not there, or broken."""
+        for key in outcome.schema.foreign_keys:
+            name = key.resource or outcome.resource.name
+            other = next((o for o in self._outcomes if o.resource.name == name), None)
+            if other is None and name in self._names:
+                continue  # a person stopped before it was read
+            if other is None:
+                return Finding(
+                    type="resource-error",
+                    note=Text(
+                        f"a foreign key refers to the resource {name!r}, which is not there",
+                        f"外键引用的资源“{name}”不存在",
+                    ),
+                )
+            broken = other.state.failed if other.state is not None else None
+            empty = other.resource.data == []  # Frictionless opens no inline data without rows
+            if broken is None and other.start and (empty or not other.opened):
+                broken = other.start[0]
+            if broken is not None:
+                return broken
+        return None
+
     def _foreign(self, outcome: Outcome, position: int) -> list[Finding]:
         assert outcome.check is not None
         children = self._index(outcome, position)
         key = outcome.check.keys[position]
         assert key.reference is not None
         parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
-        if parents is None or parents[1] != key.families:
+        if parents is None or not comparable(parents[1], key.families):
             parents = (KeyIndex(), key.families)
         where = key.reference.resource or outcome.resource.name
         return [
