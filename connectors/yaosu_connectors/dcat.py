@@ -42,9 +42,9 @@ FIELDS = (
 PROFILE = "http://data.europa.eu/r5r/"
 _EU = "http://publications.europa.eu/resource/authority/"
 _IANA = "https://www.iana.org/assignments/media-types/"
-_FREQUENCY = {"realtime": "CONT", "daily": "DAILY", "weekly": "WEEKLY", "monthly": "MONTHLY",
+FREQUENCY = {"realtime": "CONT", "daily": "DAILY", "weekly": "WEEKLY", "monthly": "MONTHLY",
               "yearly": "ANNUAL", "other": "OTHER", "none": "NEVER"}  # fmt: skip
-_LANGUAGE = {"zh": "ZHO", "en": "ENG", "fr": "FRA", "de": "DEU", "es": "SPA", "ja": "JPN",
+LANGUAGE = {"zh": "ZHO", "en": "ENG", "fr": "FRA", "de": "DEU", "es": "SPA", "ja": "JPN",
              "ko": "KOR", "ru": "RUS", "ar": "ARA", "pt": "POR", "it": "ITA", "vi": "VIE",
              "th": "THA", "yue": "YUE", "zxx": "ZXX"}  # fmt: skip
 _DIVISION = "urn:gb2260:"
@@ -156,10 +156,10 @@ def _free(element: Mapping[str, Any]) -> bool:
 def _coverage(version: Published, here: str) -> Iterator[Triple]:
     element = version.element
     for tag in element.get("languages") or ():
-        code = _LANGUAGE.get(str(tag).split("-")[0].lower())
+        code = LANGUAGE.get(str(tag).split("-")[0].lower())
         iri = f"{_EU}language/{code}" if code else f"http://lexvo.org/id/iso639-1/{tag}"
         yield from _typed(here, "dct:language", iri, "dct:LinguisticSystem")
-    if code := _FREQUENCY.get(str(element.get("update_frequency"))):
+    if code := FREQUENCY.get(str(element.get("update_frequency"))):
         yield from _typed(here, "dct:accrualPeriodicity", f"{_EU}frequency/{code}", "dct:Frequency")
     coverage = element.get("coverage") or {}
     for code in coverage.get("spatial_codes") or ():

@@ -62,6 +62,8 @@ def test_the_catalog_conforms_to_the_official_shapes(catalog: str) -> None:
     graph = graph_of(f"{catalog}/catalog.ttl", "ttl")
     assert len(set(graph.subjects(rdflib.RDF.type, DCAT.Distribution))) == 2
     conforms(graph)
+    graph.remove((None, DCT.title, None))
+    assert not validate(graph, shacl_graph=shapes("shapes.ttl"))[0], "the shapes judge nothing"
 
 
 def test_every_spelling_says_the_same(catalog: str) -> None:

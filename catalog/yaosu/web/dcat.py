@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from yaosu.errors import InvalidInput
+from yaosu.identity import absent
 from yaosu.market import Market
 from yaosu.model import Dataset
 from yaosu_connectors import dcat, rdf
@@ -137,7 +137,7 @@ async def version_of(request: Request, publisher: str, name: str) -> Published:
             actor = faces.actor_of(reader, request)
             dataset = reader.one(Dataset, publisher=publisher, name=name)
             if dataset is None:
-                raise faces.absent("dataset", f"{publisher}/{name}")
+                raise absent("dataset", f"{publisher}/{name}")
             return faces.shown_of(market, reader, actor, dataset)
 
     return await asyncio.to_thread(work)
@@ -166,7 +166,7 @@ def _dataset(version: Published, spelling: str) -> Response:
     return Response(text, media_type=rdf.MEDIA[spelling], headers={"cache-control": "no-cache"})
 
 
-def alternate(request: Request, publisher: str, name: str) -> Any:
+def alternate(request: Request, publisher: str, name: str) -> Response | None:
     """Return a redirect to the spelling that a program prefers to the page, or None."""
     spelling = wanted(request)
     if spelling is None:
