@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from yaosu.errors import InvalidInput
 from yaosu.identity import absent
 from yaosu.market import Market
 from yaosu.model import Dataset
-from yaosu_connectors import dcat, rdf
+from yaosu_connectors import croissant, dcat, rdf
 from yaosu_connectors.published import Published
 from yaosu_connectors.rdf import Triple
 
@@ -159,6 +160,14 @@ async def dataset_rdf(request: Request, publisher: str, name: str) -> Response:
 async def dataset_jsonld(request: Request, publisher: str, name: str) -> Response:
     """One dataset as JSON-LD."""
     return _dataset(await version_of(request, publisher, name), "jsonld")
+
+
+@router.get("/datasets/{publisher}/{name}/croissant.json")
+async def dataset_croissant(request: Request, publisher: str, name: str) -> Response:
+    """One dataset as Croissant 1.1: files, record sets, usage."""
+    found = croissant.document(await version_of(request, publisher, name))
+    body = json.dumps(found, ensure_ascii=False)
+    return Response(body, media_type=croissant.MEDIA, headers={"cache-control": "no-cache"})
 
 
 def _dataset(version: Published, spelling: str) -> Response:
