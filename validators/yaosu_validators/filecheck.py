@@ -66,12 +66,12 @@ class PackageFiles:
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading; SourceProblem if it is none or goes through a link."""
-        return cast(BinaryIO, open_file(self.root, path))
+        return _again(self.root, path)()
 
     def read(self, path: str, limit: int) -> bytes:
         """Return the content of a small file; SourceProblem if it is larger than `limit`."""
         with self.open(path) as file:
-            data = io.BufferedReader(cast(io.RawIOBase, file)).read(limit + 1)
+            data = file.read(limit + 1)
         if len(data) > limit:
             raise problem(
                 "resource-limit",
