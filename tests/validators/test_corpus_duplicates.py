@@ -283,3 +283,13 @@ def test_nothing_of_the_data_is_in_the_report(testdata: Path) -> None:
     text = json.dumps(validate(path, checks=CHECKS).as_json(), ensure_ascii=False)
     records = json.loads(path.read_text("utf-8"))
     assert not any(r["conversations"][0]["value"][:40] in text for r in records)
+
+
+@pytest.mark.parametrize("text", ["", " ", "x", "好", "a b", "\u0301", "🦾", "\x00", "a" * 300_000])
+def test_a_lone_text_of_any_kind_is_taken(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.jsonl", [{"text": text}])
+    every = ["corpus.duplicates", "corpus.contamination", "corpus.sketch"]
+    bench = write(tmp_path / "b.jsonl", [{"text": text}, {"text": "another item"}])
+    options = {"corpus.contamination": {"benchmarks": [str(bench)]}}
+    report = validate(path, checks=every, options=options)
+    assert measured(report, "own:dup_exact") == (0, 1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
 
 from .streams import SourceProblem, problem
 
@@ -22,6 +25,43 @@ class Block:
     last: bool
     start: int
     failure: SourceProblem | None = None  # what follows could not be decoded
+
+
+class Lines:
+    """The lines of a block, where they lie: line i is data[ends[i] : ends[i + 1]], break included.
+
+    A last line without a line break is given one.
+    """
+
+    def __init__(self, data: bytes, *, last: bool) -> None:
+        if last and data and not data.endswith(b"\n"):
+            data += b"\n"
+        self.data = data
+        self.raw = np.frombuffer(data, np.uint8)
+        breaks = np.flatnonzero(self.raw == ord("\n"))
+        self.ends = np.zeros(len(breaks) + 1, np.int32)
+        np.add(breaks, 1, out=self.ends[1:], casting="unsafe")
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, at: int) -> bytes:
+        return self.data[self.ends[at] : self.ends[at + 1] - 1]
+
+    def column(self) -> Any:
+        """Return the lines as an Arrow column over the block itself."""
+        return self.texts(self.ends)
+
+    def texts(self, ends: Any) -> Any:
+        """Return what lies between offsets as an Arrow column; nothing is copied."""
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.utf8(), len(ends) - 1, buffers)
+
+    def cells(self, starts: Any, stops: Any) -> Any:
+        """Return one text for each pair of offsets, in order of where they lie."""
+        ends = np.empty(2 * len(starts), np.int32)
+        ends[0::2], ends[1::2] = starts, stops
+        return self.texts(ends).take(pa.array(np.arange(0, len(ends), 2, dtype=np.int32)))
 
 
 class Blocks:

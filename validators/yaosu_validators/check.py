@@ -176,7 +176,11 @@ def expanded(names: Sequence[str]) -> list[str]:
     """Return the names of checks with groups written out: `quality` is all of a corpus."""
     if "quality" not in names:
         return list(dict.fromkeys(names))
-    every = [n for n, r in sorted(_discover().items()) if getattr(r.make, "sees", "")]
+    every = [
+        name
+        for name, entry in sorted(_discover().items())
+        if getattr(entry.make, "sees", "") and not getattr(entry.make, "asked_for", False)
+    ]
     return list(dict.fromkeys(x for n in names for x in (every if n == "quality" else [n])))
 
 

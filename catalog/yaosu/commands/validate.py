@@ -122,6 +122,7 @@ def validate(
             private=private,
             limit_errors=limit_errors,
             workers=workers,
+            profile=html is not None,
             progress=_teller(watch),
         )
     body = report.as_json()

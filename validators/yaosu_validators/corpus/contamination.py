@@ -138,7 +138,7 @@ def _indexed(name: str, texts: list[pa.LargeStringArray]) -> Index:
         hashes, owners = tokens(normalised(some))
         sizes = np.bincount(owners, minlength=len(some))
         lengths.append(sizes)
-        hits = {n: h for n, h, _ in _windows(hashes, owners)}
+        hits = {n: h for n, h, _ in windows(hashes, owners)}
         whole = _all_tokens(hashes, owners, len(some))
         for item in range(len(some)):
             if sizes[item] >= GRAM:
@@ -156,7 +156,7 @@ def _indexed(name: str, texts: list[pa.LargeStringArray]) -> Index:
     )
 
 
-def _windows(hashes: U64, owners: I64) -> Iterator[tuple[int, U64, npt.NDArray[np.bool_]]]:
+def windows(hashes: U64, owners: I64) -> Iterator[tuple[int, U64, npt.NDArray[np.bool_]]]:
     """Yield for each length from LEAST to GRAM: the hash of the run from every token on.
 
     The mask says which runs lie within one text; the others are there to keep places simple.
@@ -165,12 +165,13 @@ def _windows(hashes: U64, owners: I64) -> Iterator[tuple[int, U64, npt.NDArray[n
     total = np.zeros(count, np.uint64)
     with np.errstate(over="ignore"):
         for step in range(GRAM):
-            total[: count - step] += hashes[step:] * _STEPS[step] if step < count else 0
+            if step < count:
+                total[: count - step] += hashes[step:] * _STEPS[step]
             length = step + 1
             if length < LEAST:
                 continue
             inside = np.zeros(count, bool)
-            if count >= length:
+            if step < count:
                 inside[: count - step] = owners[step:] == owners[: count - step]
             yield length, mixed(total + np.uint64(length)), inside
 
@@ -395,7 +396,7 @@ def _found(
     lengths = sought.lengths
     shared: set[tuple[int, int]] = set()
     whole: set[tuple[int, int]] = set()
-    for length, runs, inside in _windows(hashes, owners):
+    for length, runs, inside in windows(hashes, owners):
         at, key = sought.hits(np.where(inside, runs, np.uint64(0)))
         item = sought.items[key]
         good = inside[at] & (

@@ -247,6 +247,14 @@ def _split_codes(view: View) -> npt.NDArray[np.uint8]:
     return np.array([codes.get(str(s).lower(), 0) for s in view.splits.to_pylist()], np.uint8)
 
 
+def text_digests(clean: pa.LargeStringArray, owners: I64, count: int) -> tuple[U64, I64]:
+    """Return 64 bits of the text of each record, and how many characters it has: both (n,)."""
+    ends = np.concatenate(([0], np.cumsum(np.bincount(owners, minlength=count)))).astype(np.int64)
+    lists = pa.LargeListArray.from_arrays(pa.array(ends), clean)
+    whole = pc.binary_join(lists, _text("\n"))
+    return _hash64(whole), pc.utf8_length(whole).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
 def _hash64(texts: pa.LargeStringArray) -> U64:
     """Return 64 bits of each text; 0 for an empty one."""
     found = [

@@ -165,9 +165,8 @@ def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
     count = len(units)
     with np.errstate(over="ignore"):
         total = np.zeros(count, np.uint64)
-        for step in range(N):
-            part = units[step:] * _STEPS[step]
-            total[: count - step] += part if step else part
+        for step in range(min(N, count)):
+            total[: count - step] += units[step:] * _STEPS[step]
     whole = np.zeros(count, bool)
     if count >= N:
         whole[: count - N + 1] = owners[N - 1 :] == owners[: count - N + 1]

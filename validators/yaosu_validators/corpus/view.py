@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from yaosu_validators.filecheck import PackageFiles
 
 Ints = npt.NDArray[np.int64]
 
@@ -112,6 +115,7 @@ class Places:
     """Where records lie: a position is a part and a row in it, and parts follow each other."""
 
     offsets: Mapping[str, Ints]  # resource to the number of rows before each of its parts
+    files: PackageFiles | None = None  # all files of the target, where they are known
 
     def rows(self, resource: str, positions: Ints) -> Ints:
         """Return row numbers as reports count them (from 1, header included): int64, same shape."""
