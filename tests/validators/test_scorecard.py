@@ -38,7 +38,7 @@ def write(folder: Path, records: list[dict[str, Any]], name: str = "train.jsonl"
 def body(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report on a small corpus with twins, an empty answer and an empty cell."""
     rng = random.Random(4)
-    words = "阀门 仪表 电缆 接头 传送带 机械臂 关节 风扇 温度 压力 读数 巡检 记录 工单 提交 复核".split()
+    words = ["阀门", "仪表", "电缆", "接头", "传送带", "机械臂", "关节", "温度", "压力", "工单"]
     records = [
         {
             "instruction": "".join(rng.choices(words, k=14)) + f"（{n}）",
@@ -58,8 +58,10 @@ def test_every_measure_has_a_name_a_formula_and_a_source_in_both_languages() -> 
     assert {"tc609:0101", "gbt36344:0303", "iso5259:Com-ML-4", "own:dup_near"} <= known
     for code in known:
         means = measure(code)
-        assert means is not None and means.part in PARTS and means.status in STATUS
-        assert means.name.zh and means.name.en and means.formula.zh and means.formula.en, code
+        assert means is not None
+        assert means.part in PARTS
+        assert means.status in STATUS
+        assert all((means.name.zh, means.name.en, means.formula.zh, means.formula.en)), code
         assert (means.status == "own") == code.startswith("own:"), code
         assert set(means.findings) <= {*KINDS, *corpus_words()}, code
         assert not means.check or means.check in check_names(), code
@@ -86,7 +88,7 @@ def test_what_a_measure_is_narrowed_to_means_the_same() -> None:
 def test_every_number_of_a_report_is_on_the_card_with_its_counts(body: dict[str, Any]) -> None:
     card = scorecard(body)
     lines = list(card.lines())
-    assert [m["id"] for m in body["metrics"]] and len(lines) == len(body["metrics"])
+    assert len(lines) == len(body["metrics"]) > 20
     by_id = {line.id: line for line in lines}
     twins = by_id["own:dup_exact"]
     assert (twins.numerator, twins.denominator) == (1, 60)
@@ -110,8 +112,10 @@ def test_the_page_shows_no_word_of_the_data_and_runs_no_script(
     body: dict[str, Any], lang: Any
 ) -> None:
     page = scorecard_fragment(body, lang=lang)
-    assert "<script" not in page and "style=" not in page
-    assert "传送带" not in page and "own:dup_near" in page
+    assert "<script" not in page
+    assert "style=" not in page
+    assert "传送带" not in page
+    assert "own:dup_near" in page
     assert "href" not in page
     shown = scorecard_fragment(body, lang=lang, rows=lambda name, rows: f"/r?{name}&{rows[0]}")
     assert 'href="/r?train&amp;42"' in shown
@@ -120,8 +124,8 @@ def test_the_page_shows_no_word_of_the_data_and_runs_no_script(
 def test_what_is_hostile_in_a_report_stays_text() -> None:
     metric = {"id": "own:dup_near.<b>", "value": 0.5, "unit": "ratio of <i>", "numerator": 1,
               "denominator": 2, "basis": "<u>"}  # fmt: skip
-    page = scorecard_fragment({"metrics": [metric], "contests": [
-        {"about": "own:dup_near.<b>", "kind": "contest", "text": "<script>x</script>"}]})  # fmt: skip
+    said = {"about": "own:dup_near.<b>", "kind": "contest", "text": "<script>x</script>"}
+    page = scorecard_fragment({"metrics": [metric], "contests": [said]})
     assert not any(mark in page for mark in ("<b>", "<i>", "<u>", "<script>"))
     assert "contested by the provider" in page
 
@@ -132,9 +136,8 @@ def test_a_percentage_says_all_or_nothing_only_where_it_is() -> None:
                   "numerator": above, "denominator": below, "basis": "content"}  # fmt: skip
         return scorecard_fragment({"metrics": [metric]}, lang="en").split("<dd>")[1].split("<")[0]
 
-    assert value(0, 10) == "0 %" and value(10, 10) == "100 %"
-    assert value(999_999, 1_000_000) == "&gt; 99.99 %" and value(1, 1_000_000) == "&lt; 0.01 %"
-    assert value(1, 3) == "33.33 %"
+    shown = [value(a, b) for a, b in ((0, 10), (10, 10), (1, 3), (999_999, 10**6), (1, 10**6))]
+    assert shown == ["0 %", "100 %", "33.33 %", "&gt; 99.99 %", "&lt; 0.01 %"]
 
 
 def test_documentation_is_counted_from_what_the_descriptor_shows(tmp_path: Path) -> None:

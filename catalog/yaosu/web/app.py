@@ -47,6 +47,7 @@ from . import (
     api_parties,
     api_trade,
     ckan,
+    dcat,
     delta,
     faces,
     openapi,
@@ -173,7 +174,7 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, sample, uploads, api_parties, api_log, delta, ckan):
+    for part in (api_trade, api_market, sample, uploads, api_parties, api_log, delta, ckan, dcat):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")

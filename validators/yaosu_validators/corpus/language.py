@@ -16,8 +16,18 @@ from yaosu_validators.check import Conclusion, Finding, check
 from .encoding import CONTROLS, DAMAGE, controls, damaged
 from .language_kernel import NONE, offline_model, spoken
 from .script import Bools, flats
-from .view import About, Ints, Places, View
+from .view import About, Ints, Places, Role, View
 
+PROSE = (
+    Role.TEXT,
+    Role.SYSTEM,
+    Role.PROMPT,
+    Role.INPUT,
+    Role.ANSWER,
+    Role.CHOSEN,
+    Role.REJECTED,
+    Role.CAPTION,
+)  # calls of tools are in no language
 KINDS = ("wrong-language", "mixed-chinese", "mojibake", "control-characters")
 _NOTES = {
     "wrong-language": Text("is in a language that is not declared", "所用语言未在声明之列"),
@@ -65,7 +75,7 @@ class Language:
         about, seen = state
         if not about.text:
             return state
-        bodies = view.bodies()
+        bodies = view.joined(view.of(PROSE))
         model = offline_model() if self.model else None
         seen.counts["mended"] += view.mended
         for flat in flats(bodies):

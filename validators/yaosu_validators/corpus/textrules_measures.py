@@ -25,7 +25,7 @@ _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 _WIDE_STOP_WORDS = tuple("的是在了和有不我这他")
 _LONGEST_WORD = 1000
 _SOLID = (*LETTERS, Kind.DIGIT, Kind.OTHER, Kind.REPLACEMENT, Kind.PRIVATE)
-LEAST_REPEATED = 20  # tokens that a text must have before its repetitions are judged
+LEAST_REPEATED = 50  # words that a text must have before its repetitions are judged
 
 
 @functools.cache
@@ -78,7 +78,7 @@ def measure(flat: Flat, counts: Ints) -> Measured:
     of["stop_words"] = _stop_words(tokens, n)
     of["ellipses"] = counts[:, Kind.ELLIPSIS] + _dots(flat, n)
     ellipsis = _line_measures(of, flat, tokens, lines, n)
-    judged = of["tokens"] >= LEAST_REPEATED
+    judged = of["tokens"] >= np.where(spaced, LEAST_REPEATED, 2 * LEAST_REPEATED)
     _repeated_lines(of, flat, rolling, lines, judged)
     found: Repeats = repeats(tokens, flat.lengths, spaced, judged)
     of.update({f"top_{size}": chars for size, chars in found.top.items()})

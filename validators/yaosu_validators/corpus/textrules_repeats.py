@@ -20,6 +20,7 @@ TOP_BOUND, DUP_BOUND = 16, 10  # the lowest thresholds, per cent: below, nothing
 _FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _LONG = 4095
 _SLOT_BITS = 19
+_MANY = 50_000  # tokens of a record above which repetitions may touch: one by one is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,10 @@ def _of_script(found: Repeats, tokens: Tokens, lengths: Ints, factor: int) -> No
     some = tokens.of(again * 100 >= DUP_BOUND * least)
     if len(some.owners):
         some = some.of(_covered(some, DUP[0] * factor, n) * 100 >= DUP_BOUND * least)
-    for size in DUP if len(some.owners) else ():
-        found.dup[size][:] += _apart(some, size * factor, n)
+    long = np.bincount(some.owners, minlength=n) > _MANY
+    for chosen, counted in ((some.of(~long), _apart), (some.of(long), _covered)):
+        for size in DUP if len(chosen.owners) else ():
+            found.dup[size][:] += counted(chosen, size * factor, n)
 
 
 @dataclass(frozen=True, slots=True)
