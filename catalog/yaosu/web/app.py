@@ -45,6 +45,7 @@ from . import (
     api_log,
     api_market,
     api_parties,
+    api_quality,
     api_trade,
     ckan,
     dcat,
@@ -174,7 +175,18 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, sample, uploads, api_parties, api_log, delta, ckan, dcat):
+    for part in (
+        api_trade,
+        api_market,
+        api_quality,
+        sample,
+        uploads,
+        api_parties,
+        api_log,
+        delta,
+        ckan,
+        dcat,
+    ):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
