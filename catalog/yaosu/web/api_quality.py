@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from yaosu import attestation, manual_sample, present, review
 from yaosu import listing as shelf
-from yaosu import manual_sample, present, review
 from yaosu.errors import InvalidInput
 from yaosu.identity import absent, can_see, may
 from yaosu.model import Actor, Listing, Role, StoredReport, Venue
@@ -63,6 +63,17 @@ async def listing_scorecard(request: Request, listing_id: str) -> Response:
             "report_digest": kept.digest,
             **scorecard(measured(reader, found, kept.body)).as_json(),
         }
+
+    return json_response(await read(request, look))
+
+
+@router.get("/listings/{listing_id}/attestation", tags=["reports"])
+async def listing_attestation(request: Request, listing_id: str) -> Response:
+    """Return the market's signed word on the quality of a version, which `yaosu verify` checks."""
+    log = market_of(request).log
+
+    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
+        return attestation.build(reader, log, shelf.load(reader, actor, listing_id))
 
     return json_response(await read(request, look))
 
