@@ -93,6 +93,15 @@ def test_precision_and_recall_on_sentences_with_gold_spans(testdata: Path) -> No
     assert wrong == []
 
 
+def test_columns_of_made_up_persons_are_found(testdata: Path) -> None:
+    """Telephones of 30 countries: those of six digits, in pairs, are the ones that are missed."""
+    path = testdata / "pii/presidio/tests/data/FakeNameGenerator.com_100.csv"
+    (run,) = validate(path, checks=["corpus.personal"]).checks
+    (told,) = run.evidence["resources"]
+    fields = {f["field"]: sum(f["types"].values()) for f in told["fields"]}
+    assert fields == {"CCNumber": 100, "EmailAddress": 100, "TelephoneNumber": 96}
+
+
 GOOD = [
     ("电话13800138000转", "mobile_cn", "low", "13800138000"),
     ("手机＋８６ １３８ ００１３ ８０００", "mobile_cn", "low", None),

@@ -143,7 +143,8 @@ _DULL = (7, 9, 12)
 @lru_cache(maxsize=20_000)
 def kinds_of(field: str) -> frozenset[int]:
     """Return the kinds that the name of a field speaks of."""
-    name = re.sub("([a-z])([A-Z])", r"\1 \2", field).replace("_", " ").lower()
+    name = re.sub("([a-z])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", field)
+    name = name.replace("_", " ").lower()
     return frozenset(n for n, spoken in enumerate(_words()) if spoken(name.encode()))
 
 
@@ -241,7 +242,7 @@ def _look(
     core = len(matched.decode("utf-8", "replace"))
     taken: list[tuple[int, int]] = []
     kept: list[tuple[_Found, int, int, bool]] = []
-    for found in _candidates(text, at, at + core, matched):
+    for found in _candidates(text, at, at + core, matched, _AT["phone"] in kinds_of(field)):
         if any(found.start < e and s < found.stop for s, e in taken):
             continue
         near = lower[max(0, found.start - _CONTEXT_BEFORE) : found.start]
@@ -282,7 +283,7 @@ def _bytes(window: str, back: list[int] | None, at: int) -> int:
     return at if window.isascii() else len(window[:at].encode())
 
 
-def _candidates(text: str, start: int, stop: int, matched: bytes) -> Iterator[_Found]:
+def _candidates(text: str, start: int, stop: int, matched: bytes, calls: bool) -> Iterator[_Found]:
     """Yield candidates of the anchor at `start:stop`, the surest kinds first."""
     first = text[start]
     if "@" in text[start:stop] and not first.isspace():
@@ -295,7 +296,7 @@ def _candidates(text: str, start: int, stop: int, matched: bytes) -> Iterator[_F
         before = text[max(0, start - 2) : start]
         if matched[:2] == b"92" or (before[-1:].isalpha() and before[-1:].isascii()):
             yield from _of(_RULES["letters"], text, max(0, start - 4), stop)
-        yield from _digits(text, start, stop)
+        yield from _digits(text, start, stop, calls)
     else:
         yield from _of(_RULES["plate" if first in _PROVINCES else "words"], text, start, stop)
 
@@ -390,6 +391,7 @@ def _of(rules: tuple[_Rule, ...], text: str, start: int, stop: int) -> Iterator[
 # --- rows of digits ----------------------------------------------------------------------------
 
 _ROOM = 64  # characters that the longest of these takes
+_PAIRS = 17  # characters of a telephone number in pairs of digits
 _RUN = re.compile("[0-9]+")
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[-. ]?[0-9]{1,2}[-. ]?[0-9]{1,2}(?:[ ]?[0-9]{0,2})?")
 _NANP = re.compile(
@@ -410,7 +412,7 @@ _CARD_GROUPS = re.compile(r"4(?:,4){2,3}(?:,[1-4])?|4,6,[45]|6,1[03]|6,4,\d|4,4,
 _MOBILE_GROUPS = ("11", "3,4,4", "3,8", "7,4", "3,3,5", "4,3,4", "2,11", "2,3,4,4")
 
 
-def _digits(text: str, start: int, stop: int) -> Iterator[_Found]:
+def _digits(text: str, start: int, stop: int, calls: bool) -> Iterator[_Found]:
     """Yield candidates among the digits round an anchor: whole, or in groups as people write."""
     core = text[start:stop]
     if _DAY.fullmatch(core) and not core.isdigit():
@@ -418,10 +420,14 @@ def _digits(text: str, start: int, stop: int) -> Iterator[_Found]:
     if core.count(".") == 3:
         yield from _address(text, start, stop)
     if max(len(m) for m in _RUN.findall(core)) < 3:
+        if stop - start <= _PAIRS and (
+            calls or _calls(text, start)
+        ):  # 02.64.62.52.37, as the French write
+            yield from _telephones(text, max(0, start - 4), start, stop, calls)
         return
     found = list(_alone(text, start, stop) if core.isdigit() else _joined(text, start, stop))
     yield from sorted(found, key=lambda f: (-(f.sure is True), f.kind)) if found[1:] else found
-    yield from _telephones(text, max(0, start - 4), start, stop)
+    yield from _telephones(text, max(0, start - 4), start, stop, calls)
 
 
 def _address(text: str, start: int, stop: int) -> Iterator[_Found]:
@@ -544,7 +550,7 @@ def _numbers(value: str, shape: str, start: int, stop: int, plain: bool) -> Iter
             yield from found("us_bank_account", None, True)
 
 
-def _telephones(text: str, low: int, start: int, high: int) -> Iterator[_Found]:
+def _telephones(text: str, low: int, start: int, high: int, calls: bool) -> Iterator[_Found]:
     """Yield telephone numbers: as the Chinese, the North American and the others write them."""
     core = text[start:high]
     if "0" in core:
@@ -560,7 +566,7 @@ def _telephones(text: str, low: int, start: int, high: int) -> Iterator[_Found]:
     for m in _starting(_PHONE, text, low, high, _ROOM):
         value = m.group()
         digits = re.sub("[^0-9]", "", value[: len(value) - len(m["more"])])
-        if not 8 <= len(digits) <= 15 or _DAY.fullmatch(value):
+        if not 7 <= len(digits) <= 15 or _DAY.fullmatch(value):
             continue
         strong = (
             (
@@ -573,7 +579,8 @@ def _telephones(text: str, low: int, start: int, high: int) -> Iterator[_Found]:
             or (value.startswith("00") and len(digits) >= 11 and "-" in value)
             or bool(re.match(r"\([0-9]{2,4}\) ?[0-9]{3,4}[ -]?[0-9]{3,4}$", value))
         )
-        if not _reckoned(text, *m.span()):
+        strong = strong and len(digits) > 7
+        if not _reckoned(text, *m.span()) and (len(digits) > 7 or not value.isdigit()):
             yield _Found(_AT["phone"], *m.span(), digits, None, not strong)
 
 
