@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from yaosu_schemas.errors import InvalidInput
 from yaosu_validators import validate
 from yaosu_validators.corpus.personal import Personal
-from yaosu_validators.corpus.personal_scan import KINDS, Tier, scan
+from yaosu_validators.corpus.personal_forms import KINDS
+from yaosu_validators.corpus.personal_scan import Tier, scan
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.view import PART_BITS, About, Places, View
 from yaosu_validators.corpus.views import ViewMaker
