@@ -181,8 +181,9 @@ def measure(quick: bool) -> Iterator[Figure]:
     real = real_texts()
     if real:
         rate = speed(Personal(), view_of(real))
-        yield Figure(name="corpus.personal, real zh/en instructions and conversations",
-                     value=round(rate, 1), unit="MB/CPU s", goal=40, lower_is_better=False)  # fmt: skip
+        yield Figure(name="corpus.personal, real conversations",
+                     value=round(rate, 1), unit="MB/CPU s", goal=40,
+                     lower_is_better=False)  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rate_words = speed(Safety(words=words_file(folder)), view)
