@@ -316,6 +316,17 @@ class TextRules:
         return told
 
 
+@functools.cache
+def _screen(scope: str) -> str:
+    """Return one pattern for all residue of a scope: one look over texts, most of which are clean.
+
+    What must stand at the end of a text may stand anywhere here.
+    """
+    kinds = ("boilerplate", "line", "lorem", "truncated")
+    patterns = "|".join(residue(kind, scope).replace(r"\s*$", "") for kind in kinds)
+    return rf"(?i)\[/|{patterns}"
+
+
 def _left(texts: pa.LargeStringArray, counts: Ints, found: Measured) -> dict[str, Bools]:
     """Return of each kind of residue which texts hold it.
 
@@ -323,21 +334,22 @@ def _left(texts: pa.LargeStringArray, counts: Ints, found: Measured) -> dict[str
     """
     spaced, chars = found.spaced, found.of["chars"]
     signs = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
-    brackets = matching(texts, r"\[/", lambda: np.ones(len(texts), bool))
-    markup = matching(texts, residue("markup", "any"), lambda: signs | brackets)
-    code = matching(texts, "```|(?i)<!doctype|<html", lambda: markup)
     wide = counts[:, [Kind.SIMPLIFIED, Kind.TRADITIONAL]].sum(axis=1) > 0
-    lower = "(?i)" + residue("boilerplate", "spaced")
+    some = matching(texts, _screen("spaced"), lambda: ~wide)
+    some |= matching(texts, _screen("chinese"), lambda: wide)
+    markup = matching(texts, residue("markup", "any"), lambda: signs | some)
+    code = matching(texts, "```|(?i)<!doctype|<html", lambda: markup)
+    line = matching(texts, "(?i)" + residue("line", "spaced"), lambda: some & spaced)
+    line |= matching(texts, "(?i)" + residue("line", "chinese"), lambda: some & ~spaced)
+    empty = found.of["tokens"] == 0
     return {
         "markup": markup & ~code,
-        "boilerplate": matching(texts, lower, lambda: spaced)
-        | matching(texts, "(?i)" + residue("boilerplate", "chinese"), lambda: wide),
-        "line": matching(texts, "(?i)" + residue("line", "spaced"), lambda: spaced)
-        | matching(texts, "(?i)" + residue("line", "chinese"), lambda: ~spaced),
-        "lorem": matching(texts, "(?i)lorem ipsum", lambda: spaced),
-        "truncated": matching(texts, "(?i)" + residue("truncated", "any"), lambda: chars > 0),
-        "placeholder": matching(texts, "(?i)" + residue("placeholder", "any"), lambda: chars < 40)
-        | (found.of["tokens"] == 0),
+        "boilerplate": matching(texts, "(?i)" + residue("boilerplate", "chinese"), lambda: some),
+        "line": line,
+        "lorem": matching(texts, "(?i)" + residue("lorem", "any"), lambda: some),
+        "truncated": matching(texts, "(?i)" + residue("truncated", "any"), lambda: some),
+        "placeholder": empty
+        | matching(texts, "(?i)" + residue("placeholder", "any"), lambda: (chars < 40) & ~empty),
     }
 
 
