@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from .view import Ints
 
 Bools = npt.NDArray[np.bool_]
-SLICE_BYTES = 1 << 18  # of text at a time: the arrays of a slice stay in the cache
+SLICE_BYTES = 1 << 19  # of text at a time: the arrays of a slice stay near the cache
 SLICE_RECORDS = 4096
 LONGEST = 4 << 20  # bytes of one record that are looked at; what lies behind is told as cut
 
@@ -123,6 +123,7 @@ def kinds() -> npt.NDArray[np.uint8]:
             table[first : last + 1] = kind
     table[0xD7] = table[0xF7] = Kind.MARK
     _han(table)
+    table[ord("锟")] = Kind.HAN_ODD  # U+FFFD read as GBK
     for character, kind in _ALONE.items():
         table[ord(character)] = kind
     table[[ord(c) for c in _LATIN_ODD]] = Kind.LATIN_ODD
