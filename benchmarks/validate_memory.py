@@ -112,7 +112,9 @@ def write(path: Path, size: int) -> int:
             table = pa.table(
                 {
                     "id": ids,
-                    "code": pc.binary_join_element_wise("K", pc.cast(pa.array(codes), "string"), ""),
+                    "code": pc.binary_join_element_wise(
+                        "K", pc.cast(pa.array(codes), "string"), ""
+                    ),
                     "price": np.round((ids % 99_991) / 100, 2),
                     "day": pa.array((ids % 9000 + 10_000).astype(np.int32), pa.date32()),
                     "text": texts.take(pa.array(ids % 997)),

@@ -252,7 +252,7 @@ class Market:
             found = run_in_sandbox(
                 "validate",
                 target=folder,
-                args={"limit_errors": 1000, "checks": list(CHECKS)},
+                args={"limit_errors": 1000, "checks": list(CHECKS), "profile": True},
                 limits=self._limits(listing),
             )
         found["target"] = listing.content_digest

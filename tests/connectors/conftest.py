@@ -60,6 +60,20 @@ def bilingual(id: str) -> dict[str, Any]:
     }
 
 
+def croissant_of(name: str) -> dict[str, Any]:
+    return {"@context": {"@vocab": "https://schema.org/"}, "@type": "Dataset", "name": name}
+
+
+def dcat_dataset(name: str) -> dict[str, Any]:
+    terms = {"dcat": "http://www.w3.org/ns/dcat#", "title": "http://purl.org/dc/terms/title"}
+    return {
+        "@context": terms,
+        "@id": f"https://example.org/{name}",
+        "@type": "dcat:Dataset",
+        "title": f"Dataset {name}",
+    }
+
+
 def ckan_package(name: str) -> dict[str, Any]:
     return {
         "id": f"00000000-0000-4000-8000-{name:0>12}",
@@ -91,6 +105,8 @@ def source_of(name: str, root: Path, trades: Callable[[str], dict[str, Any]]) ->
     entries: dict[str, Callable[[], list[Path]]] = {
         "folder": lambda: [package(root / i, i) for i in ids],
         "bilingual-records": lambda: [write(root / f"{i}.json", bilingual(i)) for i in ids],
+        "croissant": lambda: [write(root / f"{i}.json", croissant_of(i)) for i in ids],
+        "dcat": lambda: [write(root / f"{i}.jsonld", dcat_dataset(i)) for i in ids],
         "ckan": lambda: [write(root / f"{i}.json", ckan_package(i)) for i in ids],
         "trading-record": lambda: [
             write(root / f"trd_{i}.trade.json", build(**trades(f"trd_{i}"))) for i in ids

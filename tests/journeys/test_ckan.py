@@ -13,25 +13,10 @@ import ckanapi
 import httpx2
 import pytest
 
-from people import USCC, Hall, Person, jsonl, small_corpus, until
-from stall import delivered, sold_as
+from people import USCC, Hall, Person, until
+from stall import SAMPLE, delivered, sold_as, with_sample
 
 CLI = Path(sys.executable).with_name("ckanapi")
-SAMPLE = jsonl([{"instruction": f"样例 {n}", "output": f"答 {n}"} for n in range(12)])
-
-
-def with_sample(provider: Person, name: str, **more: Any) -> dict[str, Any]:
-    """Return a corpus with a sample that everyone may read; its files are uploaded."""
-    descriptor, data = small_corpus(provider, name, **more)
-    provider.upload(data)
-    train = descriptor["resources"][0]
-    sample = {
-        **train, "name": "sample", "path": "data/sample.jsonl", "bytes": len(SAMPLE),
-        "hash": f"sha256:{provider.upload(SAMPLE)}",
-    }  # fmt: skip
-    descriptor["resources"].append(sample)
-    descriptor["dataElement"]["offer"]["trial"] = {"resource": "sample"}
-    return descriptor
 
 
 @pytest.fixture(scope="module")

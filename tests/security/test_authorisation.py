@@ -166,6 +166,8 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "share": "provider-one",
         "schema": "thing",
         "table": "train",
+        "publisher": thing.listing.publisher,
+        "name": thing.listing.name,
     }
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from parity_cases import zipped
+from parity_packages import zipped
 from yaosu_validators import validate
 
 RECORDS: list[dict[str, Any]] = [{"id": i, "name": f"名字 {i}", "n": i / 2} for i in range(60)]

@@ -68,6 +68,13 @@ def test_samples_without_their_pair_and_keys_that_come_again_are_counted(tmp_pat
     assert bilingual(result.findings)
 
 
+def test_files_of_one_member_each_may_come_in_any_order(tmp_path: Path) -> None:
+    names = ["b/1.jpg", "a/2.jpg", "b/1.png"]
+    (tmp_path / "a.tar").write_bytes(tar([(n, b"x") for n in names]))
+    result = seen(tmp_path, "media.webdataset")
+    assert {f.severity for _, f in result.findings} == {"warning"}
+
+
 def test_members_that_would_leave_their_folder_are_errors(tmp_path: Path) -> None:
     bad = [("../evil.jpg", b"x"), ("/etc/passwd.txt", b"x"), ("a/../../b.jpg", b"x")]
     (tmp_path / "a.tar").write_bytes(tar([*sample(1, "jpg"), *bad]))
@@ -308,6 +315,16 @@ def test_missing_and_unused_media_are_named_by_row_and_count(tmp_path: Path) -> 
     assert "/home/li" not in json.dumps(report.as_json())
 
 
+def test_a_table_that_names_pictures_which_nobody_sells_gets_one_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,photo\n" + "".join(f"{n},p{n}.jpg\n" for n in range(50)))
+    report = validate(tmp_path, checks=["media.references"])
+    (task,) = report.tasks
+    assert report.valid
+    assert [f.note for f in task.findings] == [
+        "50 media files are named and none is part of the data"
+    ]
+
+
 # --- the whole way -----------------------------------------------------------------------------
 
 
@@ -321,6 +338,18 @@ def test_one_and_two_workers_give_the_same_report(tmp_path: Path) -> None:
     one, two = (validate(tmp_path, checks=names, workers=w).timeless() for w in (1, 2))
     assert one == two
     assert one["checks"][0]["coverage"] == {"rows_seen": 75, "rows_total": 75}
+
+
+def test_a_report_on_a_folder_of_media_is_bound_to_their_bytes(tmp_path: Path) -> None:
+    def target() -> str:
+        return validate(tmp_path, checks=["media.files"]).target
+
+    (tmp_path / "a.wav").write_bytes(wav(zeros(100)))
+    first = target()
+    assert first.startswith("sha256:")
+    assert target() == first
+    (tmp_path / "a.wav").write_bytes(wav(zeros(101)))
+    assert target() != first
 
 
 def test_any_cut_of_the_files_gives_the_same_conclusions(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from parity_cases import Case, generated, mutated, recorded
+from parity_cases import Case, mutated, recorded
+from parity_packages import generated
 from yaosu_validators import validate
 from yaosu_validators.sandbox import IN_CHILD
 

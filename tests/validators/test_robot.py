@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mediafiles import bilingual, found, in_parts, kinds, looked, mp4, seen
 from yaosu_validators import validate
 from yaosu_validators.filecheck import files_of
+from yaosu_validators.mediacheck import trajectories
 from yaosu_validators.mediacheck.trajectories import Rules, joints_of, number_ranges, regularity
 
 LENGTHS = (20, 31, 25, 40)
@@ -317,6 +318,26 @@ def test_hostile_declarations_are_findings_and_nothing_worse(
     result = seen(recorded, "robot.lerobot")
     assert result.findings or not result.evidence
     assert bilingual(result.findings)
+
+
+def test_a_total_without_a_list_is_believed_within_reason(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/info.json").write_text(json.dumps(info("v2.1", total_episodes=2**50)))
+    result = seen(tmp_path, "robot.lerobot")
+    (evidence,) = result.evidence["datasets"]
+    assert evidence["missing_episodes"] == "0-999999"
+    assert "incomplete-episodes" in kinds(result)
+
+
+def test_a_file_whose_episodes_change_with_every_frame_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trajectories, "MAX_RUNS", 40)
+    write_v3(tmp_path)
+    edit = _put("episode_index", slice(0, 51), np.arange(51))
+    change(tmp_path, edit)
+    notes = [n for t, n in found(seen(tmp_path, "robot.lerobot")) if t == "robot-frames"]
+    assert notes == ["data/chunk-000/file-000.parquet: its episodes change more than 40 times"]
 
 
 def test_files_that_are_broken_are_findings(recorded: Path) -> None:

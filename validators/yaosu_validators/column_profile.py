@@ -67,7 +67,8 @@ class Bins:
 
     def _fit(self, whole: bool) -> None:
         """Choose the narrowest width that the range so far leaves; it never shrinks again."""
-        span = max(self.high - self.low, abs(self.low) * 2.0**-40, 2.0**-300)
+        size = max(abs(self.low), abs(self.high))
+        span = max(self.high - self.low, size * 2.0**-40, 2.0**-300)
         wanted = math.ceil(math.log2(span / (BINS - 2))) if math.isfinite(span) else 1020
         wanted = max(wanted, 0) if whole else wanted
         if self.exponent is not None and wanted > self.exponent:
@@ -172,11 +173,9 @@ class Column:
         """Add what was seen of the same column elsewhere."""
         self.count += other.count
         self.nulls += other.nulls
-        if self.values is not None and other.values is not None:
-            self.values.update(other.values)
-            if len(self.values) > MOST_DISTINCT:
-                self.values = None
-        else:
+        if self.values is not None:
+            self.values.update(other.values or {})
+        if self.values is None or other.values is None or len(self.values) > MOST_DISTINCT:
             self.values = None
         self.numbers.merge(other.numbers, whole=self.type != "number")
         self.lengths.merge(other.lengths, whole=True)
@@ -238,7 +237,8 @@ def profile_of(outcome: Outcome, most_cells: int = MOST_CELLS) -> Mapping[str, A
     """Return the profile of a table that could be opened, up to so many of its cells."""
     from .batches import batches, labelled
 
-    if not outcome.opened or outcome.state is None:
+    state = outcome.state
+    if not outcome.opened or state is None:
         return None
     rows, whole = 0, True
     with OpenFile(outcome.resource) as file:
@@ -254,9 +254,9 @@ def profile_of(outcome: Outcome, most_cells: int = MOST_CELLS) -> Mapping[str, A
                     column.observe(taken.column(i))
                 rows += taken.num_rows
                 if rows >= limit:
-                    whole = False
+                    whole = rows == state.rows and not state.full
                     break
         except (SourceProblem, pa.ArrowException):
             whole = False  # the structure has said why
-    said: dict[str, Any] = {"rows": rows, "whole": whole and not outcome.state.failed}
+    said: dict[str, Any] = {"rows": rows, "whole": whole and state.failed is None}
     return {**said, "columns": [column.as_json() for column in columns]} if rows else None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -273,9 +273,7 @@ class _Keyed:
         self.batch = batch
         self.texts = [
             [
-                None
-                if family == "any"
-                else _key_text(batch.column(i), alone=len(key.columns) == 1)
+                None if family == "any" else _key_text(batch.column(i), alone=len(key.columns) == 1)
                 for i, family in zip(key.columns, key.families, strict=True)
             ]
             for key in keys
@@ -298,7 +296,7 @@ class _Keyed:
             return
         rows = pa.arange(base, base + self.batch.num_rows)
         for texts, pairs in zip(self.texts, state.pairs, strict=True):
-            joined = texts[0]
+            joined: Any = texts[0]
             if len(texts) > 1:
                 ready = [pc.cast(t, pa.large_string()) for t in texts]
                 joined = pc.binary_join_element_wise(*ready, PART)

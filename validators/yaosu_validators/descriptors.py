@@ -6,6 +6,7 @@ below the folder of the descriptor and never go through links.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -20,6 +21,7 @@ from .check import Finding
 from .dialects import CSV_KEYS
 from .fields import CONSTRAINTS
 from .profiles import (
+    PROFILES,
     RESOURCE_TYPES,
     control_findings,
     dialect_findings,
@@ -47,6 +49,10 @@ class Refused(Exception):
     def __init__(self, *findings: Finding) -> None:
         super().__init__(findings[0].type if findings else "refused")
         self.findings = findings
+
+
+class Unresolved(Refused):
+    """A resource is well written, and what it refers to is missing or wrong."""
 
 
 def read_document(root: Path, path: str, kind: str) -> dict[str, Any]:
@@ -133,6 +139,8 @@ def package_from(document: Mapping[str, Any], root: Path) -> dict[str, Any]:
     found = package_findings(package)
     if found:
         raise Refused(*found)
+    for described in (*package["resources"], package):
+        _profiled(described, root)
     for i, resource in enumerate(package["resources"]):
         _controlled(resource, f"/resources/{i}/dialect")
     version = version_of(package)
@@ -146,6 +154,7 @@ def resource_from_document(document: Mapping[str, Any], root: Path) -> dict[str,
     found = resource_findings(resource)
     if found:
         raise Refused(*found)
+    _profiled(resource, root)
     _controlled(resource, "/dialect")
     return _resolved(resource, root, version_of(resource))
 
@@ -168,6 +177,18 @@ def _untyped(document: Mapping[str, Any], error: str, what: str) -> None:
         raise Refused(Finding(type=error, note=note))
 
 
+def _profiled(document: Mapping[str, Any], root: Path) -> None:
+    """Refuse a profile that is neither known, nor elsewhere, nor a file beside the descriptor."""
+    profile = document.get("profile")
+    if not profile or profile in PROFILES or is_remote(profile):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if (root / profile).is_file():
+            return
+    note = Text(f"there is no profile {clip(profile)!r}", f"没有 profile“{clip(profile)}”")
+    raise Refused(Finding(type="metadata-error", note=note))
+
+
 def _controlled(resource: Mapping[str, Any], at: str) -> None:
     """Refuse a resource for its dialect's controls, which Frictionless reads after all else."""
     found = control_findings(resource.get("dialect"), at)
@@ -176,6 +197,13 @@ def _controlled(resource: Mapping[str, Any], at: str) -> None:
 
 
 def _resolved(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
+    try:
+        return _with_references(resource, root, version)
+    except Refused as why:
+        raise Unresolved(*why.findings) from None
+
+
+def _with_references(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
     if isinstance(resource.get("dialect"), str):
         raw = read_document(root, resource["dialect"], "dialect")
         _untyped(raw, "dialect-error", "dialect")
@@ -238,8 +266,8 @@ def normal_resource(document: Mapping[str, Any]) -> dict[str, Any]:
         resource["dialect"] = normal_dialect(resource["dialect"])
     if isinstance(resource.get("schema"), Mapping):
         resource["schema"] = normal_schema(resource["schema"])
-    for name in [k for k, v in resource.items() if v is None]:
-        del resource[name]
+    if not resource.get("bytes", 1):  # no promise at all
+        del resource["bytes"]
     return resource
 
 

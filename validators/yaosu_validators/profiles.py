@@ -19,6 +19,10 @@ from .patterns import Unsupported, matcher
 from .readers import BadConstraint, cell_reader
 
 V1_NAME = re.compile("^([-a-z0-9._/])+$")
+PROFILES = (
+    *("data-package", "tabular-data-package", "fiscal-data-package"),
+    *("data-resource", "tabular-data-resource"),
+)
 RESOURCE_TYPES = ("file", "json", "table", "text")
 _TYPE = "^([-a-z/])+$"
 
@@ -156,7 +160,7 @@ _FIELD_EXTRAS: dict[str, dict[str, Any]] = {
     },
     "geojson": {"format": {"enum": ["default", "topojson"]}},
     "boolean": {"trueValues": _STRS, "falseValues": _STRS},
-    "integer": {"bareNumber": _BOOL, "groupChar": _STR},
+    "integer": {"bareNumber": _BOOL},
     "number": {
         "bareNumber": _BOOL,
         "floatNumber": _BOOL,
@@ -165,7 +169,7 @@ _FIELD_EXTRAS: dict[str, dict[str, Any]] = {
     },
     "array": {"arrayItem": {"type": "object"}},
     "list": {
-        "delimiter": _STR,
+        "delimiter": {"type": "string", "pattern": "."},
         "itemType": {"type": "string", "enum": list(LIST_ITEM_TYPES)},
     },
 }
@@ -177,7 +181,7 @@ DIALECT: dict[str, Any] = {
         "title": _STR,
         "description": _STR,
         "header": _BOOL,
-        "headerRows": {"type": "array"},
+        "headerRows": {"type": "array", "items": _INT},
         "headerJoin": _STR,
         "headerCase": _BOOL,
         "commentChar": _STR,
@@ -197,6 +201,12 @@ _CONTROLS: dict[str, dict[str, Any]] = {
     "excel": {"sheet": {"type": ["number", "string"]}},
     "ods": {"sheet": {"type": ["number", "string"]}},
 }
+
+# What Frictionless has controls for, and we read without.
+_OTHER_CONTROLS = (
+    *("aws", "buffer", "ckan", "github", "gsheets", "html", "inline", "local", "multipart"),
+    *("pandas", "parquet", "remote", "spss", "sql", "stream", "yaml", "zenodo"),
+)
 
 _PYTHON: dict[str, Any] = {
     "string": lambda v: isinstance(v, str),
@@ -407,12 +417,16 @@ def dialect_findings(dialect: Mapping[str, Any], at: str = "") -> list[Finding]:
 
 def control_findings(dialect: Any, at: str = "") -> list[Finding]:
     """Return what is wrong with the first bad control of a format in a dialect."""
-    for name, rule in _CONTROLS.items() if isinstance(dialect, Mapping) else ():
-        if isinstance(dialect.get(name), Mapping):
-            rules = {"type": "object", "properties": rule}
-            found = _shape("control-error", dialect[name], rules, f"{at}/{name}")
-            if found:
-                return found
+    for name, value in dialect.items() if isinstance(dialect, Mapping) else ():
+        if not isinstance(value, Mapping) or name in (*DIALECT["properties"], "$schema"):
+            continue
+        if name not in _CONTROLS and name not in _OTHER_CONTROLS:
+            note = Text(f"there is no format {clip(name)!r}", f"没有格式“{clip(name)}”")
+            return [_finding("control-error", f"{at}/{name}", note)]
+        rules = {"type": "object", "properties": _CONTROLS.get(name, {})}
+        found = _shape("control-error", value, rules, f"{at}/{name}")
+        if found:
+            return found
     return []
 
 

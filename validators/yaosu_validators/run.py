@@ -41,6 +41,7 @@ def validate(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     limit_errors: int = 1000,
     workers: int = 1,
+    profile: bool = False,
     progress: Progress | None = None,
     cache: Results | None = None,
     private: Callable[[Mapping[str, Any]], None] | None = None,
@@ -48,13 +49,14 @@ def validate(
     """Return the report on a file, folder, descriptor or archive.
 
     `checks` names what to run (all of it: `check_names()`; `quality` is every check of a corpus);
-    without it, the structure. `options` are those of the checks, by name. `private` takes what
-    only the owner of the data may keep. InvalidInput if the target cannot be opened at all;
+    without it, the structure. `options` are those of the checks, by name. `profile` adds what
+    stands in each column, at the cost of one more pass. `private` takes what only the owner of
+    the data may keep. InvalidInput if the target cannot be opened at all;
     whatever is wrong inside is a finding.
     """
     started = time.perf_counter()
     at = datetime.now(UTC)
-    wanted = Wanted.of(checks, options)
+    wanted = replace(Wanted.of(checks, options), profile=profile)
     with make_plan(target, kind=kind, schema=schema, media=bool(wanted.files)) as plan:
         plan.findings += wanted.documents_of(plan.document)
         if wanted.folds:
@@ -146,6 +148,8 @@ def _outcomes(
         try:
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)
+                if k is None and wanted.profile and not outcome.interrupted:
+                    outcome.profile = _profile(outcome)
                 if k is None and cache is not None and not outcome.interrupted:
                     cache.put(p, outcome)
                 outcomes.append(outcome)
@@ -158,6 +162,12 @@ def _outcomes(
     if any(o.interrupted for o in outcomes):
         plan.warnings.append(_STOPPED)
     return outcomes
+
+
+def _profile(outcome: Outcome) -> Mapping[str, Any] | None:
+    from .column_profile import profile_of
+
+    return profile_of(outcome)
 
 
 @contextmanager
@@ -209,6 +219,7 @@ class Wanted:
     documents: tuple[str, ...] = ()
     folds: tuple[Chosen, ...] = ()
     files: tuple[Chosen, ...] = ()
+    profile: bool = False
 
     @classmethod
     def of(
@@ -265,6 +276,7 @@ def _limits(plan: Plan, resource: Resource, limit_errors: int, wanted_: Wanted) 
         wanted=tuple(sorted(wanted)),
         checks=wanted_.rows,
         folds=wanted_.folds,
+        profile=wanted_.profile,
     )
 
 
@@ -293,7 +305,7 @@ def _report(
     tasks += [_document_task(plan, name) for name in plan.documents]
     loose = [*plan.findings, *found.get("", ())]  # of the target itself
     return Report(
-        target=plan.digest(outcomes),
+        target=plan.digest(outcomes, looked.digests if looked is not None else ()),
         tasks=tuple(tasks),
         errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(
@@ -427,6 +439,7 @@ def _task(
         ),
         errors=tuple(report_error(f) for f in found),
         findings=tuple(replace(report_error(f), blocking=False) for f in noticed),
+        profile=outcome.profile,
     )
 
 

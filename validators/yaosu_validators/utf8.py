@@ -38,9 +38,7 @@ def _is_sound(part: Any, due: Any, three: Any, continues: Any) -> bool:
     np.greater_equal(part, 0xE0, out=three[:size])
     np.logical_or(due[2 : size + 1], three[: size - 1], out=due[2 : size + 1])
     np.less(part.view(np.int8), -64, out=continues[:size])  # 0x80 to 0xBF
-    return not (due[size] or three[size - 1]) and bool(
-        np.array_equal(due[:size], continues[:size])
-    )
+    return not (due[size] or three[size - 1]) and bool(np.array_equal(due[:size], continues[:size]))
 
 
 def _is_exactly_sound(part: Any) -> bool:

@@ -32,6 +32,7 @@ from yaosu.storage.search_order import SORTS
 from yaosu_validators.html import report_css
 
 from .api_market import FACETS, sample_of, search_query
+from .dcat import alternate
 from .faces import dataset_named
 from .visit import (
     PageRoute,
@@ -216,6 +217,8 @@ def find_dataset(
 @router.get("/datasets/{publisher}/{name}")
 async def dataset_page(request: Request, publisher: str, name: str) -> Response:
     """Everything that anyone may know of a dataset; JSON of its descriptor for those who ask."""
+    if (other := alternate(request, publisher, name)) is not None:
+        return other
     if _wants_json(request):
         return see_other(f"/datasets/{quote(publisher)}/{quote(name)}/datapackage.json")
     return await dataset_view(request, publisher, name)

@@ -101,7 +101,10 @@ class References:
                     missing.append((place, what))
             total += counts["found"] + counts["missing"] + counts["outside"]
             there += counts["found"]
-            findings += self._missing(about, missing, places)
+            if counts["found"] or media:
+                findings += self._missing(about, missing, places)
+            elif missing:
+                findings.append((about.resource, _elsewhere(len(missing))))
             mentions = sum(count for _, count in state.found.values())
             evidence.append({
                 "resource": about.resource, "records": state.records, "mentions": mentions,
@@ -129,6 +132,13 @@ class References:
         rows = places.rows(about.resource, np.array([p for p, _ in missing[: self.listed]], int))
         for row, (_, what) in zip(rows.tolist(), missing, strict=False):
             yield about.resource, Finding(type="reference-missing", note=_NOTES[what], row=row)
+
+
+def _elsewhere(count: int) -> Finding:
+    """Return the one warning where no media are part of the data at all."""
+    note = Text(f"{count} media files are named and none is part of the data",
+                f"引用了 {count} 个媒体文件，但数据中不含任何媒体")  # fmt: skip
+    return Finding(type="reference-missing", note=note, severity="warning")
 
 
 _NOTES = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 from yaosu_schemas.errors import Text
 from yaosu_schemas.paths import path_problem
 from yaosu_schemas.texts import clip
+from yaosu_validators.columns import checked
 from yaosu_validators.filecheck import PackageFiles
 from yaosu_validators.streams import SourceProblem
 
@@ -26,7 +27,9 @@ from .trajectories import Floats
 
 INFO = "meta/info.json"
 _INFO_BYTES = 16 << 20
-_META_BYTES = 1 << 30
+_STATS_BYTES = 256 << 20
+_LINE_BYTES = 16 << 20
+_MAX_FEATURES = 1000
 _MAX_EPISODES = 10_000_000
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 _DATA_2 = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
@@ -111,7 +114,11 @@ def _data_set(package: PackageFiles, root: str) -> DataSet | None:
         version=clip(version, 16),
         fps=float(fps) if isinstance(fps, int | float) and 0 < fps < 1e6 else 0.0,
         totals=totals,
-        features={str(k): _feature(v) for k, v in info["features"].items() if isinstance(v, dict)},
+        features={
+            str(k): _feature(v)
+            for k, v in list(info["features"].items())[:_MAX_FEATURES]
+            if isinstance(v, dict)
+        },
         robot=clip(str(info.get("robot_type") or ""), 60),
     )
     if not found.fps:
@@ -181,25 +188,28 @@ def _lines(package: PackageFiles, path: str, found: DataSet) -> Iterator[dict[st
         return
     bad = 0
     try:
-        data = package.read(path, _META_BYTES)
+        with package.open(path) as file:
+            while line := file.readline(_LINE_BYTES):
+                value = _object(line)
+                if value is not None:
+                    yield value
+                else:
+                    bad += bool(line.strip())
     except SourceProblem as why:
         found.problems.append(why.finding.note)
-        return
-    for line in data.splitlines():
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                value = None
-            if isinstance(value, dict):
-                yield value
-            else:
-                bad += 1
     if bad:
         name = path.removeprefix(found.root)
         found.problems.append(
             Text(f"{name}: {bad} lines are no JSON object", f"{name}：{bad} 行不是 JSON 对象")
         )
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _read_v2(package: PackageFiles, found: DataSet, info: Mapping[str, Any]) -> None:
@@ -229,7 +239,7 @@ def _read_stats(package: PackageFiles, found: DataSet) -> None:
     path = found.root + "meta/stats.json"
     if path in package.sizes:
         try:
-            found.limits = _limits(json.loads(package.read(path, _META_BYTES)), found)
+            found.limits = _limits(json.loads(package.read(path, _STATS_BYTES)), found)
         except (SourceProblem, ValueError, RecursionError):
             found.problems.append(
                 Text("meta/stats.json cannot be read", "无法读取 meta/stats.json")
@@ -309,24 +319,22 @@ def _entry_v3(found: DataSet, row: Mapping[str, Any], data: Any, video: Any) -> 
     return entry
 
 
-def _rows(package: PackageFiles, path: str, found: DataSet) -> Sequence[dict[str, Any]]:
-    """Return the rows of a small Parquet file, the wide statistics of pictures left out."""
+def _rows(package: PackageFiles, path: str, found: DataSet) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file of `meta/`, the wide statistics of pictures left out."""
     import pyarrow.parquet as pq
 
     try:
-        if package.sizes[path] > _META_BYTES:
-            raise ValueError("too large")
         with package.open(path) as file:
-            source = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+            source = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
             names = [n for n in source.schema_arrow.names if _wanted(n, found)]
-            rows: list[dict[str, Any]] = source.read(columns=names, use_threads=False).to_pylist()
-            return rows
-    except (SourceProblem, pa.ArrowException, OSError, ValueError) as why:
+            batches = source.iter_batches(batch_size=1024, columns=names, use_threads=False)
+            for batch in checked(batches):
+                yield from batch.to_pylist()
+    except (SourceProblem, pa.ArrowException, OSError, ValueError, EOFError) as why:
         name = path.removeprefix(found.root)
         found.problems.append(
             Text(f"{name} cannot be read ({type(why).__name__})", f"无法读取 {name}")
         )
-        return []
 
 
 def _wanted(name: str, found: DataSet) -> bool:

@@ -55,13 +55,16 @@ class Undecodable(Exception):
 
 def decoded(data: bytes, max_pixels: int) -> Picture:
     """Decode a whole picture; Undecodable says why not, too many pixels before any is made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a picture is worth a warning for is ours to say
+        return _decoded(data, max_pixels)
+
+
+def _decoded(data: bytes, max_pixels: int) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a picture is worth a warning for is ours to say
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        with image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise Undecodable("too-large", width, height)

@@ -17,10 +17,11 @@ from yaosu_validators.media import Kind
 from yaosu_validators.streams import SourceProblem
 
 from .containers import Video, video_of
-from .lerobot import INFO, DataSet, data_sets
+from .lerobot import INFO, DataSet, EpisodeEntry, data_sets
 from .trajectories import Episode, FrameFile, Ints, Joints, Rules, number_ranges, read_frames
 
 _BINS = 12
+_MOST = 1_000_000  # episodes that a bare total is believed to mean
 _CODECS = {"av1": "av01", "h264": "avc1", "hevc": "hev1", "h265": "hev1", "vp9": "vp09"}
 _FAMILIES = {"avc3": "avc1", "hvc1": "hev1"}
 _STANDARD = "TC609-5-2025-04"
@@ -179,7 +180,9 @@ class _Judged:
         )
 
     def missing(self) -> set[int]:
-        declared = set(self.data.episodes) or set(range(self.data.totals.get("total_episodes", 0)))
+        declared = set(self.data.episodes)
+        if not declared:  # no list: the total speaks, as far as anyone could have meant it
+            declared = set(range(min(self.data.totals.get("total_episodes", 0), _MOST)))
         return declared - set(self.present)
 
     def _episodes(self) -> None:
@@ -276,10 +279,12 @@ class _Judged:
                 self._say("missing-videos", Text(
                     f"camera {name}: no video of {len(missing)} episodes ({ranges})",
                     f"相机 {name}：缺少 {len(missing)} 个片段的视频（{ranges}）"))  # fmt: skip
-            paths = {e.videos[camera] for e in self.data.episodes.values() if camera in e.videos}
-            present = sorted(p for p in paths if p in self.state.videos)
+            shared: dict[str, list[EpisodeEntry]] = {}
+            for entry in self.data.episodes.values():
+                shared.setdefault(entry.videos.get(camera, ""), []).append(entry)
+            present = sorted(p for p in shared if p in self.state.videos)
             for path in present:
-                self._video(camera, path)
+                self._video(camera, path, shared[path])
             self.cameras.append({
                 "camera": clip(camera, 80), "declared": len(self.data.episodes),
                 "present": len(self.data.episodes) - len(missing), "files": len(present),
@@ -288,7 +293,7 @@ class _Judged:
             })  # fmt: skip
         self.videos = (there, wanted)
 
-    def _video(self, camera: str, path: str) -> None:
+    def _video(self, camera: str, path: str, shared: list[EpisodeEntry]) -> None:
         video = self.state.videos[path]
         at = self._short(path)
         if video is None:
@@ -296,12 +301,13 @@ class _Judged:
                 "robot-video", Text(f"{at}: it is no readable video", f"{at}：不是可读取的视频")
             )
             return
-        for en, zh in self._video_faults(camera, path, video):
+        for en, zh in self._video_faults(camera, shared, video):
             self._say("robot-video", Text(f"{at}: {en}", f"{at}：{zh}"))
 
-    def _video_faults(self, camera: str, path: str, video: Video) -> Iterator[tuple[str, str]]:
+    def _video_faults(
+        self, camera: str, shared: list[EpisodeEntry], video: Video
+    ) -> Iterator[tuple[str, str]]:
         feature = self.data.features[camera]
-        shared = [e for e in self.data.episodes.values() if e.videos.get(camera) == path]
         frames = sum(e.length for e in shared)
         if video.truncated:
             yield "it breaks off before its end", "文件在结束前被截断"
@@ -396,12 +402,18 @@ class _Judged:
             "missing_count": len(missing),
             "cameras": self.cameras,
             "lengths": _histogram(lengths),
-            "features": {
-                clip(name, 80): self._strip(name)
-                for name, f in self.data.features.items()
-                if any(name in e.joints for e in self.present.values())
-            },
+            "features": self._strips(),
         }
+
+    def _strips(self) -> dict[str, Any]:
+        """Return the joints of every feature of numbers, as many in all as are listed."""
+        strips: dict[str, Any] = {}
+        left = self.rules.listed
+        for name in self.data.features:
+            if left > 0 and any(name in e.joints for e in self.present.values()):
+                strips[clip(name, 80)] = self._strip(name)[:left]
+                left -= len(strips[clip(name, 80)])
+        return strips
 
     def _strip(self, name: str) -> list[dict[str, Any]]:
         """Return per joint what a range strip shows: range, usual range, declared range, faults."""

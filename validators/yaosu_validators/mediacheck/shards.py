@@ -130,6 +130,7 @@ class WebDataset:
     ) -> Iterator[tuple[str, Finding]]:
         for shard in state.shards[: self.listed]:
             where = package.resource_of(shard.path)
+            most = usual.get(_family(shard.path), "")
             if shard.broken is not None:
                 yield where, _finding("shard-broken", "error", shard.path, shard.broken)
             for problem, count in sorted(shard.problems.items()):
@@ -137,8 +138,9 @@ class WebDataset:
                 name = clip(shard.first[problem], 80)
                 note = Text(f"{why.en}: {count} (first: {name!r})",
                             f"{why.zh}：{count} 个（首个：“{name}”）")  # fmt: skip
+                if type_ == "shard-key" and "," not in most:
+                    severity = "warning"  # where a sample is one file, no loader is misled
                 yield where, _finding(type_, severity, shard.path, note)
-            most = usual.get(_family(shard.path), "")
             if count := shard.samples - shard.sets[most]:
                 note = Text(f"{count} samples do not have the usual members ({clip(most, 100)})",
                             f"{count} 个样本的成员与通常不同（{clip(most, 100)}）")  # fmt: skip

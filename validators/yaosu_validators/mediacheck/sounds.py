@@ -114,6 +114,8 @@ def _wav(file: BinaryIO, sound: Sound, size: int) -> Iterator[Samples]:
         elif name == b"data":
             break
         at += 8 + length + length % 2
+    else:
+        raise NoSound("no-data")
     _check_format(sound, tag, align, rate_bytes)
     there = size - at - 8
     if length in _UNKNOWN_SIZES and length != there:

@@ -21,6 +21,7 @@ from yaosu_validators.streams import problem
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 CLOCK = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+MAX_RUNS = 50_000  # of rows of one episode in one file
 PIECE_FRAMES = 1 << 20  # a longer episode is looked at in pieces
 _MAX_WIDTH = 4096
 _SWITCH = 10  # a joint with so few distinct values is a switch: it may go from end to end
@@ -146,6 +147,7 @@ def _episodes(batches: Iterator[Any], found: FrameFile) -> Iterator[tuple[int, p
     held: list[Any] = []
     current: int | None = None
     done: set[int] = set()
+    runs = 0
     for batch in batches:
         found.rows += batch.num_rows
         if not batch.num_rows:
@@ -159,6 +161,13 @@ def _episodes(batches: Iterator[Any], found: FrameFile) -> Iterator[tuple[int, p
             ):
                 yield current, pa.Table.from_batches(held)
                 held = []
+                runs += 1
+                if runs > MAX_RUNS:
+                    raise problem(
+                        "resource-limit",
+                        f"its episodes change more than {MAX_RUNS} times",
+                        f"片段切换超过 {MAX_RUNS} 次",
+                    )
                 if number != current:
                     done.add(current)
                     found.scattered += number in done
