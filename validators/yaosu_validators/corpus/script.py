@@ -95,6 +95,8 @@ _BLOCKS = (
                   (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F),
                   (0x205F, 0x205F), (0x3000, 0x3000))),
 )  # fmt: skip
+# Where Unicode 3.2 names characters one by one; the rest is Han, hangul, private or nothing.
+_NAMED = ((0, 0x3400), (0x4DC0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x10500), (0x1D000, 0x1D800))
 _ALONE = {"\n": Kind.NEWLINE, "#": Kind.HASH, "{": Kind.BRACE, "<": Kind.LESS, ".": Kind.DOT,
           "&": Kind.AMPERSAND, "…": Kind.ELLIPSIS, "\ufffd": Kind.REPLACEMENT, "\0": Kind.NUL,
           "\ufeff": Kind.BOM}  # fmt: skip
@@ -114,10 +116,10 @@ def kinds() -> npt.NDArray[np.uint8]:
     table = np.zeros(0x110000, np.uint8)
     category = unicodedata.ucd_3_2_0.category
     general = {"L": Kind.LETTER, "P": Kind.MARK, "S": Kind.MARK}
-    for code in range(0x20000):
-        name = category(chr(code))
-        kind = general.get(name[0], Kind.DIGIT if name == "Nd" else Kind.OTHER)
-        table[code] = kind
+    for first, stop in _NAMED:
+        for code in range(first, stop):
+            name = category(chr(code))
+            table[code] = general.get(name[0], Kind.DIGIT if name == "Nd" else Kind.OTHER)
     for kind, blocks in _BLOCKS:
         for first, last in blocks:
             table[first : last + 1] = kind
