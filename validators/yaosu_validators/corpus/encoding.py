@@ -36,7 +36,7 @@ _CP1252 = (
     f"Ã{_TAIL}|Â[\u0080-\u00bf]|â(?:€|„|†|‚|ˆ|–|—|˜|œ|ž){_TAIL}|ï»¿|ï¿½|ðŸ{_TAIL}"
     f"|(?:[ÐÑÎÏÄÅ]{_TAIL}){{3}}|(?:[ãäåæçèé]{_TAIL}{{1,2}}){{3}}"
 )
-_FILL = "烫烫烫"
+_FILL = "锟斤|烫烫烫"
 _LATIN1 = "[¡-þ]{6}"
 
 
@@ -50,19 +50,13 @@ def damaged(texts: pa.LargeStringArray, counts: Ints) -> dict[str, Bools]:
         "utf8_as_cp1252": matching(texts, _CP1252, lambda: strange),
         "utf8_as_gbk": (odd >= _ODD_HAN) & (odd * 5 >= han),
         "gbk_as_latin1": matching(texts, _LATIN1, lambda: counts[:, Kind.LATIN_ODD] > 1),
-        "twice_broken": matching(texts, "锟斤", lambda: odd > 0) | holding(texts, _FILL),
+        "twice_broken": matching(texts, _FILL, lambda: odd > 0),
     }
 
 
 def controls(counts: Ints) -> Bools:
     """Return which texts hold control characters (tab and line breaks are none) or NUL."""
     found: Bools = (counts[:, Kind.CONTROL] + counts[:, Kind.NUL]) > 0
-    return found
-
-
-def holding(texts: pa.LargeStringArray, sign: str) -> Bools:
-    """Return which texts hold a sign as it stands."""
-    found: Bools = pc.match_substring(texts, sign).to_numpy(zero_copy_only=False)
     return found
 
 

@@ -125,7 +125,7 @@ def kinds() -> npt.NDArray[np.uint8]:
             table[first : last + 1] = kind
     table[0xD7] = table[0xF7] = Kind.MARK
     _han(table)
-    table[ord("锟")] = Kind.HAN_ODD  # U+FFFD read as GBK
+    table[[ord(c) for c in "锟烫"]] = Kind.HAN_ODD  # U+FFFD and unused memory read as GBK
     for character, kind in _ALONE.items():
         table[ord(character)] = kind
     table[[ord(c) for c in _LATIN_ODD]] = Kind.LATIN_ODD
@@ -246,7 +246,7 @@ _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 Hashes = npt.NDArray[np.uint64]
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _powers(count: int, multiplier: int) -> Hashes:
     powers = np.full(count, multiplier, np.uint64)
     powers[0] = 1

@@ -24,8 +24,8 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
-from .encoding import controls, damaged, holding, matching
-from .script import Bools, Flat, flats
+from .encoding import controls, damaged, matching
+from .script import Bools, Flat, Kind, flats
 from .textrules_measures import Measured, measure
 from .tokens import TokenCounter, counter_of
 from .view import About, Ints, Places, Role, View
@@ -160,11 +160,12 @@ class TextRules:
             state.tokens += counter(texts, counts)
         _keep_sentences(found, flat, left, texts)
         repeated = self._rules(state, found)
+        signs = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
         open_ = (found.of["open"] > 0) & (found.of["chars"] >= self.cut_least)
         problems = {
             "repeated-text": repeated > 0,
             "boilerplate": left["boilerplate"],
-            "markup-residue": left["markup"],
+            "markup-residue": _markup(texts, left["screened"] | signs),
             "truncated-text": left["truncated"],
             "missing-text": left["placeholder"] | (found.of["tokens"] == 0),
         }
@@ -328,26 +329,26 @@ def _screen() -> str:
     kinds = ("boilerplate", "line", "lorem", "truncated")
     scopes = ("spaced", "chinese")
     patterns = [residue(k, s).replace(r"\s*$", "") for k in kinds for s in scopes]
-    return "(?i)" + "|".join(dict.fromkeys(patterns))
+    return r"(?i)\[/|\[url=|" + "|".join(dict.fromkeys(patterns))
+
+
+def _markup(texts: pa.LargeStringArray, some: Bools) -> Bools:
+    """Return which texts hold markup; inside of code marked by three back ticks it is wanted."""
+    found = matching(texts, residue("markup", "any"), lambda: some)
+    return found & ~matching(texts, "```|(?i)<!doctype|<html", lambda: found)
 
 
 def _left(texts: pa.LargeStringArray) -> dict[str, Bools]:
-    """Return of each kind of residue which texts of a batch hold it.
-
-    Markup inside of code that is marked as code (three back ticks) is wanted.
-    """
+    """Return of each kind of residue which texts of a batch hold it."""
     everywhere = np.ones(len(texts), bool)
     some = matching(texts, _screen(), lambda: everywhere)
-    signs = np.logical_or.reduce([holding(texts, s) for s in ("<", "&", "[", "\ufeff")])
     sizes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
-    markup = matching(texts, residue("markup", "any"), lambda: signs)
-    code = matching(texts, "```|(?i)<!doctype|<html", lambda: markup)
 
     def of(kind: str, scope: str, where: Bools) -> Bools:
         return matching(texts, "(?i)" + residue(kind, scope), lambda: where)
 
     return {
-        "markup": markup & ~code,
+        "screened": some,
         "boilerplate": of("boilerplate", "chinese", some),
         "line spaced": of("line", "spaced", some),
         "line chinese": of("line", "chinese", some),

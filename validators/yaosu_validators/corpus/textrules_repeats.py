@@ -122,8 +122,9 @@ def _joined(hashes: Hashes, size: int) -> Hashes:
 
 def _maybe_twice(keys: Hashes) -> Ints:
     """Return the places of all keys that occur twice, and of a few others that share a slot."""
-    table = np.empty(1 << _SLOT_BITS, np.int32)  # every slot is written before it is read
-    slots = ((keys * _FACTOR) >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+    bits = min(max(len(keys).bit_length() + 3, 8), _SLOT_BITS)
+    table = np.empty(1 << bits, np.int32)  # every slot is written before it is read
+    slots = ((keys * _FACTOR) >> np.uint64(64 - bits)).astype(np.int64)
     places = np.arange(len(keys), dtype=np.int32)
     table[slots] = places
     held = table[slots]
