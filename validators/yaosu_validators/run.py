@@ -20,7 +20,7 @@ from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .filecheck import Looked, PackageFiles, look
-from .judge import Limits, Outcome, Tell
+from .judge import Limits, Outcome, Tell, judge
 from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
 from .parts import Part, PartResult, join, judge_part, plan_parts
@@ -504,9 +504,10 @@ class _Indexes:
     def __init__(self, outcomes: list[Outcome], names: Set[str]) -> None:
         self._outcomes = outcomes
         self._names = names  # of all resources, those that were not reached included
+        self._read: dict[tuple[str, tuple[str, ...]], Outcome] = {}
 
     def close(self) -> None:
-        for outcome in self._outcomes:
+        for outcome in (*self._outcomes, *self._read.values()):
             for pairs in outcome.state.pairs if outcome.state is not None else ():
                 if pairs.index is not None:
                     pairs.index.close()
@@ -548,7 +549,8 @@ class _Indexes:
                     ),
                 )
             broken = other.state.failed if other.state is not None else None
-            empty = other.resource.data == []  # Frictionless opens no inline data without rows
+            # Frictionless opens no records where there are none.
+            empty = other.resource.data == [] or other.resource.format == "jsonl"
             if broken is None and other.start and (empty or not other.opened):
                 broken = other.start[0]
             if broken is not None:
@@ -578,6 +580,12 @@ class _Indexes:
             for row, text in strangers(children, parents[0])
         ]
 
+    def _whole(self, outcome: Outcome, names: tuple[str, ...]) -> Outcome:
+        key = (outcome.resource.name, names)
+        if key not in self._read:
+            self._read[key] = judge(outcome.resource, Limits(errors=0, wanted=(names,)))
+        return self._read[key]
+
     def _parents(
         self, outcome: Outcome, resource: str, names: tuple[str, ...]
     ) -> tuple[KeyIndex, tuple[str, ...]] | None:
@@ -586,6 +594,9 @@ class _Indexes:
                 continue
             if other.check is None or other.state is None:
                 return None
+            if other.state.full:  # it stopped at the limit of errors, and its keys are needed all
+                other = self._whole(other, names)
+            assert other.check is not None
             for position, key in enumerate(other.check.keys):
                 if key.rule == "lookup" and key.names == names:
                     return self._index(other, position), key.families
