@@ -340,6 +340,18 @@ def test_one_and_two_workers_give_the_same_report(tmp_path: Path) -> None:
     assert one["checks"][0]["coverage"] == {"rows_seen": 75, "rows_total": 75}
 
 
+def test_a_report_on_a_folder_of_media_is_bound_to_their_bytes(tmp_path: Path) -> None:
+    def target() -> str:
+        return validate(tmp_path, checks=["media.files"]).target
+
+    (tmp_path / "a.wav").write_bytes(wav(zeros(100)))
+    first = target()
+    assert first.startswith("sha256:")
+    assert target() == first
+    (tmp_path / "a.wav").write_bytes(wav(zeros(101)))
+    assert target() != first
+
+
 def test_any_cut_of_the_files_gives_the_same_conclusions(tmp_path: Path) -> None:
     coco(tmp_path)
     for number in range(4):

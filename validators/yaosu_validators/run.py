@@ -305,7 +305,7 @@ def _report(
     tasks += [_document_task(plan, name) for name in plan.documents]
     loose = [*plan.findings, *found.get("", ())]  # of the target itself
     return Report(
-        target=plan.digest(outcomes),
+        target=plan.digest(outcomes, looked.digests if looked is not None else ()),
         tasks=tuple(tasks),
         errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(

@@ -563,7 +563,11 @@ def _telephones(text: str, low: int, start: int, high: int) -> Iterator[_Found]:
         if not 8 <= len(digits) <= 15 or _DAY.fullmatch(value):
             continue
         strong = (
-            (value[0] == "+" and value[1:].lstrip(" (")[0] != "0")
+            (
+                value[0] == "+"
+                and value[1:].lstrip(" (")[0] != "0"
+                and (len(digits) <= 13 or not value[1:].isdigit())
+            )
             or bool(m["more"])
             or bool(_NANP.fullmatch(value))
             or (value.startswith("00") and len(digits) >= 11 and "-" in value)
