@@ -7,8 +7,8 @@ near    Jaccard similarity of shingle sets of at least `threshold`: candidates b
 task    what is asked (prompt, input, system, tools) is the same, whatever is answered
 
 While records are read a state keeps some 200 bytes and the bottom hashes of each; from 64 MiB on
-they lie in temporary files that have no name. Only numbers of 8 bytes per record are in memory when
-the clusters are made; band after band is sorted, range after range where there are many.
+they lie in temporary files that have no name. Of these only numbers of 8 bytes per record are in
+memory when the clusters are made; band after band is sorted, range after range where there are many.
 (Broder 1997; Li, Owen, Zhang 2012; Shrivastava 2017.)
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
 
@@ -96,6 +96,22 @@ class Ledger:
             yield found
         for chunk in self.chunks:
             yield chunk[name] if band is None else chunk[name][band]
+
+    def pieces(self, name: str) -> Iterator[tuple[int, Callable[[int, int], npt.NDArray[Any]]]]:
+        """Yield of each chunk how many values one column has, and what reads a slice of them."""
+        for places in self.spilled:
+            at, count = places[name]
+            yield count, functools.partial(self._slice, at, np.dtype(_LISTS[name][0]))
+        for chunk in self.chunks:
+            column = chunk[name]
+            yield len(column), lambda start, stop, column=column: column[start:stop]
+
+    def _slice(
+        self, at: int, dtype: np.dtype[Any], start: int, stop: int
+    ) -> npt.NDArray[Any]:
+        assert self.file is not None
+        self.file.seek(at + start * dtype.itemsize)
+        return np.frombuffer(self.file.read((stop - start) * dtype.itemsize), dtype)
 
     def _read(self, place: int, name: str, band: int | None = None) -> npt.NDArray[Any]:
         assert self.file is not None
