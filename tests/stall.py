@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from people import Hall, Person, small_corpus
+from people import Hall, Person, jsonl, small_corpus
+
+SAMPLE = jsonl([{"instruction": f"样例 {n}", "output": f"答 {n}"} for n in range(12)])
 
 
 def offered(
@@ -40,3 +42,17 @@ def delivered(hall: Hall, buyer: Person, listing_id: str, **wish: Any) -> dict[s
     if trade["terms"]["amount_fen"]:
         hall.pay(trade)
     return buyer.wait(trade["trade_id"], "delivered")
+
+
+def with_sample(provider: Person, name: str, **more: Any) -> dict[str, Any]:
+    """Return a corpus with a sample that everyone may read; its files are uploaded."""
+    descriptor, data = small_corpus(provider, name, **more)
+    provider.upload(data)
+    train = descriptor["resources"][0]
+    sample = {
+        **train, "name": "sample", "path": "data/sample.jsonl", "bytes": len(SAMPLE),
+        "hash": f"sha256:{provider.upload(SAMPLE)}",
+    }  # fmt: skip
+    descriptor["resources"].append(sample)
+    descriptor["dataElement"]["offer"]["trial"] = {"resource": "sample"}
+    return descriptor

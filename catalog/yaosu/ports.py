@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from yaosu_connectors.solr_query import Tree
 
 from .errors import YaosuError
 from .model import JSON, Event, Job, OutboxRow, Posting, Reply
@@ -310,6 +312,29 @@ class SearchPage:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What another catalog's client asks for: a tree of conditions, an order, an offset."""
+
+    where: Tree
+    text: str = ""
+    viewer: str | None = None
+    own: bool = False  # versions of the viewer's own that are not on the market, too
+    sort: Sequence[tuple[str, bool]] = ()  # field, descending
+    offset: int = 0
+    limit: int = 10
+    facets: Mapping[str, int] = field(default_factory=dict)  # field, how many values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """How many there are, the listings of the page, and counts of values by field."""
+
+    total: int
+    listings: Sequence[str]
+    facets: Mapping[str, Sequence[tuple[str, int]]]
+
+
 class SearchIndex(Protocol):
     """Disposable: fed from the outbox, rebuilt from the store."""
 
@@ -317,6 +342,8 @@ class SearchIndex(Protocol):
     """There is no usable index: an empty one stands in its place until `rebuild`."""
 
     def search(self, query: SearchQuery) -> SearchPage: ...
+
+    def select(self, asked: Selection) -> Selected: ...
 
     def suggest(self, prefix: str, *, limit: int = 8) -> list[str]: ...
 

@@ -221,8 +221,28 @@ def masked(body: dict[str, Any]) -> dict[str, Any]:
                 kept[name] = f"{error.get('title', error.get('type'))} ({mark})"
         return kept
 
+    def blur(profile: dict[str, Any]) -> dict[str, Any]:
+        columns = [
+            {
+                **{k: v for k, v in column.items() if k not in ("min", "max", "top")},
+                **({"top": [["•••", n] for _, n in column["top"]]} if "top" in column else {}),
+                # The form of a distribution, without the values it lies over.
+                **(
+                    {"histogram": {"counts": column["histogram"]["counts"]}}
+                    if "histogram" in column
+                    else {}
+                ),
+            }
+            for column in profile.get("columns") or ()
+        ]
+        return {**profile, "columns": columns}
+
     tasks = [
-        {**task, "errors": [hide(e) for e in task.get("errors") or ()]}
+        {
+            **task,
+            "errors": [hide(e) for e in task.get("errors") or ()],
+            **({"profile": blur(task["profile"])} if task.get("profile") else {}),
+        }
         for task in body.get("tasks") or ()
     ]
     return {**body, "tasks": tasks, "masked": True}
@@ -402,6 +422,7 @@ def card(found: Listing, provider: Party, report: StoredReport | None) -> dict[s
         # What is not (or no longer) on the market is found by its provider alone.
         "view_policy": found.view_policy if found.state == "listed" else "own",
         "invited": [found.provider_id, *(found.invited if found.state == "listed" else ())],
+        "format": sorted({str(r["format"]).upper() for r in resources if r.get("format")}),
         "identifiers": [str(i.get("value")) for i in element.get("identifiers") or ()],
         "version": str(pkg.get("version") or ""),
     }

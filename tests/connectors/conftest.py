@@ -60,6 +60,35 @@ def bilingual(id: str) -> dict[str, Any]:
     }
 
 
+def croissant_of(name: str) -> dict[str, Any]:
+    return {"@context": {"@vocab": "https://schema.org/"}, "@type": "Dataset", "name": name}
+
+
+def dcat_dataset(name: str) -> dict[str, Any]:
+    terms = {"dcat": "http://www.w3.org/ns/dcat#", "title": "http://purl.org/dc/terms/title"}
+    return {
+        "@context": terms,
+        "@id": f"https://example.org/{name}",
+        "@type": "dcat:Dataset",
+        "title": f"Dataset {name}",
+    }
+
+
+def ckan_package(name: str) -> dict[str, Any]:
+    return {
+        "id": f"00000000-0000-4000-8000-{name:0>12}",
+        "name": name,
+        "title": f"Package {name}",
+        "notes": "A package of another catalog.",
+        "license_id": "cc-by-4.0",
+        "organization": {"name": "office", "title": "Office"},
+        "tags": [{"name": "统计"}],
+        "extras": [{"key": "spatial", "value": "everywhere"}],
+        "resources": [{"name": "rows", "url": "https://example.org/rows.csv", "format": "CSV"}],
+        "metadata_modified": "2026-01-01T00:00:00.000000",
+    }
+
+
 def _retitle(path: Path) -> None:
     document = json.loads(path.read_text("utf-8"))
     if isinstance(document.get("name"), dict):
@@ -76,6 +105,9 @@ def source_of(name: str, root: Path, trades: Callable[[str], dict[str, Any]]) ->
     entries: dict[str, Callable[[], list[Path]]] = {
         "folder": lambda: [package(root / i, i) for i in ids],
         "bilingual-records": lambda: [write(root / f"{i}.json", bilingual(i)) for i in ids],
+        "croissant": lambda: [write(root / f"{i}.json", croissant_of(i)) for i in ids],
+        "dcat": lambda: [write(root / f"{i}.jsonld", dcat_dataset(i)) for i in ids],
+        "ckan": lambda: [write(root / f"{i}.json", ckan_package(i)) for i in ids],
         "trading-record": lambda: [
             write(root / f"trd_{i}.trade.json", build(**trades(f"trd_{i}"))) for i in ids
         ],

@@ -15,6 +15,7 @@ from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
 from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
+from yaosu_connectors.ckan_package import flat_name, resource_id
 
 SUBJECTS = "ABbPpRXxS"
 TABLE = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text(encoding="utf-8"))
@@ -165,7 +166,14 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "share": "provider-one",
         "schema": "thing",
         "table": "train",
+        "publisher": thing.listing.publisher,
+        "name": thing.listing.name,
     }
+
+
+def _resource_of(listing: Listing) -> str:
+    dataset = str(uuid.UUID(listing.dataset_id[-32:]))
+    return resource_id(dataset, str(listing.descriptor["resources"][0]["name"]))
 
 
 def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
@@ -184,6 +192,8 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$listing": thing.listing.id,
         "$descriptor": thing.listing.descriptor,
         "$nothing": nothing,
+        "$package": flat_name(thing.listing.publisher, thing.listing.name),
+        "$resource": _resource_of(thing.listing),
         "$offer_digest": trade.offer_digest,
         "$manifest": thing.delivery.manifest_digest,
         "$payment": {

@@ -272,7 +272,10 @@ class _Keyed:
         self.keys = keys
         self.batch = batch
         self.texts = [
-            [_key_text(batch.column(i), alone=len(key.columns) == 1) for i in key.columns]
+            [
+                None if family == "any" else _key_text(batch.column(i), alone=len(key.columns) == 1)
+                for i, family in zip(key.columns, key.families, strict=True)
+            ]
             for key in keys
         ]
         for key, texts in zip(keys, self.texts, strict=True):
@@ -293,7 +296,7 @@ class _Keyed:
             return
         rows = pa.arange(base, base + self.batch.num_rows)
         for texts, pairs in zip(self.texts, state.pairs, strict=True):
-            joined = texts[0]
+            joined: Any = texts[0]
             if len(texts) > 1:
                 ready = [pc.cast(t, pa.large_string()) for t in texts]
                 joined = pc.binary_join_element_wise(*ready, PART)

@@ -93,9 +93,20 @@ def family(field_: Field) -> str:
     return "number" if field_.type in _NUMERIC else field_.type
 
 
-def canonical(values: Sequence[Any]) -> str | None:
-    """Return the text of a key, or None if it can equal no other (it holds a NaN)."""
+def comparable(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Say whether keys of these families can be equal; text of `any` is text."""
+    text = ("any", "string")
+    same = (a == b or (a in text and b in text) for a, b in zip(left, right, strict=False))
+    return len(left) == len(right) and all(same)
+
+
+def canonical(values: Sequence[Any], families: Sequence[str] = ()) -> str | None:
+    """Return the text of a key, or None if it can equal no other (it holds a NaN).
+
+    Values of `any` may be text or not: "1" and 1 are told apart there.
+    """
     parts = []
+    loose = "any" in families
     for value in values:
         if value is None:
             parts.append(_NULL)
@@ -105,6 +116,8 @@ def canonical(values: Sequence[Any]) -> str | None:
             return None
         if ESCAPE in text or PART in text:
             text = text.replace(ESCAPE, ESCAPE + "0").replace(PART, ESCAPE + "1")
+        if loose and type(value) is not str and families[len(parts)] == "any":
+            text = ESCAPE + "3" + text
         parts.append(text)
     return parts[0] if len(parts) == 1 else PART.join(parts)
 
@@ -521,5 +534,6 @@ def _strangers(children: _Runs, parents: _Runs) -> Iterator[tuple[int, str]]:
 def shown(text: str) -> str:
     """Return a key as people read it."""
     parts = text.split(PART)
-    plain = ["" if p == _NULL else p.replace(ESCAPE + "1", PART) for p in parts]
+    parts = ["" if p == _NULL else p.removeprefix(ESCAPE + "3") for p in parts]
+    plain = [p.replace(ESCAPE + "1", PART) for p in parts]
     return ", ".join(p.replace(ESCAPE + "0", ESCAPE) for p in plain)

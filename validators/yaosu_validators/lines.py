@@ -43,11 +43,16 @@ class LineForm:
     plain: tuple[str, ...] = ()  # cells without quotes
 
 
+_MOST_COLUMNS = 5_000  # no automaton of more fits RE2's memory, and the attempt is costly
+
+
 def line_form(check: Structure, dialect: Dialect) -> LineForm | None:
     """Return the automaton, or None for tables that only the exact path can read."""
     quote = '"' if dialect.quote_char is None else dialect.quote_char
     delimiter = dialect.delimiter or ","
-    if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', "") or not check.columns:
+    if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', ""):
+        return None
+    if not 0 < len(check.columns) <= _MOST_COLUMNS:
         return None
     if any(row >= dialect.first_content_row for row in dialect.comment_rows):
         return None

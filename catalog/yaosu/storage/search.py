@@ -27,7 +27,7 @@ from tantivy import Document, FieldType, Index, IndexWriter, Occur, Query, Searc
 
 from yaosu.errors import InvalidInput, Unavailable
 from yaosu.model import JSON
-from yaosu.ports import Hit, SearchPage, SearchQuery
+from yaosu.ports import Hit, SearchPage, SearchQuery, Selected, Selection
 from yaosu.text import Question, Run, ask, canonical, needles, scrub, snippet
 
 from .search_documents import (
@@ -41,11 +41,12 @@ from .search_documents import (
     texts,
 )
 from .search_order import SORTS, Cursor, Row, by_number, by_rank, count
+from .search_select import select
 from .search_terms import Terms
 
 _log = logging.getLogger("yaosu.search")
 
-FORMAT = 2
+FORMAT = 3
 """Raised when documents are cut or kept differently: an older index is then rebuilt."""
 
 FACET_VALUES = 50
@@ -311,6 +312,11 @@ class TantivyIndex:
         """Ask for a rebuild, but not again and again for the same fault."""
         if time.monotonic() - self._rebuilt_at > _REBUILD_PAUSE_SECONDS:
             self.needs_rebuild = True
+
+    def select(self, asked: Selection) -> Selected:
+        """Return datasets by a tree of conditions and an offset, as catalogs of others ask."""
+        with _engine(self):
+            return select(self._searcher, self._terms, asked)
 
     # Writing
 

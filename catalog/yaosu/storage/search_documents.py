@@ -27,6 +27,8 @@ FACETS = (
     "object_type",
     "venue",
     "state",
+    "keyword",
+    "format",
 )
 ALIASES = {name: name for name in FACETS} | {
     "lang": "language",
@@ -66,7 +68,8 @@ def schema() -> Schema:
     for name in ("tags", "exact", "audience", "view", "suggest", "starts"):
         b.add_text_field(name, tokenizer_name="raw", index_option="basic")
     b.add_text_field("title_key", fast=True, tokenizer_name="raw", index_option="basic")
-    for name in ("listed_at", "price_up", "price_down", "size_bytes", "records", "tie"):
+    for name in ("listed_at", "price_up", "price_down", "size_bytes", "records", "tie",
+                 "updated_at", "dataset_order"):  # fmt: skip
         b.add_integer_field(name, fast=True, indexed=True)
     b.add_integer_field("checkpoint", stored=True)
     return b.build()
@@ -100,7 +103,7 @@ def _facet_values(card: Mapping[str, JSON], facet: str) -> list[str]:
     """Return the card's values of a facet, with the broader ones that contain them."""
     if facet == "size":
         return texts(card.get("size_band")) or size_band(card.get("size_bytes"))
-    values = texts(card.get(facet))
+    values = texts(card.get("keywords" if facet == "keyword" else facet))
     if facet == "industry":
         values += [v[0] for v in values if len(v) > 1]
     if facet == "language":
@@ -118,7 +121,8 @@ def document(listing_id: str, card: Mapping[str, JSON]) -> Document:
     title = texts([card.get("title"), card.get("title_en")])
     publisher = texts([card.get("publisher_name"), card.get("publisher")])
     keywords = texts([card.get("keywords"), card.get("name")])
-    exact = texts([card.get("identifiers"), card.get("name"), listing_id])
+    names = [card.get(name) for name in ("identifiers", "name", "dataset_id")]
+    exact = texts([*names, listing_id])
     parts = {
         "title": title,
         "keywords": keywords,
@@ -158,9 +162,19 @@ def _add_order(
     price = card.get("price_fen")
     d.add_integer("price_up", _number(price, LAST))
     d.add_integer("price_down", _number(price, -1))
-    for name in ("listed_at", "size_bytes", "records"):
+    for name in ("listed_at", "size_bytes", "records", "updated_at"):
         d.add_integer(name, _number(card.get(name), -1))
     d.add_integer("tie", _tie(listing_id))
+    d.add_integer("dataset_order", dataset_order(card.get("dataset_id")))
+
+
+def dataset_order(dataset_id: object) -> int:
+    """Return a number in the order of dataset ids: 48 bits of time (ms), 14 that follow."""
+    digits = str(dataset_id or "")[-32:]
+    try:
+        return int(digits, 16) >> 66 if len(digits) == 32 else -1
+    except ValueError:
+        return -1
 
 
 def suggestions(card: Mapping[str, JSON]) -> list[tuple[str, str]]:

@@ -41,7 +41,18 @@ from yaosu.errors import (
 from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
-from . import api_log, api_market, api_parties, api_trade, delta, openapi, uploads
+from . import (
+    api_log,
+    api_market,
+    api_parties,
+    api_trade,
+    ckan,
+    dcat,
+    delta,
+    faces,
+    openapi,
+    uploads,
+)
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +173,7 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, uploads, api_parties, api_log, delta):
+    for part in (api_trade, api_market, uploads, api_parties, api_log, delta, ckan, dcat):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
@@ -176,6 +187,7 @@ def create_app(market: Market) -> FastAPI:
 
 def _pages(app: FastAPI) -> None:
     app.include_router(_pages_module().router, max_body_size=MAX_BODY)
+    app.include_router(faces.router)  # last: it takes every path below a dataset
 
 
 def _pages_module() -> Any:

@@ -385,15 +385,15 @@ async def upload(request: Request, listing_id: str) -> Response:
 
     actor = await read_of(request, owner)
     try:
-        await _take(request, actor, reading.filename, reading.file())
+        await take_form(request, actor, reading.filename, reading.file())
     except YaosuError as error:
         return await listing_view(request, listing_id, error, status_of(error))
     return see_other(f"/console/listings/{quote(listing_id)}?done=uploaded#files")
 
 
-async def _take(
+async def take_form(
     request: Request, actor: Actor, filename: str, chunks: AsyncIterator[bytes]
-) -> None:
+) -> Upload:
     """Write a stream whose length is known only as at most the body's, then publish it."""
     market = market_of(request)
     declared = request.headers.get("content-length", "")
@@ -429,6 +429,8 @@ async def _take(
         await asyncio.wrap_future(market.store.submit(lambda tx: tx.put(gone)))
         await asyncio.to_thread(market.uploads.remove, made.id)
         raise
+    with market.store.read() as reader:
+        return reader.get(Upload, made.id)
 
 
 async def _write(market: Any, made: Upload, chunks: AsyncIterator[bytes]) -> int:

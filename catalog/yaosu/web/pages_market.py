@@ -32,6 +32,8 @@ from yaosu.storage.search_order import SORTS
 from yaosu_validators.html import report_css
 
 from .api_market import FACETS, sample_of, search_query
+from .dcat import alternate
+from .faces import dataset_named
 from .visit import (
     PageRoute,
     Visit,
@@ -215,6 +217,8 @@ def find_dataset(
 @router.get("/datasets/{publisher}/{name}")
 async def dataset_page(request: Request, publisher: str, name: str) -> Response:
     """Everything that anyone may know of a dataset; JSON of its descriptor for those who ask."""
+    if (other := alternate(request, publisher, name)) is not None:
+        return other
     if _wants_json(request):
         return see_other(f"/datasets/{quote(publisher)}/{quote(name)}/datapackage.json")
     return await dataset_view(request, publisher, name)
@@ -337,14 +341,18 @@ async def by_flat_name(request: Request, ckan_name: str) -> Response:
 
     def work() -> str:
         with market_of(request).store.read() as reader:
-            publisher, _, name = ckan_name.partition("__")
-            for slug, rest in ((publisher, name), *_splits(ckan_name)):
-                found = reader.one(Dataset, publisher=slug, name=rest) if rest else None
-                if found is not None:
-                    return f"/datasets/{quote(found.publisher)}/{quote(found.name)}"
-        raise absent("dataset", ckan_name)
+            found = _of_flat_name(reader, ckan_name)
+            return f"/datasets/{quote(found.publisher)}/{quote(found.name)}"
 
     return see_other(await read_of(request, work))
+
+
+def _of_flat_name(reader: Reader, flat: str) -> Dataset:
+    for slug, rest in _splits(flat):
+        found = reader.one(Dataset, publisher=slug, name=rest) if rest else None
+        if found is not None:
+            return found
+    return dataset_named(reader, None, flat)
 
 
 def _splits(flat: str) -> list[tuple[str, str]]:
