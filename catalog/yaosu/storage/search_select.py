@@ -90,7 +90,7 @@ def _facets(searcher: Searcher, whole: Query, asked: Selection) -> dict[str, Any
 
 
 def _query(terms: Terms, tree: Tree) -> Query:
-    if isinstance(tree, Every):
+    if isinstance(tree, Every) or tree == Each(()):
         return Query.all_query()
     if isinstance(tree, Not):
         both = [(Occur.Must, Query.all_query()), (Occur.MustNot, _query(terms, tree.part))]
