@@ -33,8 +33,12 @@ _KINDS = {"integer": "int", "number": "numeric", "boolean": "bool", "datetime": 
           "date": "date", "array": "json", "object": "json"}  # fmt: skip
 
 
-class QueryWrong(Malformed):
-    """The query cannot be read."""
+class QueryWrong(Exception):
+    """The query cannot be read; said in both languages."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.en, self.zh = en, zh
 
 
 @dataclass(frozen=True, slots=True)
