@@ -35,6 +35,8 @@ PROVIDE, BUY, OFFICE, EVIDENCE, RUN = (
 COMMANDS: dict[str, Entry] = {
     "describe": Entry("describe:describe", "Write a datapackage.json.", "生成数据描述。", PROVIDE),
     "validate": Entry("validate:validate", "Check data.", "校验数据。", PROVIDE),
+    "sketch": Entry("sketch:sketch", "Sample the hashes of a corpus.", "生成语料摘要。", PROVIDE),
+    "overlap": Entry("sketch:overlap", "Estimate an overlap.", "估计两份语料的重合度。", BUY),
     "submit": Entry("submit:submit", "Offer a folder on a market.", "提交数据集。", PROVIDE),
     "listing": Entry("listing:app", "Look after listings.", "管理挂牌。", PROVIDE),
     "connect": Entry("connect:app", "Other catalogs: in and out.", "对接其他目录。", PROVIDE),

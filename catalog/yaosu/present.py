@@ -221,8 +221,28 @@ def masked(body: dict[str, Any]) -> dict[str, Any]:
                 kept[name] = f"{error.get('title', error.get('type'))} ({mark})"
         return kept
 
+    def blur(profile: dict[str, Any]) -> dict[str, Any]:
+        columns = [
+            {
+                **{k: v for k, v in column.items() if k not in ("min", "max", "top")},
+                **({"top": [["•••", n] for _, n in column["top"]]} if "top" in column else {}),
+                # The form of a distribution, without the values it lies over.
+                **(
+                    {"histogram": {"counts": column["histogram"]["counts"]}}
+                    if "histogram" in column
+                    else {}
+                ),
+            }
+            for column in profile.get("columns") or ()
+        ]
+        return {**profile, "columns": columns}
+
     tasks = [
-        {**task, "errors": [hide(e) for e in task.get("errors") or ()]}
+        {
+            **task,
+            "errors": [hide(e) for e in task.get("errors") or ()],
+            **({"profile": blur(task["profile"])} if task.get("profile") else {}),
+        }
         for task in body.get("tasks") or ()
     ]
     return {**body, "tasks": tasks, "masked": True}

@@ -128,6 +128,10 @@ class Listing(_Thing):
 
         return Report.from_json(self.report_json())
 
+    def sketch(self) -> JSON:
+        """Return the published sketch of this version (see `yaosu_validators.overlap`)."""
+        return dict(self._get("sketch"))
+
     def report_json(self) -> JSON:
         """Return the report as the market sent it."""
         return dict(self._get("report"))

@@ -16,6 +16,7 @@ from .identity import allow, authenticate, issue_key
 from .listing import files_of
 from .model import (
     JSON,
+    SYSTEM,
     AccessKey,
     Actor,
     Delivery,
@@ -162,10 +163,13 @@ def keep(tx: Transaction, listing: Listing, resource: str, table: SharedTable) -
             )
         )
     tx.keep_view(view_of(listing, resource), table.as_bytes())
+    state = tx.get(Listing, listing.id).state  # it may have gone on while the columns were made
     tx.record(
         listing.id,
         "columns_made",
-        actor_id="system",
+        actor_id=SYSTEM.id,
+        from_state=state,
+        to_state=state,
         payload={
             "resource": resource,
             "source_sha256": table.source_sha256,

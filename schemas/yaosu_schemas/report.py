@@ -138,6 +138,7 @@ class Task:
     stats: TaskStats = field(default_factory=TaskStats)
     errors: tuple[ReportError, ...] = ()
     findings: tuple[ReportError, ...] = ()  # noticed, and no reason to call the data invalid
+    profile: Mapping[str, Any] | None = None  # counts and distribution of each column
 
     @property
     def valid(self) -> bool:
@@ -154,6 +155,7 @@ class Task:
             "warnings": list(self.warnings),
             "errors": [e.as_json() for e in self.errors],
             "findings": [e.as_json() for e in self.findings],
+            **({} if self.profile is None else {"profile": dict(self.profile)}),
         }
 
     @classmethod
@@ -167,6 +169,7 @@ class Task:
             stats=TaskStats.from_json(data.get("stats", {})),
             errors=tuple(ReportError.from_json(e) for e in data.get("errors", ())),
             findings=tuple(ReportError.from_json(e) for e in data.get("findings", ())),
+            profile=data.get("profile"),
         )
 
 

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .check import Check as Check
     from .check import Finding as Finding
+    from .corpus.sketch import Sketch as Sketch
+    from .corpus.sketch import overlap as overlap
+    from .corpus.sketch import sketch as sketch
     from .describe import describe as describe
     from .run import validate as validate
 
-__all__ = ["Check", "Finding", "describe", "validate"]
+__all__ = ["Check", "Finding", "Sketch", "describe", "overlap", "sketch", "validate"]
 
 _HOMES = {
     "Check": "check",
     "Finding": "check",
+    "Sketch": "corpus.sketch",
+    "overlap": "corpus.sketch",
+    "sketch": "corpus.sketch",
     "describe": "describe",
     "validate": "run",
 }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
 
 from .streams import SourceProblem, problem
 
@@ -22,6 +25,62 @@ class Block:
     last: bool
     start: int
     failure: SourceProblem | None = None  # what follows could not be decoded
+
+
+_STEP = 1 << 18  # what is worked on stays in the cache
+
+
+def places(raw: Any, chars: bytes) -> Any:
+    """Return where one of these characters stands, as 32-bit numbers."""
+    found = []
+    room, other = np.empty(_STEP, bool), np.empty(_STEP, bool)
+    for start in range(0, len(raw), _STEP):
+        part = raw[start : start + _STEP]
+        hit, more = room[: len(part)], other[: len(part)]
+        np.equal(part, chars[0], out=hit)
+        for char in chars[1:]:
+            np.logical_or(hit, np.equal(part, char, out=more), out=hit)
+        at = np.flatnonzero(hit).astype(np.int32)
+        at += start
+        found.append(at)
+    return np.concatenate(found) if found else np.empty(0, np.int32)
+
+
+class Lines:
+    """The lines of a block, where they lie: line i is data[ends[i] : ends[i + 1]], break included.
+
+    A last line without a line break is given one.
+    """
+
+    def __init__(self, data: bytes, *, last: bool) -> None:
+        if last and data and not data.endswith(b"\n"):
+            data += b"\n"
+        self.data = data
+        self.raw = np.frombuffer(data, np.uint8)
+        breaks = places(self.raw, b"\n")
+        self.ends = np.zeros(len(breaks) + 1, np.int32)
+        np.add(breaks, 1, out=self.ends[1:])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, at: int) -> bytes:
+        return self.data[self.ends[at] : self.ends[at + 1] - 1]
+
+    def column(self) -> Any:
+        """Return the lines as an Arrow column over the block itself."""
+        return self.texts(self.ends)
+
+    def texts(self, ends: Any) -> Any:
+        """Return what lies between offsets as an Arrow column; nothing is copied."""
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.utf8(), len(ends) - 1, buffers)
+
+    def cells(self, starts: Any, stops: Any) -> Any:
+        """Return one text for each pair of offsets, in order of where they lie."""
+        ends = np.empty(2 * len(starts), np.int32)
+        ends[0::2], ends[1::2] = starts, stops
+        return self.texts(ends).take(pa.arange(0, len(ends), 2))
 
 
 class Blocks:

@@ -72,7 +72,7 @@ class Conclusion:
     metrics: tuple[Metric, ...] = ()
     findings: tuple[tuple[str, Finding], ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    private: tuple[Mapping[str, Any], ...] = ()
+    private: Iterable[Mapping[str, Any]] = ()
 
 
 class CorpusCheck(Protocol[S]):
@@ -114,6 +114,12 @@ class Chosen:
                     option=option,
                 )
         return make(**dict(self.options))
+
+    def method(self) -> dict[str, Any]:
+        """Return the options as a report names them: what they are, not where they lie."""
+        made = self.make()
+        told = getattr(made, "method", None)
+        return dict(self.options) if told is None else dict(told())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,11 @@ def expanded(names: Sequence[str]) -> list[str]:
     """Return the names of checks with groups written out: `quality` is all of a corpus."""
     if "quality" not in names:
         return list(dict.fromkeys(names))
-    every = [n for n, r in sorted(_discover().items()) if getattr(r.make, "sees", "")]
+    every = [
+        name
+        for name, entry in sorted(_discover().items())
+        if getattr(entry.make, "sees", "") and not getattr(entry.make, "asked_for", False)
+    ]
     return list(dict.fromkeys(x for n in names for x in (every if n == "quality" else [n])))
 
 

@@ -91,7 +91,7 @@ def _shut_in(request: dict[str, Any]) -> None:
 
 def _import_reader(job: str) -> None:
     """Load what the job reads with now: what only some formats need is loaded from inside."""
-    homes = {"validate": "run", "describe": "describing.compose"}
+    homes = {"validate": "run", "describe": "describing.compose", "sheet": "excel"}
     home = homes.get(job, job if job in JOBS else None)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
@@ -161,6 +161,12 @@ def _preview(target: str, args: dict[str, Any], say: Say) -> object:
     return preview(target, **args).as_json()
 
 
+def _sheet(target: str, args: dict[str, Any], say: Say) -> object:
+    from .excel import told_rows
+
+    return told_rows(target, args)
+
+
 def _columnar(target: str, args: dict[str, Any], say: Say) -> object:
     from .columnar import columnar
 
@@ -172,6 +178,7 @@ JOBS: dict[str, Job] = {
     "describe": _describe,
     "preview": _preview,
     "columnar": _columnar,
+    "sheet": _sheet,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from .keys import ESCAPE, PART, Key
 from .patterns import translate
 from .readers import CellReader, cell_reader, value_reader
 from .streams import problem
+from .utf8 import is_text
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 1 << 16
@@ -39,6 +41,13 @@ class ColumnReader:
     rows: int | None
     batches: Callable[..., Iterator[Any]]
     groups: int = 0
+    encoded: Callable[..., Iterator[Any]] | None = None
+
+    def to_judge(self, groups: Sequence[int] | None = None) -> Iterator[Any]:
+        """Yield the batches with repeated texts as dictionaries, where the file has them so."""
+        if self.encoded is not None:
+            return self.encoded(groups)
+        return self.batches() if groups is None else self.batches(groups)
 
 
 def open_columns(format_: str, file: Any) -> ColumnReader:
@@ -59,24 +68,63 @@ def _parquet(source: Any) -> ColumnReader:
     import pyarrow.parquet as pq
 
     # Pages are read as they are needed: a row group may hold the whole file.
-    file = pq.ParquetFile(
-        source, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+    open_ = partial(
+        pq.ParquetFile,
+        source,
+        pre_buffer=False,
+        buffer_size=1 << 20,
+        page_checksum_verification=True,
     )
+    file = open_()
     meta = file.metadata
+    names = _repeated(meta, file.schema_arrow)
+    coded = open_(metadata=meta, read_dictionary=names) if names else file
 
-    def batches(groups: Sequence[int] | None = None) -> Iterator[Any]:
+    def batches(groups: Sequence[int] | None = None, *, source: Any = file) -> Iterator[Any]:
         chosen = None if groups is None else list(groups)
         size = _batch_rows(meta)
-        for batch in file.iter_batches(batch_size=size, row_groups=chosen, use_threads=False):
-            if batch.nbytes > MAX_BATCH_BYTES:
+        for batch in source.iter_batches(batch_size=size, row_groups=chosen, use_threads=False):
+            unpacked = batch.nbytes + sum(map(_unpacked, batch.columns))
+            if unpacked > MAX_BATCH_BYTES:
                 raise problem(
                     "resource-limit",
-                    f"{batch.num_rows} rows unpack to {batch.nbytes >> 20} MiB",
-                    f"{batch.num_rows} 行解压后达 {batch.nbytes >> 20} MiB",
+                    f"{batch.num_rows} rows unpack to {unpacked >> 20} MiB",
+                    f"{batch.num_rows} 行解压后达 {unpacked >> 20} MiB",
                 )
             yield batch
 
-    return ColumnReader(file.schema_arrow, meta.num_rows, batches, meta.num_row_groups)
+    return ColumnReader(
+        file.schema_arrow,
+        meta.num_rows,
+        batches,
+        meta.num_row_groups,
+        partial(batches, source=coded),
+    )
+
+
+def _repeated(meta: Any, schema: Any) -> list[str]:
+    """Return the text columns that the file keeps as dictionaries, by the size of a value.
+
+    A plain text takes 4 bytes for its length alone.
+    """
+    names = {f.name for f in schema if pa.types.is_string(f.type)}
+    for number in range(min(meta.num_row_groups, 4)):
+        group = meta.row_group(number)
+        for i in range(group.num_columns):
+            column = group.column(i)
+            if column.total_uncompressed_size >= 4 * column.num_values:
+                names.discard(column.path_in_schema)
+    return [f.name for f in schema if f.name in names]
+
+
+def _unpacked(column: Any) -> int:
+    """Return how many bytes a column takes beyond its dictionary once it is unpacked."""
+    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+        return 0
+    sizes = pc.binary_length(column.dictionary)
+    if (pc.max(sizes).as_py() or 0) * len(column) <= BATCH_BYTES:
+        return 0
+    return pc.sum(pc.take(sizes, column.indices)).as_py() or 0
 
 
 def _batch_rows(meta: Any) -> int:
@@ -108,7 +156,7 @@ def checked(batches: Iterator[Any], *, full: bool = True) -> Iterator[Any]:
     try:
         for batch in batches:
             for column in batch.columns:
-                if full or not pa.types.is_primitive(column.type):
+                if full or not (pa.types.is_primitive(column.type) or _is_sound(column)):
                     column.validate(full=True)
             if batch.num_rows <= BATCH_ROWS:
                 yield batch
@@ -117,6 +165,10 @@ def checked(batches: Iterator[Any], *, full: bool = True) -> Iterator[Any]:
                 yield batch.slice(start, BATCH_ROWS)
     except (pa.ArrowException, OSError, ValueError, EOFError, NotImplementedError) as why:
         raise _broken(why) from None
+
+
+def _is_sound(column: Any) -> bool:
+    return pa.types.is_string(column.type) and is_text(column)
 
 
 def schema_of(columns: Any) -> Schema:
@@ -219,36 +271,53 @@ class _Keyed:
         self.accepted = accepted
         self.keys = keys
         self.batch = batch
-        self.texts = [[_key_text(batch.column(i)) for i in key.columns] for key in keys]
+        self.texts = [
+            [
+                None if family == "any" else _key_text(batch.column(i), alone=len(key.columns) == 1)
+                for i, family in zip(key.columns, key.families, strict=True)
+            ]
+            for key in keys
+        ]
         for key, texts in zip(keys, self.texts, strict=True):
             for text in texts:
                 if text is None:
                     self.accepted = False
                     return
-                odd = pc.match_substring_regex(text, f"[{ESCAPE}{PART}]")
-                nulls = key.rule != "unique" and text.null_count
-                if nulls:
-                    odd = pc.or_kleene(odd, text.is_null())
-                if pc.any(odd).as_py():
+                odd: Mask = None
+                if not pa.types.is_int64(text.type):
+                    odd = pc.match_substring_regex(text, f"[{ESCAPE}{PART}]")
+                if key.rule != "unique" and text.null_count:
+                    odd = text.is_null() if odd is None else pc.or_kleene(odd, text.is_null())
+                if odd is not None and pc.any(odd).as_py():
                     self.accepted = _and(self.accepted, pc.invert(pc.fill_null(odd, False)))
 
     def add(self, state: TableState, base: int) -> None:
         if self.accepted is False or not self.keys:
             return
-        rows = pa.array(range(base, base + self.batch.num_rows), pa.int64())
+        rows = pa.arange(base, base + self.batch.num_rows)
         for texts, pairs in zip(self.texts, state.pairs, strict=True):
-            ready = [pc.cast(t, pa.large_string()) for t in texts]
-            joined = ready[0] if len(ready) == 1 else pc.binary_join_element_wise(*ready, PART)
-            keep = joined.is_valid()
+            joined: Any = texts[0]
+            if len(texts) > 1:
+                ready = [pc.cast(t, pa.large_string()) for t in texts]
+                joined = pc.binary_join_element_wise(*ready, PART)
+            keep = joined.is_valid() if joined.null_count else None
             if self.accepted is not None:
-                keep = pc.and_(keep, self.accepted)
-            pairs.add_arrays(joined.filter(keep), rows.filter(keep))
+                keep = _and(keep, self.accepted)
+            if keep is None:
+                pairs.add_arrays(joined, rows)
+            else:
+                pairs.add_arrays(joined.filter(keep), rows.filter(keep))
 
 
-def _key_text(column: Any) -> Any:
+def _key_text(column: Any, *, alone: bool) -> Any:
+    """Return the keys as texts, or as numbers where they stand alone; None where it cannot."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     t = column.type
     if pa.types.is_string(t) or pa.types.is_large_string(t):
         return pc.if_else(pc.equal(column, ""), None, column)
+    if alone and pa.types.is_integer(t) and t != pa.uint64():
+        return pc.cast(column, pa.int64())
     if pa.types.is_integer(t) or pa.types.is_date32(t):
         return pc.cast(column, pa.string())
     return None
@@ -287,16 +356,39 @@ class ColumnFilter:
         self.field = field
         self.read: CellReader = cell_reader(field)
         self.cast = value_reader(field)
+        self._known: tuple[Any, Mask, Mask] | None = None  # of the last dictionary
 
     def accept(self, column: Any) -> tuple[Mask, Mask]:
         """Return (mask of proven cells, mask of absent cells); None: all proven, none absent."""
+        if pa.types.is_dictionary(column.type):
+            return self._encoded(column)
+        return self._plain(column, len(column))
+
+    def _encoded(self, column: Any) -> tuple[Mask, Mask]:
+        """Judge the values of a dictionary, which many batches may share, once."""
+        values, indices = column.dictionary, column.indices
+        if self._known is None or not _is_same(self._known[0], values):
+            self._known = (values, *self._plain(values, len(column)))
+        _, mask, absent = self._known
+        if mask is not None and mask is not False:
+            mask = pc.fill_null(pc.take(mask, indices), not self.field.required)
+        elif mask is None and self.field.required and indices.null_count:
+            mask = indices.is_valid()
+        if absent is not None:
+            absent = pc.fill_null(pc.take(absent, indices), True)
+            absent = absent if pc.any(absent).as_py() else None
+        elif indices.null_count:
+            absent = indices.is_null()
+        return mask, absent
+
+    def _plain(self, column: Any, rows: int) -> tuple[Mask, Mask]:
         absent = self._absent(column)
         try:
             mask = self._proven(column)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             mask = False
         if mask is False:
-            mask = self._by_distinct(column)
+            mask = self._by_distinct(column, rows)
         if absent is not None and mask is not None and mask is not False:
             # What a test says of an absent cell is null: only `required` minds it.
             mask = pc.if_else(absent, not self.field.required, pc.fill_null(mask, False))
@@ -320,7 +412,9 @@ class ColumnFilter:
         missing = self.field.missing
         if not missing:
             return absent
-        if pa.types.is_string(t) or pa.types.is_large_string(t):
+        if (pa.types.is_string(t) or pa.types.is_large_string(t)) and missing == ("",):
+            there = pc.equal(pc.binary_length(column), 0)
+        elif pa.types.is_string(t) or pa.types.is_large_string(t):
             there = pc.is_in(column, value_set=pa.array(missing, t))
         elif pa.types.is_integer(t):
             numbers = [int(m) for m in missing if _is_int_text(m)]
@@ -362,20 +456,41 @@ class ColumnFilter:
             return pc.match_substring_regex(column, translate(value))
         if name not in ("minLength", "maxLength"):
             return False
-        length = pc.utf8_length(column) if pa.types.is_string(t) else pc.list_value_length(column)
+        if not pa.types.is_string(t):
+            length = pc.list_value_length(column)
+        elif self._sized(name, value, pc.binary_length(column)):
+            return None
+        else:
+            length = pc.utf8_length(column)
         compare = pc.greater_equal if name == "minLength" else pc.less_equal
         return compare(length, value)
 
-    def _by_distinct(self, column: Any) -> Mask:
-        """Ask the exact reader once for each distinct value."""
+    @staticmethod
+    def _sized(name: str, value: int, sizes: Any) -> bool:
+        """Say whether the bytes alone prove the length: a character takes one to four of them."""
+        ends = pc.min_max(sizes).as_py()
+        if ends["min"] is None:
+            return True
+        return bool(ends["min"] >= 4 * value if name == "minLength" else ends["max"] <= value)
+
+    def _by_distinct(self, column: Any, rows: int) -> Mask:
+        """Ask the exact reader once for each distinct value, where they are few for the rows."""
         t = column.type
         if not (pa.types.is_primitive(t) or pa.types.is_string(t) or pa.types.is_large_string(t)):
             return False
         encoded = column.dictionary_encode()
-        if len(encoded.dictionary) * 2 > len(column) and len(column) > 1000:
+        if len(encoded.dictionary) * 2 > rows and rows > 1000:
             return False
         good = [self.read(value)[1] is None for value in _values(encoded.dictionary)]
         return pc.take(pa.array(good, pa.bool_()), encoded.indices)
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    """Say whether two arrays are the same memory (the left one is still held)."""
+    if len(left) != len(right) or left.offset != right.offset or left.type != right.type:
+        return False
+    places = zip(left.buffers(), right.buffers(), strict=True)
+    return all((a and a.address) == (b and b.address) for a, b in places)
 
 
 def _is_int_text(text: str) -> bool:
@@ -421,9 +536,11 @@ def _bound(name: str, bound: Any, column: Any) -> Mask:
         "exclusiveMaximum": pc.less,
     }[name]
     if pa.types.is_floating(t):
-        # The bound is exact and the column is not: what equals the rounded bound is not proven.
-        strict = pc.greater if name in ("minimum", "exclusiveMinimum") else pc.less
-        return strict(column, pa.scalar(float(bound), pa.float64()))
+        near = float(bound)
+        if Decimal(near) != Decimal(bound):
+            # The bound is no float: what equals the rounded bound is not proven.
+            compare = pc.greater if name in ("minimum", "exclusiveMinimum") else pc.less
+        return compare(column, pa.scalar(near, pa.float64()))
     if pa.types.is_integer(t) and isinstance(bound, Decimal) and bound != bound.to_integral_value():
         inner = bound.to_integral_value(
             "ROUND_FLOOR" if "Max" in name or name == "maximum" else "ROUND_CEILING"

@@ -6,6 +6,7 @@ below the folder of the descriptor and never go through links.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -20,7 +21,9 @@ from .check import Finding
 from .dialects import CSV_KEYS
 from .fields import CONSTRAINTS
 from .profiles import (
+    PROFILES,
     RESOURCE_TYPES,
+    control_findings,
     dialect_findings,
     package_findings,
     resource_findings,
@@ -46,6 +49,10 @@ class Refused(Exception):
     def __init__(self, *findings: Finding) -> None:
         super().__init__(findings[0].type if findings else "refused")
         self.findings = findings
+
+
+class Unresolved(Refused):
+    """A resource is well written, and what it refers to is missing or wrong."""
 
 
 def read_document(root: Path, path: str, kind: str) -> dict[str, Any]:
@@ -127,10 +134,15 @@ def kind_of(document: Mapping[str, Any]) -> str | None:
 
 def package_from(document: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Return the package in one form with all references taken in; Refused with all findings."""
+    _untyped(document, "field-error", "package")
     package = normal_package(document)
     found = package_findings(package)
     if found:
         raise Refused(*found)
+    for described in (*package["resources"], package):
+        _profiled(described, root)
+    for i, resource in enumerate(package["resources"]):
+        _controlled(resource, f"/resources/{i}/dialect")
     version = version_of(package)
     package["resources"] = [_resolved(r, root, version) for r in package["resources"]]
     return package
@@ -142,11 +154,14 @@ def resource_from_document(document: Mapping[str, Any], root: Path) -> dict[str,
     found = resource_findings(resource)
     if found:
         raise Refused(*found)
+    _profiled(resource, root)
+    _controlled(resource, "/dialect")
     return _resolved(resource, root, version_of(resource))
 
 
 def schema_from_document(document: Mapping[str, Any], version: str | None = None) -> dict[str, Any]:
     """Return the schema in one form; Refused with all findings."""
+    _untyped(document, "schema-error", "schema")
     schema = normal_schema(document)
     found = schema_findings(schema, version)
     if found:
@@ -154,10 +169,46 @@ def schema_from_document(document: Mapping[str, Any], version: str | None = None
     return schema
 
 
+def _untyped(document: Mapping[str, Any], error: str, what: str) -> None:
+    """Refuse a document that calls itself of a type, where its kind knows none."""
+    kind = document.get("type")
+    if kind:
+        note = Text(f"there is no {what} type {clip(kind)!r}", f"没有 {what} 类型“{clip(kind)}”")
+        raise Refused(Finding(type=error, note=note))
+
+
+def _profiled(document: Mapping[str, Any], root: Path) -> None:
+    """Refuse a profile that is neither known, nor elsewhere, nor a file beside the descriptor."""
+    profile = document.get("profile")
+    if not profile or profile in PROFILES or is_remote(profile):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if (root / profile).is_file():
+            return
+    note = Text(f"there is no profile {clip(profile)!r}", f"没有 profile“{clip(profile)}”")
+    raise Refused(Finding(type="metadata-error", note=note))
+
+
+def _controlled(resource: Mapping[str, Any], at: str) -> None:
+    """Refuse a resource for its dialect's controls, which Frictionless reads after all else."""
+    found = control_findings(resource.get("dialect"), at)
+    if found:
+        raise Refused(*found)
+
+
 def _resolved(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
+    try:
+        return _with_references(resource, root, version)
+    except Refused as why:
+        raise Unresolved(*why.findings) from None
+
+
+def _with_references(resource: dict[str, Any], root: Path, version: str) -> dict[str, Any]:
     if isinstance(resource.get("dialect"), str):
-        dialect = normal_dialect(read_document(root, resource["dialect"], "dialect"))
-        found = dialect_findings(dialect)
+        raw = read_document(root, resource["dialect"], "dialect")
+        _untyped(raw, "dialect-error", "dialect")
+        dialect = normal_dialect(raw)
+        found = dialect_findings(dialect) or control_findings(dialect)
         if found:
             raise Refused(*found)
         resource["dialect"] = dialect
@@ -184,7 +235,7 @@ def normal_resource(document: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a resource into one form; Refused for a type that does not exist."""
     resource = deepcopy(dict(document))
     kind = resource.get("type")
-    if isinstance(kind, str) and kind and kind not in RESOURCE_TYPES:
+    if kind and (not isinstance(kind, str) or kind not in RESOURCE_TYPES):
         raise Refused(
             Finding(
                 type="resource-error",
@@ -215,8 +266,8 @@ def normal_resource(document: Mapping[str, Any]) -> dict[str, Any]:
         resource["dialect"] = normal_dialect(resource["dialect"])
     if isinstance(resource.get("schema"), Mapping):
         resource["schema"] = normal_schema(resource["schema"])
-    for name in [k for k, v in resource.items() if v is None]:
-        del resource[name]
+    if not resource.get("bytes", 1):  # no promise at all
+        del resource["bytes"]
     return resource
 
 
@@ -276,7 +327,7 @@ def normal_schema(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normal_field(field: dict[str, Any]) -> None:
     kind = field.get("type")
-    if isinstance(kind, str) and kind and kind not in CONSTRAINTS:
+    if kind and (not isinstance(kind, str) or kind not in CONSTRAINTS):
         raise Refused(
             Finding(
                 type="field-error",

@@ -10,6 +10,7 @@ from typing import Any
 
 from .streams import problem
 
+HEAD = 100_000  # bytes that the encoding is guessed from
 SAMPLE_LINES = 100
 SAMPLE_TEXT = 1 << 18  # `csv.Sniffer` backtracks: it never sees more than this
 CSV_KEYS = (
@@ -102,8 +103,10 @@ def _sheet(d: Mapping[str, Any]) -> dict[str, Any]:
 
 def sniff_csv(dialect: Dialect, lines: Sequence[str], format_: str) -> Dialect:
     """Fill in what was not declared from the first lines, as Python's `csv.Sniffer` sees them."""
-    declared = dialect.delimiter or ("\t" if format_ == "tsv" else None)
-    allowed = declared or ",\t;|"
+    declared = dialect.delimiter
+    if declared is None and format_ == "tsv":
+        declared = "\t"
+    allowed = ",\t;|" if declared is None else declared
     text = "".join(lines)
     try:
         seen: Any = csv.Sniffer().sniff(text[:SAMPLE_TEXT], allowed)
@@ -114,7 +117,7 @@ def sniff_csv(dialect: Dialect, lines: Sequence[str], format_: str) -> Dialect:
         quote = '"'  # JSON inside cells confuses the sniffer
     return replace(
         dialect,
-        delimiter=declared or seen.delimiter,
+        delimiter=seen.delimiter if declared is None else declared,
         quote_char=quote if dialect.quote_char is None else dialect.quote_char,
         escape_char=seen.escapechar if dialect.escape_char is None else dialect.escape_char,
         skip_initial_space=(
@@ -128,15 +131,15 @@ def sniff_csv(dialect: Dialect, lines: Sequence[str], format_: str) -> Dialect:
 def csv_reader(dialect: Dialect, lines: Iterable[str]) -> Iterator[list[str]]:
     """Return Python's reader for a sniffed dialect."""
     form = csv.excel()
-    form.delimiter = dialect.delimiter or ","
+    form.delimiter = "," if dialect.delimiter is None else dialect.delimiter
     form.doublequote = dialect.double_quote if dialect.escape_char else True
     form.escapechar = dialect.escape_char
     quote = '"' if dialect.quote_char is None else dialect.quote_char
-    form.quotechar = quote or None
+    form.quotechar = quote
     form.quoting = csv.QUOTE_NONE if quote == "" else csv.QUOTE_MINIMAL
     form.skipinitialspace = bool(dialect.skip_initial_space)
     try:
-        return csv.reader(lines, dialect=form)
+        return csv.reader(lines, dialect=form)  # Python 3.11 takes no empty quote character
     except (TypeError, csv.Error) as why:
         raise problem(
             "source-error", f"the dialect cannot be used: {why}", "方言无法使用"
@@ -209,19 +212,18 @@ def detect_encoding(head: bytes, declared: str | None, guess: Callable[[bytes], 
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Say whether bytes beyond ASCII are UTF-8; a character may be cut off at the end."""
+    """Say whether bytes are UTF-8; a character may be cut off at the end of a full head."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)
     except UnicodeDecodeError:
         return False
-    return not head.isascii()
+    # Wide text without its mark is valid UTF-8, too, where every other byte is zero.
+    return head.count(0) * 4 <= len(head)
 
 
 def guess_encoding(head: bytes) -> str:
     """Return the encoding that the bytes look like; UTF-8 where nothing speaks against it."""
-    if head.isascii() and b"\x1b" not in head and b"~{" not in head:
-        return "utf-8"
-    if _is_utf8(head):
+    if _is_utf8(head) and not (head.isascii() and (b"\x1b" in head or b"~{" in head)):
         return "utf-8"
     from chardet import UniversalDetector
 

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
 
+from .filecheck import FilePart, Seen
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
 
@@ -55,7 +56,18 @@ class ProcessEngine:
     _all: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
-        for _ in range(min(self.workers, len(parts))):
+        for part, result in zip(parts, self._answers(parts), strict=True):
+            if self.tell is not None:
+                whole = part.resource.size if part.what == "whole" else 0
+                self.tell(part.resource.place, whole or part.stop - part.start, 0)
+            yield result
+
+    def see(self, parts: Sequence[FilePart]) -> Iterator[Seen]:
+        """Give what was seen in each part of the files of a target, in their order."""
+        return self._answers(parts)
+
+    def _answers(self, parts: Sequence[Part] | Sequence[FilePart]) -> Iterator[Any]:
+        for _ in range(min(self.workers, len(parts)) - len(self._all)):
             worker = _start()
             self._all.append(worker)
             self._idle.put(worker)
@@ -63,15 +75,11 @@ class ProcessEngine:
             waiting: deque[Future[bytes]] = deque()
             ahead = iter(parts)
             try:
-                for part in parts:
+                for _ in parts:
                     # Only so many states are ever under way or waiting to be merged.
                     for other in islice(ahead, self.workers + 1 - len(waiting)):
                         waiting.append(threads.submit(self._ask, pickle.dumps(other)))
-                    result: PartResult = pickle.loads(waiting.popleft().result())
-                    if self.tell is not None:
-                        whole = part.resource.size if part.what == "whole" else 0
-                        self.tell(part.resource.place, whole or part.stop - part.start, 0)
-                    yield result
+                    yield pickle.loads(waiting.popleft().result())
             finally:
                 for future in waiting:
                     future.cancel()
@@ -126,7 +134,12 @@ def receive(pipe: IO[bytes]) -> bytes | None:
     return message if len(message) == size else None
 
 
-def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Part], PartResult]) -> None:
+def answered(part: Part | FilePart) -> PartResult | Seen:
+    """Do one piece of work of either sort."""
+    return part.see() if isinstance(part, FilePart) else judge_part(part)
+
+
+def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
     """Answer parts with results until nobody asks any more."""
     while (request := receive(inbox)) is not None:
         send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
@@ -135,4 +148,4 @@ def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Part], PartResult
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
-    work(sys.stdin.buffer, answers, judge_part)
+    work(sys.stdin.buffer, answers, answered)

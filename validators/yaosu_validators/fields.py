@@ -103,13 +103,29 @@ def schema_from(descriptor: Mapping[str, Any]) -> Schema:
     )
 
 
+_NUMERIC = ("integer", "number")
+_ONLY_OF = {
+    **dict.fromkeys(("trueValues", "falseValues"), ("boolean",)),
+    **dict.fromkeys(("bareNumber", "groupChar"), _NUMERIC),
+    **dict.fromkeys(("decimalChar", "floatNumber"), ("number",)),
+    **dict.fromkeys(("delimiter", "itemType"), ("list",)),
+    "arrayItem": ("array",),
+}
+
+
 def field_from(descriptor: Mapping[str, Any], missing: tuple[str, ...] = MISSING) -> Field:
     """Return one field; a field without a type is a string (Table Schema v1)."""
     format_ = descriptor.get("format") or "default"
+    kind = descriptor.get("type") or "string"
     rules = ("bareNumber", "decimalChar", "groupChar")
+    group = descriptor.get("groupChar", "")
+    # What another type would mean by a property is nothing here.
+    foreign = {k for k, kinds in _ONLY_OF.items() if kind not in kinds}
+    foreign |= set() if isinstance(group, str) else {"groupChar"}
+    descriptor = {k: v for k, v in descriptor.items() if k not in foreign}
     return Field(
         name=descriptor["name"],
-        type=descriptor.get("type") or "string",
+        type=kind,
         format=format_.removeprefix("fmt:"),
         missing=_missing(descriptor.get("missingValues"), missing),
         constraints=dict(descriptor.get("constraints") or {}),

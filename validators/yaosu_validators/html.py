@@ -18,12 +18,13 @@ from typing import Any, Literal
 from yaosu_schemas.errors import Text
 
 from .mending import how_to_mend
-from .svg import bar, heat_map, histogram
+from .svg import bar, heat_map, histogram, shades
 
 Lang = Literal["zh", "en", "both"]
 
 _LISTED = 100
 _TASKS = 200
+_UNFOLDED = 2
 _FIELDS = 16
 _BUCKETS = 80
 
@@ -63,7 +64,7 @@ def report_fragment(
         page.verdict(report, tasks),
         page.kinds(everything),
         page.package_errors(errors),
-        *(page.task(task) for task in tasks[:_TASKS]),
+        *(page.task(task, unfolded=len(tasks) <= _UNFOLDED) for task in tasks[:_TASKS]),
         page.left_out(len(tasks)),
         page.metrics(report.get("metrics") or ()),
         page.checks(report.get("checks") or ()),
@@ -162,6 +163,8 @@ class _Page:
             ],
             rows,
             self.plain("What is wrong", "问题分类"),
+            numbers=[1],
+            kind="yr-stack",
         )
 
     def package_errors(self, errors: Sequence[Mapping[str, Any]]) -> str:
@@ -174,7 +177,7 @@ class _Page:
         )
         return f'<h2>{self.say("The package", "数据包")}</h2><ul class="yr-list">{items}</ul>'
 
-    def task(self, task: Mapping[str, Any]) -> str:
+    def task(self, task: Mapping[str, Any], *, unfolded: bool = False) -> str:
         """Return one resource: verdict, map of its errors, the first of them, its columns."""
         stats = task.get("stats") or {}
         errors = [error for error in task.get("errors") or () if isinstance(error, Mapping)]
@@ -192,7 +195,7 @@ class _Page:
             body += [self.map(errors, stats), self.errors(errors, total)]
         body.append(self.columns(task.get("profile")))
         return (
-            f'<details class="yr-task"{" open" if errors else ""}><summary>'
+            f'<details class="yr-task"{" open" if errors or unfolded else ""}><summary>'
             f"<strong>{escape(str(task.get('name') or ''))}</strong> {badge} "
             f'<span class="yr-dim">{escape(" · ".join(filter(None, facts)))}</span></summary>'
             f"{''.join(body)}</details>"
@@ -205,7 +208,8 @@ class _Page:
             return ""
         rows = max(int(stats.get("rows") or 0) + 1, *(e["rowNumber"] for e in placed))
         lanes = Counter(_lane(error) for error in placed)
-        names = [name for name, _ in lanes.most_common(_FIELDS)]
+        order = {_lane(error): _place(error) for error in placed}
+        names = sorted((name for name, _ in lanes.most_common(_FIELDS)), key=lambda n: order[n])
         labels = [name or self.words("whole row", "整行") for name in names]
         buckets = min(_BUCKETS, rows)
         counts: Counter[tuple[int, int]] = Counter()
@@ -224,8 +228,16 @@ class _Page:
         return (
             f"<h3>{self.say('Where', '分布')}</h3>"
             f'<div class="yr-scroll" tabindex="0" role="region" aria-label="{name}">{drawn}</div>'
-            + (f'<p class="yr-dim">{note}</p>' if more else "")
+            + f'<p class="yr-dim">{self._scale(counts)}{note if more else ""}</p>'
         )
+
+    def _scale(self, counts: Counter[tuple[int, int]]) -> str:
+        """Say what the shades mean, where there is more than one."""
+        most = max(counts.values(), default=1)
+        if most == 1:
+            return ""
+        words = self.say(f"darkest: {_count(most)} errors", f"最深处：{_count(most)} 个错误")
+        return f"{shades()} {words} "
 
     def _rows_of(self, bucket: int, buckets: int, rows: int) -> str:
         first = bucket * rows // buckets + 1
@@ -249,7 +261,8 @@ class _Page:
             self.say("cell", "单元格"),
             self.say("message", "说明"),
         ]
-        return f"<h3>{title}</h3>" + _table(heads, body, self.plain("Errors", "错误"))
+        words = self.plain("Errors", "错误")
+        return f"<h3>{title}</h3>" + _table(heads, body, words, numbers=[0], kind="yr-stack")
 
     def _error(self, run: Sequence[Mapping[str, Any]]) -> str:
         """Return one line for one error, or for a run of the same error over many rows."""
@@ -303,11 +316,20 @@ class _Page:
             self.say("missing", "缺失"),
             self.say("distinct", "不同值"),
             self.say("range", "范围"),
+            self.say("length", "长度"),
             self.say("distribution", "分布"),
         ]
-        return f"<h3>{self.say('Columns', '列概况')}</h3>" + _table(
-            heads, rows, self.plain("Columns", "列概况")
+        return f"<h3>{self.say('Columns', '列概况')}{self._seen(profile)}</h3>" + _table(
+            heads, rows, self.plain("Columns", "列概况"), numbers=[2, 3, 5]
         )
+
+    def _seen(self, profile: object) -> str:
+        """Say of how many rows a profile is, where it is not of all."""
+        if not isinstance(profile, Mapping) or profile.get("whole", True):
+            return ""
+        rows = _count(profile.get("rows", 0))
+        words = self.say(f"of the first {rows} rows", f"前 {rows} 行")
+        return f' <span class="yr-dim">{words}</span>'
 
     def _column(self, column: Mapping[str, Any]) -> str:
         count, nulls = column.get("count"), column.get("nulls")
@@ -318,26 +340,36 @@ class _Page:
         )
         low, high = column.get("min"), column.get("max")
         shown = str if column.get("type") == "year" else _short
-        span = "" if low is None and high is None else f"{shown(low)} – {shown(high)}"
-        if column.get("type") == "string" and not self.show_cells:
-            span = ""
-        distinct = column.get("distinct")
+        hidden = not self.show_cells or (low is None and high is None)
+        span = "" if hidden else f"{shown(low)} – {shown(high)}"
+        distinct, over = column.get("distinct"), column.get("distinct_over")
+        several = _count(distinct) if isinstance(distinct, int) else ""
+        if isinstance(over, int):
+            several = f"&gt;\u202f{_count(over)}"
+        length = column.get("length")
+        long = ""
+        if isinstance(length, Mapping):
+            low, high = (_short(length.get(end)) for end in ("min", "max"))
+            long = low if low == high else f"{low} – {high}"
         return (
             f'<tr><th scope="row"><code>{escape(str(column.get("name")))}</code></th>'
             f"<td>{escape(str(column.get('type') or ''))}</td>"
             f'<td class="yr-num">{share}</td>'
-            f'<td class="yr-num">{_count(distinct) if isinstance(distinct, int) else ""}</td>'
-            f"<td>{escape(span)}</td><td>{self._distribution(column)}</td></tr>"
+            f'<td class="yr-num">{several}</td>'
+            f'<td>{escape(span)}</td><td class="yr-num">{escape(long)}</td>'
+            f"<td>{self._distribution(column)}</td></tr>"
         )
 
     def _distribution(self, column: Mapping[str, Any]) -> str:
-        found = column.get("histogram")
-        counts = found.get("counts") if isinstance(found, Mapping) else None
-        if isinstance(counts, list) and counts and all(isinstance(n, int) for n in counts):
-            return histogram(counts, self.plain("histogram", "直方图"))
+        drawn = _bins(column.get("histogram"))
+        if drawn:
+            return histogram(drawn, self.plain("histogram", "直方图"))
         top = column.get("top")
         if not isinstance(top, list):
-            return ""
+            drawn = _bins(column.get("lengths"))
+            words = self.plain("histogram of lengths", "长度直方图")
+            note = f' <span class="yr-dim">{self.say("of lengths", "长度")}</span>'
+            return histogram(drawn, words) + note if drawn else ""
         pairs = [(str(value), n) for value, n in top[:5] if isinstance(n, int)]
         most = max((n for _, n in pairs), default=1)
         return "".join(
@@ -362,7 +394,7 @@ class _Page:
             self.say("result", "结果"),
         ]
         return f"<h2>{self.say('Quality measures', '质量指标')}</h2>" + _table(
-            heads, rows, self.plain("Quality measures", "质量指标")
+            heads, rows, self.plain("Quality measures", "质量指标"), numbers=[2, 3]
         )
 
     def _metric(self, metric: Mapping[str, Any]) -> str:
@@ -402,7 +434,7 @@ class _Page:
             self.say("coverage", "覆盖"),
         ]
         return f"<h2>{self.say('What was looked at', '检查范围')}</h2>" + _table(
-            heads, rows, self.plain("What was looked at", "检查范围")
+            heads, rows, self.plain("What was looked at", "检查范围"), numbers=[2]
         )
 
     def _check(self, check: Mapping[str, Any]) -> str:
@@ -474,6 +506,12 @@ def _lane(error: Mapping[str, Any]) -> str:
     return str(name) if name else f"#{number}" if isinstance(number, int) else ""
 
 
+def _place(error: Mapping[str, Any]) -> tuple[int, str]:
+    """Return where the lane of an error stands: in the order of the fields, whole rows last."""
+    number = error.get("fieldNumber")
+    return (number if isinstance(number, int) else 1 << 30, _lane(error))
+
+
 def _runs(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Join errors of one kind and field that stand in at least four rows one after the other."""
     groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
@@ -490,12 +528,27 @@ def _runs(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
 
 
-def _table(heads: Sequence[str], rows: str, label: str) -> str:
-    head = "".join(f'<th scope="col">{item}</th>' for item in heads)
+_NUM = ' class="yr-num"'
+
+
+def _table(
+    heads: Sequence[str], rows: str, label: str, *, numbers: Sequence[int] = (), kind: str = ""
+) -> str:
+    head = "".join(
+        f'<th scope="col"{_NUM if i in numbers else ""}>{item}</th>' for i, item in enumerate(heads)
+    )
     return (
         f'<div class="yr-scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<table class="yr-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<table class="{f"yr-table {kind}".strip()}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _bins(found: object) -> list[int]:
+    counts = found.get("counts") if isinstance(found, Mapping) else None
+    if not isinstance(counts, list) or not all(isinstance(n, int) for n in counts):
+        return []
+    return counts
 
 
 def _number_of(task: Mapping[str, Any], key: str) -> int:
@@ -519,7 +572,7 @@ def _short(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value or "")
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)  # years are numbers, too
     return f"{value:.4g}" if isinstance(value, float) else _clip(str(value), 40)
 
 

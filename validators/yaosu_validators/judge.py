@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -61,6 +61,7 @@ class Outcome:
     extra: list[Checked] = field(default_factory=list)
     folded: Any = None  # corpus.folds.Folded: the states of the checks of the corpus
     seconds: float = 0.0
+    profile: Mapping[str, Any] | None = None  # of its columns, where that was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Limits:
     wanted: tuple[tuple[str, ...], ...] = ()  # field names that other tables refer to
     checks: tuple[str, ...] = ()  # further checks of rows by name
     folds: tuple[Chosen, ...] = ()  # checks of the corpus: its records
+    profile: bool = False  # what stands in each column
 
 
 FOLDED_HERE = 16 << 20  # larger ones are folded where their states are merged
@@ -303,7 +305,7 @@ def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     from .columns import ColumnJudge, checked
 
     columns = ColumnJudge(check)
-    for batch in checked(table.arrow.batches(), full=table.format != "parquet"):
+    for batch in checked(table.arrow.to_judge(), full=table.format != "parquet"):
         columns.observe(state, batch)
         check.settle(state)
         if state.full:
@@ -317,9 +319,8 @@ def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:
     outcome.labels = tuple(table.labels)
     outcome.warnings += table.warnings
     schema = r.schema
-    if schema is None or not schema.fields:
-        guessed = _guessed(table)
-        schema = guessed if schema is None else replace(schema, fields=guessed.fields)
+    if schema is None:
+        schema = _guessed(table)
     null = table.dialect.null_sequence
     if null:
         marked = tuple(replace(f, missing=(*f.missing, null)) for f in schema.fields)

@@ -29,6 +29,8 @@ _NULL = ESCAPE + "2"
 BUFFER = 1 << 16
 BUDGET_BYTES = 32 << 20
 SETTLE_BYTES = 8 << 20
+RUN_ROWS = 1 << 12  # rows that are read back at a time
+AHEAD = 256  # so many times, of all runs together
 
 _NUMERIC = ("integer", "number", "year", "boolean")
 _PLAIN_EXPONENT = 30
@@ -91,9 +93,20 @@ def family(field_: Field) -> str:
     return "number" if field_.type in _NUMERIC else field_.type
 
 
-def canonical(values: Sequence[Any]) -> str | None:
-    """Return the text of a key, or None if it can equal no other (it holds a NaN)."""
+def comparable(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Say whether keys of these families can be equal; text of `any` is text."""
+    text = ("any", "string")
+    same = (a == b or (a in text and b in text) for a, b in zip(left, right, strict=False))
+    return len(left) == len(right) and all(same)
+
+
+def canonical(values: Sequence[Any], families: Sequence[str] = ()) -> str | None:
+    """Return the text of a key, or None if it can equal no other (it holds a NaN).
+
+    Values of `any` may be text or not: "1" and 1 are told apart there.
+    """
     parts = []
+    loose = "any" in families
     for value in values:
         if value is None:
             parts.append(_NULL)
@@ -103,6 +116,8 @@ def canonical(values: Sequence[Any]) -> str | None:
             return None
         if ESCAPE in text or PART in text:
             text = text.replace(ESCAPE, ESCAPE + "0").replace(PART, ESCAPE + "1")
+        if loose and type(value) is not str and families[len(parts)] == "any":
+            text = ESCAPE + "3" + text
         parts.append(text)
     return parts[0] if len(parts) == 1 else PART.join(parts)
 
@@ -345,7 +360,7 @@ class _Runs:
         self._held, self._held_bytes = [], 0
         file = tempfile.TemporaryFile(prefix="yaosu-keys-")  # noqa: SIM115 - lives as long as we
         with pa.ipc.new_file(pa.PythonFile(file, "w"), table.schema) as writer:
-            writer.write_table(table, max_chunksize=1 << 14)
+            writer.write_table(table, max_chunksize=RUN_ROWS)
         file.flush()
         self._runs.append(file)
         del table
@@ -373,9 +388,15 @@ def _by_key(table: Any) -> Any:
 
     Rows of the exact path and of whole lines come in turns, so rows are only nearly in order.
     """
+    import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = table.column(1).combine_chunks()
+    if pa.types.is_int64(table.schema.field(0).type):
+        keys = table.column(0).combine_chunks().to_numpy()
+        order = np.lexsort((rows.to_numpy(), keys))  # fast where they are nearly in order
+        return table.take(pa.array(order))
     if len(rows) > 1 and not pc.all(pc.less(rows.slice(0, len(rows) - 1), rows.slice(1))).as_py():
         table = table.take(pc.array_sort_indices(rows))
     return table.take(pc.array_sort_indices(table.column(0).combine_chunks()))
@@ -399,12 +420,13 @@ def _merged(runs: list[Any]) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
 
     files = [pa.ipc.open_file(pa.PythonFile(run, "r")) for run in runs]
+    share = max(1, AHEAD // len(files))
     ahead = [0] * len(files)
     held: list[Any] = [None] * len(files)
     while True:
         for i, file in enumerate(files):
             if held[i] is None and ahead[i] < file.num_record_batches:
-                stop = min(ahead[i] + 8, file.num_record_batches)
+                stop = min(ahead[i] + share, file.num_record_batches)
                 batches = [file.get_batch(n) for n in range(ahead[i], stop)]
                 ahead[i] = stop
                 held[i] = pa.Table.from_batches(batches)
@@ -511,5 +533,6 @@ def _strangers(children: _Runs, parents: _Runs) -> Iterator[tuple[int, str]]:
 def shown(text: str) -> str:
     """Return a key as people read it."""
     parts = text.split(PART)
-    plain = ["" if p == _NULL else p.replace(ESCAPE + "1", PART) for p in parts]
+    parts = ["" if p == _NULL else p.removeprefix(ESCAPE + "3") for p in parts]
+    plain = [p.replace(ESCAPE + "1", PART) for p in parts]
     return ", ".join(p.replace(ESCAPE + "0", ESCAPE) for p in plain)

@@ -60,8 +60,8 @@ KINDS: dict[str, Kind] = {
         "类型错误",
         "The cell cannot be read as the type and format of its field.",
         "单元格无法按字段的类型和格式读取。",
-        "row {row}, field {name!r} ({number}): {cell!r} cannot be read: {note}",
-        "第 {row} 行，字段“{name}”（第 {number} 列）：“{cell}”无法读取：{note}",
+        "row {row}, field {name!r} ({number}): {shown} cannot be read: {note}",
+        "第 {row} 行，字段“{name}”（第 {number} 列）：{shown_zh}无法读取：{note}",
         _CELL,
     ),
     "constraint-error": _kind(
@@ -69,8 +69,8 @@ KINDS: dict[str, Kind] = {
         "违反约束",
         "The value has the right type and breaks a constraint of its field.",
         "值的类型正确，但违反了字段的约束。",
-        "row {row}, field {name!r} ({number}): {cell!r} breaks a constraint: {note}",
-        "第 {row} 行，字段“{name}”（第 {number} 列）：“{cell}”违反约束：{note}",
+        "row {row}, field {name!r} ({number}): {shown} breaks a constraint: {note}",
+        "第 {row} 行，字段“{name}”（第 {number} 列）：{shown_zh}违反约束：{note}",
         _CELL,
     ),
     "unique-error": _kind(
@@ -413,11 +413,14 @@ def report_text(finding: Finding) -> Text:
 def report_error(finding: Finding) -> ReportError:
     """Return the finding in words: titles, sentences in both languages, facts."""
     kind = _kind_of(finding.type)
+    cell = None if finding.cell is None else clip(finding.cell, _CELL_LIMIT)
     facts = {
         "row": finding.row,
         "name": finding.field_name,
         "number": finding.field_number,
-        "cell": None if finding.cell is None else clip(finding.cell, _CELL_LIMIT),
+        "cell": cell,
+        "shown": repr(cell) if cell else "an empty cell",
+        "shown_zh": f"“{cell}”" if cell else "空单元格",
         "label": finding.label,
     }
     return ReportError(
@@ -433,7 +436,7 @@ def report_error(finding: Finding) -> ReportError:
         row_number=finding.row,
         field_name=finding.field_name,
         field_number=finding.field_number,
-        cell=None if finding.cell is None else clip(finding.cell, _CELL_LIMIT),
+        cell=cell,
         cells=None if finding.cells is None else tuple(_short(c) for c in finding.cells[:100]),
         labels=None if finding.labels is None else finding.labels[:100],
         pointer=finding.pointer,

@@ -212,7 +212,7 @@ def _columns(part: Part, file: IO[bytes], state: TableState) -> None:
     assert part.check is not None
     judge_ = ColumnJudge(part.check, offset=1 if part.groups[0] == 0 else 0)
     reader = open_columns("parquet", file)
-    for batch in checked(reader.batches(part.groups), full=False):
+    for batch in checked(reader.to_judge(part.groups), full=False):
         judge_.observe(state, batch)
         if state.full:
             return

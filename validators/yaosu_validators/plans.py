@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from .archives import unpacked
 from .check import Finding
 from .descriptors import (
     Refused,
+    Unresolved,
     kind_of,
     package_from,
     parse_document,
@@ -26,6 +27,7 @@ from .descriptors import (
     schema_from_document,
 )
 from .fields import Schema, schema_from
+from .filecheck import PackageFiles, files_of
 from .judge import Outcome
 from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
 from .sources import is_lines
@@ -56,9 +58,21 @@ class Plan:
     documents: dict[str, list[Finding]] = field(default_factory=dict)
     warnings: list[Text] = field(default_factory=list)
     document: Mapping[str, Any] | None = None
+    folder: Path | None = None  # all that is below it belongs to the target
 
-    def digest(self, outcomes: list[Outcome]) -> str:
-        """Return what the verdict is bound to: the descriptor's content, or the file's bytes."""
+    def package(self) -> PackageFiles | None:
+        """Return all files of the target; None where they do not lie below one folder."""
+        roots = {r.root for r in self.resources} | ({self.folder} if self.folder else set())
+        if len(roots) != 1:
+            return None
+        owners = {p.removeprefix("./"): r.name for r in self.resources for p in r.paths}
+        return files_of(roots.pop(), owners, None if self.folder else sorted(owners))
+
+    def digest(self, outcomes: list[Outcome], loose: Sequence[tuple[str, str]] = ()) -> str:
+        """Return what the verdict is bound to: the descriptor's content, or the files' bytes.
+
+        `loose` are files that no resource reads, by path, with their SHA-256.
+        """
         if self.document is not None:
             try:
                 return content_digest(self.document)
@@ -67,6 +81,7 @@ class Plan:
         files = [
             {"path": o.place, "sha256": o.digests.sha256} for o in outcomes if o.digests is not None
         ]
+        files += [{"path": path, "sha256": sha256} for path, sha256 in loose]
         if len(files) == 1 and len(outcomes) == 1:
             return "sha256:" + files[0]["sha256"]
         return digest(files) if files else ""
@@ -78,8 +93,12 @@ def make_plan(
     *,
     kind: str | None = None,
     schema: str | Path | Mapping[str, Any] | None = None,
+    media: bool = False,
 ) -> Iterator[Plan]:
-    """Open a target; NotFound or Unsupported if there is nothing that could be judged."""
+    """Open a target; NotFound or Unsupported if there is nothing that could be judged.
+
+    With `media`, a folder is one even if it holds no table.
+    """
     if kind is not None and kind not in KINDS:
         raise InvalidInput(
             f"there is no kind {kind!r}; there are: {', '.join(KINDS)}",
@@ -91,12 +110,14 @@ def make_plan(
         return
     path = _existing(target)
     if path.is_dir():
-        yield _with_schema(_from_folder(path, kind), given)
+        yield _with_schema(_from_folder(path, kind, media), given)
         return
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(_maybe_unpacked(path, kind))
-            plan = _from_folder(folder, kind) if folder is not None else _from_file(path, kind)
+            plan = (
+                _from_folder(folder, kind, media) if folder is not None else _from_file(path, kind)
+            )
         except SourceProblem as why:
             plan = Plan(place=path.name, findings=[why.finding])
         yield _with_schema(plan, given)
@@ -140,22 +161,22 @@ def _looks_like_archive(path: Path) -> bool:
         return compression == "zip" and magic(file.read(8)) == "zip"
 
 
-def _from_folder(folder: Path, kind: str | None) -> Plan:
+def _from_folder(folder: Path, kind: str | None, media: bool) -> Plan:
     for name in DESCRIPTORS:
         if (folder / name).is_file():
-            return _from_descriptor_file(folder, name, kind)
+            return replace(_from_descriptor_file(folder, name, kind), folder=folder)
     inner = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
     if len(inner) == 1 and not files:  # an archive of one folder
         for name in DESCRIPTORS:
             if (inner[0] / name).is_file():
-                return _from_descriptor_file(inner[0], name, kind)
-    return _bare_folder(folder)
+                return replace(_from_descriptor_file(inner[0], name, kind), folder=inner[0])
+    return _bare_folder(folder, media)
 
 
-def _bare_folder(folder: Path) -> Plan:
+def _bare_folder(folder: Path, media: bool) -> Plan:
     """Judge every data file below a folder that has no descriptor; hidden ones are left out."""
-    plan = Plan(place=folder.name)
+    plan = Plan(place=folder.name, folder=folder)
     for base, dirs, names in os.walk(folder, followlinks=False):
         dirs[:] = sorted(d for d in dirs if not d.startswith("."))
         for name in sorted(names):
@@ -168,7 +189,7 @@ def _bare_folder(folder: Path) -> Plan:
             f"the folder holds more than {MAX_FILES} data files; describe it first",
             f"文件夹中数据文件超过 {MAX_FILES} 个；请先编写描述符",
         )
-    if not plan.resources:
+    if not plan.resources and not media:
         raise Unsupported(
             "the folder holds no data file and no descriptor",
             "文件夹中没有数据文件，也没有描述符",
@@ -222,9 +243,7 @@ def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:
 
 
 def _from_descriptor_file(root: Path, name: str, kind: str | None) -> Plan:
-    kind = kind or "package"
-    if name == "dataresource.json":
-        kind = "resource"
+    kind = kind or ("resource" if name == "dataresource.json" else "package")
     try:
         document = _read(root, name, kind)
     except Refused as why:
@@ -272,6 +291,9 @@ def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | 
         else:
             plan.resources = [from_descriptor(resource_from_document(document, root), root)]
     except Refused as why:
+        if kind == "resource" and isinstance(why, Unresolved):
+            plan.documents[str(document.get("name"))] = list(why.findings)
+            return plan
         refused = _refused(list(why.findings), root, name or "schema", kind)
         refused.document = document if kind != "schema" else None
         return refused

@@ -19,6 +19,10 @@ from .patterns import Unsupported, matcher
 from .readers import BadConstraint, cell_reader
 
 V1_NAME = re.compile("^([-a-z0-9._/])+$")
+PROFILES = (
+    *("data-package", "tabular-data-package", "fiscal-data-package"),
+    *("data-resource", "tabular-data-resource"),
+)
 RESOURCE_TYPES = ("file", "json", "table", "text")
 _TYPE = "^([-a-z/])+$"
 
@@ -156,7 +160,7 @@ _FIELD_EXTRAS: dict[str, dict[str, Any]] = {
     },
     "geojson": {"format": {"enum": ["default", "topojson"]}},
     "boolean": {"trueValues": _STRS, "falseValues": _STRS},
-    "integer": {"bareNumber": _BOOL, "groupChar": _STR},
+    "integer": {"bareNumber": _BOOL},
     "number": {
         "bareNumber": _BOOL,
         "floatNumber": _BOOL,
@@ -165,7 +169,7 @@ _FIELD_EXTRAS: dict[str, dict[str, Any]] = {
     },
     "array": {"arrayItem": {"type": "object"}},
     "list": {
-        "delimiter": _STR,
+        "delimiter": {"type": "string", "pattern": "."},
         "itemType": {"type": "string", "enum": list(LIST_ITEM_TYPES)},
     },
 }
@@ -177,7 +181,7 @@ DIALECT: dict[str, Any] = {
         "title": _STR,
         "description": _STR,
         "header": _BOOL,
-        "headerRows": {"type": "array"},
+        "headerRows": {"type": "array", "items": _INT},
         "headerJoin": _STR,
         "headerCase": _BOOL,
         "commentChar": _STR,
@@ -197,6 +201,12 @@ _CONTROLS: dict[str, dict[str, Any]] = {
     "excel": {"sheet": {"type": ["number", "string"]}},
     "ods": {"sheet": {"type": ["number", "string"]}},
 }
+
+# What Frictionless has controls for, and we read without.
+_OTHER_CONTROLS = (
+    *("aws", "buffer", "ckan", "github", "gsheets", "html", "inline", "local", "multipart"),
+    *("pandas", "parquet", "remote", "spss", "sql", "stream", "yaml", "zenodo"),
+)
 
 _PYTHON: dict[str, Any] = {
     "string": lambda v: isinstance(v, str),
@@ -277,6 +287,8 @@ def package_findings(package: Mapping[str, Any]) -> list[Finding]:
     version = version_of(package)
     found = _shape("package-error", package, PACKAGE, "")
     resources = package.get("resources")
+    if isinstance(resources, Mapping):
+        found += resource_findings(resources, version, "/resources")
     if isinstance(resources, list):
         for i, resource in enumerate(resources):
             if isinstance(resource, Mapping):
@@ -399,13 +411,23 @@ def _resource_rules(resource: Mapping[str, Any], at: str) -> Iterator[Finding]:
 
 
 def dialect_findings(dialect: Mapping[str, Any], at: str = "") -> list[Finding]:
-    """Return what is wrong with a dialect and the controls of formats in it."""
-    found = _shape("dialect-error", dialect, DIALECT, at)
-    for name, rule in _CONTROLS.items():
-        if isinstance(dialect.get(name), Mapping):
-            rules = {"type": "object", "properties": rule}
-            found += _shape("control-error", dialect[name], rules, f"{at}/{name}")
-    return found
+    """Return what is wrong with a dialect, the controls of formats in it apart."""
+    return _shape("dialect-error", dialect, DIALECT, at)
+
+
+def control_findings(dialect: Any, at: str = "") -> list[Finding]:
+    """Return what is wrong with the first bad control of a format in a dialect."""
+    for name, value in dialect.items() if isinstance(dialect, Mapping) else ():
+        if not isinstance(value, Mapping) or name in (*DIALECT["properties"], "$schema"):
+            continue
+        if name not in _CONTROLS and name not in _OTHER_CONTROLS:
+            note = Text(f"there is no format {clip(name)!r}", f"没有格式“{clip(name)}”")
+            return [_finding("control-error", f"{at}/{name}", note)]
+        rules = {"type": "object", "properties": _CONTROLS.get(name, {})}
+        found = _shape("control-error", value, rules, f"{at}/{name}")
+        if found:
+            return found
+    return []
 
 
 def schema_findings(
@@ -415,13 +437,19 @@ def schema_findings(
     version = version_of(schema, inherited)
     found = _shape("schema-error", schema, SCHEMA, at)
     fields = schema.get("fields")
+    if isinstance(fields, Mapping):
+        found += field_findings(fields, version, f"{at}/fields")
     if isinstance(fields, list):
         for i, field in enumerate(fields):
             if isinstance(field, Mapping):
                 found += field_findings(field, version, f"{at}/fields/{i}")
-    if found:
-        return found
-    return list(_schema_rules(schema, version, at))
+    found = found or list(_schema_rules(schema, version, at))
+    if not found:
+        odd = Text("a field is an object", "字段应为对象")
+        for i, field in enumerate(schema["fields"]):
+            if not isinstance(field, Mapping):
+                return [_finding("field-error", f"{at}/fields/{i}", odd)]
+    return found
 
 
 def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[Finding]:

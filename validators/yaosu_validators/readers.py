@@ -95,15 +95,21 @@ def _tests(field: Field, read: ValueReader) -> list[tuple[Callable[[Any], bool],
         raw = field.constraints.get(name)
         if raw is None:
             continue
-        shown = clip(raw, 120)
+        shown = _shown(raw)
         note = Text(f'{name} is "{shown}"', f"{name} 为“{shown}”")
         tests.append((_test(field, name, raw, read), note))
     if field.categories is not None:
         values = [read(v) for v in field.categories]
-        shown = clip(list(field.categories), 120)
+        shown = _shown(list(field.categories))
         note = Text(f'categories are "{shown}"', f"categories 为“{shown}”")
         tests.append((partial(_one_of, values), note))
     return tests
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a constraint as its descriptor writes it: `true`, never `True`."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return clip(text, 120)
 
 
 def _test(field: Field, name: str, raw: Any, read: ValueReader) -> Callable[[Any], bool]:

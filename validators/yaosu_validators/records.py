@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import Mark, as_column, bad_byte
+from .lines import Mark, bad_byte
 from .patterns import subset
 from .readers import value_reader
 from .sources import parse_json, reason
@@ -271,12 +271,10 @@ class RecordJudge:
             raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytes, last: bool) -> None:
-        lines = data.split(b"\n")
-        if not lines[-1] or not last:
-            lines.pop()
-        if not lines:
+        lines = Lines(data, last=last)
+        if not len(lines):
             return
-        column = as_column(data, lines)
+        column = lines.column()
         mask = pc.match_substring_regex(column, self.form.accept)
         for pattern in self.form.reject:
             mask = pc.and_not(mask, pc.match_substring_regex(column, pattern))

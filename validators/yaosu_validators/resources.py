@@ -44,6 +44,7 @@ class Resource:
     format: str = ""
     compression: str | None = None
     inner_path: str | None = None
+    scheme: str | None = None
     encoding: str | None = None
     dialect: Dialect = field(default_factory=Dialect)
     schema: Schema | None = None
@@ -119,7 +120,7 @@ def from_descriptor(descriptor: Mapping[str, Any], root: Path) -> Resource:
     name, format_, compression = split_name(paths[0], inner) if paths else ("memory", "", None)
     data = descriptor.get("data")
     format_ = descriptor.get("format") or format_ or ("inline" if data is not None else "")
-    format_ = _ALIASES.get(format_.lower(), format_.lower())
+    format_ = _ALIASES.get(format_, format_)
     declared = descriptor.get("compression") or compression
     schema = descriptor.get("schema")
     return Resource(
@@ -131,6 +132,7 @@ def from_descriptor(descriptor: Mapping[str, Any], root: Path) -> Resource:
         format=format_,
         compression=declared or None,
         inner_path=inner,
+        scheme=descriptor.get("scheme"),
         encoding=descriptor.get("encoding"),
         dialect=dialect_from(descriptor.get("dialect")),
         schema=schema_from(schema) if schema else None,

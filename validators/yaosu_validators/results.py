@@ -81,7 +81,7 @@ def result_key(planned: Planned) -> str | None:
         rules += repr((resource.name, resource.paths))
     versions = [("structure", VERSION)]
     versions += [(name, registered(name).version) for name in planned.limits.checks]
-    versions += [(chosen.name, chosen.version) for chosen in planned.limits.folds]
+    versions += [(c.name, c.version + repr(c.method())) for c in planned.limits.folds]
     text = repr((content.hexdigest(), rules, planned.limits, versions))
     return hashlib.sha256(text.encode()).hexdigest()
 

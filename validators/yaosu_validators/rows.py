@@ -6,6 +6,7 @@ Order within a row: fields, extra cells, missing cells; a row without any value 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class RowReader:
                 row=row,
                 field_name=self.columns[i].name,
                 field_number=i + 1,
-                cell=str(cells[i] if i < len(cells) else None),
+                cell=spelled(cells[i] if i < len(cells) else None),
                 cells=shown,
             )
             for i, notes in wrong
@@ -67,7 +68,7 @@ class RowReader:
                     row=row,
                     field_name="",
                     field_number=i + 1,
-                    cell=str(cells[i]),
+                    cell=spelled(cells[i]),
                     cells=shown,
                 )
             )
@@ -86,4 +87,15 @@ class RowReader:
 
 
 def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
-    return tuple("" if c is None else str(c)[:200] for c in cells[:_SHOWN_CELLS])
+    return tuple(spelled(c)[:200] for c in cells[:_SHOWN_CELLS])
+
+
+def spelled(value: Any) -> str:
+    """Return a value as the data writes it: `true`, never `True`; nothing for a null."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -40,6 +40,7 @@ _STDERR_BYTES = 8192
 _TICK_S = 0.1
 _RETRIES = 8
 _START_S = 120.0
+IN_CHILD = "YAOSU_IN_CHILD"  # set in the environment of a child, which starts no other
 _SCRATCH_PREFIX = "yaosu-sandbox-"
 _HEAD = 1 << 16
 _MEMBERS = re.compile(rb"\b(?:resources|path)\b[\"']?\s*:")
@@ -91,7 +92,7 @@ def run_in_sandbox(
     entry: str = "yaosu_validators.child",
     roots: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
-    """Return the JSON answer of `job` ("validate", "describe", "preview") on `target`.
+    """Return the JSON answer of `job` (those of `child.py`) on `target`.
 
     The child sees `target` (relative to its own folder, so that no path of this machine can
     come back), `reads`, and an empty scratch folder; hard links inside the target work, symlinks
@@ -237,6 +238,7 @@ def _environment(scratch: Path, roots: Sequence[Path | str]) -> dict[str, str]:
     """Return the child's environment: none of the server's, so no key can be read from it."""
     ours = [str(_source_root(name)) for name in ("yaosu_validators", "yaosu_schemas")]
     return {
+        IN_CHILD: "1",
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
@@ -421,8 +423,9 @@ def _as_error(refused: dict[str, Any]) -> YaosuError:
 
 def _unavailable(why: str) -> SandboxFailed:
     return SandboxFailed(
-        f"foreign files cannot be read safely on this machine: {why}",
-        f"本机无法安全地读取外来文件：{why}",
+        f"foreign files cannot be read safely on this machine: {why}"
+        " (YAOSU_SANDBOX=false reads them without, where you trust them)",
+        f"本机无法安全地读取外来文件：{why}（若信任这些文件，可设 YAOSU_SANDBOX=false）",
         why=why,
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,9 +17,11 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
+from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
 from .dialects import (
+    HEAD,
     SAMPLE_LINES,
     Dialect,
     content_rows,
@@ -43,9 +47,10 @@ from .streams import (
 if TYPE_CHECKING:
     from .columns import ColumnReader
 
-HEAD = 100_000  # bytes that the encoding is guessed from
 SAMPLE_ROWS = 100
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
+_COLUMNS = ("parquet", "arrow")
+_SHEETS = ("xlsx", "xls", "ods")
 
 
 @dataclass(slots=True)
@@ -94,6 +99,12 @@ class OpenFile:
     def open(self) -> tuple[IO[bytes], str]:
         """Return the plain bytes and the place; SourceProblem for what poses as data."""
         r = self.resource
+        if r.scheme not in (None, "", "file", "multipart") and len(r.paths) < 2:
+            raise problem(
+                "scheme-error",
+                f"the scheme {r.scheme!r} is not read; only files are",
+                f"不支持 scheme“{r.scheme}”；仅读取文件",
+            )
         if len(r.paths) > 1:
             self._joined = Joined(r)
             self._stack.callback(self._joined.close)
@@ -137,6 +148,24 @@ class OpenFile:
         assert self._hashed is not None
         self._hashed.seek(0)
         return self._hashed
+
+    def spooled(self, plain: IO[bytes]) -> IO[bytes]:
+        """Return a file to seek in: the one on disk, or its plain bytes in an unnamed one."""
+        if self.resource.compression is None:
+            return self.raw()  # type: ignore[return-value]
+        try:
+            whole = tempfile.TemporaryFile(prefix="yaosu-plain-")  # noqa: SIM115 (the stack closes it)
+            self._stack.callback(whole.close)
+            shutil.copyfileobj(plain, whole, 1 << 20)
+            whole.seek(0)
+        except OSError as why:
+            reason = why.strerror or "error"
+            raise problem(
+                "resource-limit",
+                f"it has to be unpacked to be read, temporary files failed: {reason}",
+                f"需先解压才能读取，临时文件出错：{reason}",
+            ) from None
+        return whole
 
     def digests(self) -> Digests | None:
         """Read what is left and return the digests; None where nothing was opened."""
@@ -249,15 +278,16 @@ def open_table(file: OpenFile) -> Table:
     r = file.resource
     if r.data is not None:
         return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
-    stream, place = file.open()
-    if r.format in ("parquet", "arrow"):
-        return _open_columns(file, stream, place)
-    if r.format in ("xlsx", "xls", "ods"):
-        return _open_sheet(file, stream, place)
-    if r.format not in _TEXTUAL:
+    known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
+    if r.format not in known and not (r.paths and is_remote(r.paths[0])):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
         )
+    stream, place = file.open()
+    if r.format in _COLUMNS:
+        return _open_columns(file, stream, place)
+    if r.format in _SHEETS:
+        return _open_sheet(file, stream, place)
     head = stream.read(HEAD)
     intruder = named_intruder(head[:512])
     if intruder is not None:
@@ -392,6 +422,8 @@ def reason(why: Exception) -> str:
     """Return why one line is not JSON; the parser's own count of lines would mislead here."""
     if isinstance(why, json.JSONDecodeError):
         return f"{why.msg} (character {why.pos + 1})"
+    if isinstance(why, RecursionError):
+        return "it is nested too deeply"
     return clip(why, 160)
 
 
@@ -466,7 +498,7 @@ def _open_columns(file: OpenFile, stream: IO[bytes], place: str) -> Table:
     if len(r.paths) > 1:
         table.arrow = _joined_columns(r)
     else:
-        table.arrow = open_columns(r.format, file.raw() if r.compression is None else stream)
+        table.arrow = open_columns(r.format, file.spooled(stream))
     table.labels = list(table.arrow.schema.names)
     table.fragment = [()] if table.arrow.rows else []
     return table
@@ -506,7 +538,7 @@ def _part_columns(r: Resource, path: str) -> Iterator[ColumnReader]:
     part = replace(r, paths=(path,), compression=_compression(path))
     with OpenFile(part) as file:
         stream, _ = file.open()
-        yield open_columns(r.format, file.raw() if part.compression is None else stream)
+        yield open_columns(r.format, file.spooled(stream))
 
 
 def _open_sheet(file: OpenFile, stream: IO[bytes], place: str) -> Table:

@@ -142,6 +142,8 @@ class HashedFile(io.RawIOBase):
 
 def open_file(root: Path, path: str) -> IO[bytes]:
     """Open a file below a folder for reading; links are never followed, devices never opened."""
+    if not path:
+        raise problem("scheme-error", "the path is empty", "路径为空")
     if is_remote(path):
         database = path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
         raise problem(
@@ -219,6 +221,12 @@ def decompressed(
         yield io.BufferedReader(raw, CHUNK), None
         return
     name = None
+    if compression not in COMPRESSIONS:
+        raise problem(
+            "compression-error",
+            f"the compression {compression!r} is not read",
+            f"不支持压缩方式“{compression}”",
+        )
     try:
         if compression == "zip":
             archive, name = _zip_member(raw, member)

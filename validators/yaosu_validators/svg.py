@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 _LEVELS = 5
-_LEFT, _LANE, _WIDTH = 190, 18, 720
+_LEFT, _LANE, _WIDTH = 190, 18, 1000
 
 
 def bar(n: float, most: float) -> str:
@@ -66,6 +66,17 @@ def heat_map(
     return (
         f'<svg class="yr-map" viewBox="0 0 {_WIDTH} {base + 20}" width="{_WIDTH}" '
         f'height="{base + 20}" role="img" aria-label="{label}">{"".join(shapes)}</svg>'
+    )
+
+
+def shades() -> str:
+    """Return the shades of a heat map from few to many."""
+    cells = "".join(
+        f'<rect x="{14 * i}" width="13" height="10" class="yr-h{i + 1}"/>' for i in range(_LEVELS)
+    )
+    return (
+        f'<svg class="yr-bar" viewBox="0 0 {14 * _LEVELS} 10" width="{14 * _LEVELS}" height="10" '
+        f'aria-hidden="true">{cells}</svg>'
     )
 
 

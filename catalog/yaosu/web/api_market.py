@@ -508,6 +508,20 @@ async def listing_report(request: Request, listing_id: str) -> Response:
     return json_response(await read(request, look))
 
 
+@router.get("/listings/{listing_id}/sketch", tags=["reports"])
+async def listing_sketch(request: Request, listing_id: str) -> Response:
+    """Return the sketch of a version: a sample of hashes to estimate an overlap by."""
+
+    def look(reader: Reader, actor: Actor | None) -> bytes:
+        found = shelf.load(reader, actor, listing_id)
+        kept = reader.view(f"sketch:{found.id}")
+        if kept is None:
+            raise absent("sketch", listing_id)
+        return kept[1]
+
+    return Response(await read(request, look), media_type="application/json")
+
+
 @router.get("/reports/{report_id}", tags=["reports"])
 async def report(request: Request, report_id: str) -> Response:
     """Return a validation report; cell values only to those who may read the data."""

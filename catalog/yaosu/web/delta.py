@@ -67,10 +67,6 @@ class Opened:
     versions: list[SharedVersion]
 
 
-class Preparing(NotFound):
-    """The table is being made from the delivered file."""
-
-
 def _opened(reader: Reader, request: Request) -> Opened:
     market = market_of(request)
     token = presented_key(request)
@@ -198,7 +194,7 @@ class _Asked:
     def facts(self, shared: SharedVersion) -> words.TableVersion:
         table = sharing.table_of(self.reader, shared.listing, self.resource)
         if table is None:
-            raise Preparing(
+            raise NotFound(
                 "the table is being prepared: ask again in some seconds",
                 "数据表正在准备，请稍后再试",
             )

@@ -197,7 +197,7 @@ _EXACT = {
     "GET /v1/trades/{trade_id}": "Trade",
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
-                 "/standing-offer", "/files/")  # fmt: skip
+                 "/standing-offer", "/files/", "/sketch")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:

@@ -122,15 +122,18 @@ class Structure:
                 if key.rule == "primary":
                     state.found.append(Finding(type="primary-key", note=_ALL_NULL, row=number))
                 continue
-            text = canonical(parts)
+            text = canonical(parts, key.families)
             if text is not None:
                 pairs.add(text, number)
+            elif key.rule == "foreign":
+                state.found.append(Finding(type="foreign-key", note=_NO_NUMBER, row=number))
 
     def row(self, state: TableState, number: int, cells: Sequence[Any]) -> bool:
         self.rows(state, [(number, cells)], self.reader())
         return not state.full
 
 
+_NO_NUMBER = Text("NaN equals nothing, so it refers to nothing", "NaN 不等于任何值，因此无所指")
 _ALL_NULL = Text("no cell of the primary key holds a value", "主键各单元格均为空")
 
 

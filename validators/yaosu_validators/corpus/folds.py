@@ -19,6 +19,7 @@ import pyarrow as pa
 from yaosu_validators.blocks import Blocks
 from yaosu_validators.check import Chosen, Conclusion
 from yaosu_validators.describing.shapes import split_of
+from yaosu_validators.filecheck import PackageFiles
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import OpenFile
 from yaosu_validators.streams import SourceProblem
@@ -189,12 +190,14 @@ def merged(checks: Sequence[Chosen], left: Folded | None, right: Folded) -> Fold
     return left
 
 
-def conclude(checks: Sequence[Chosen], folded: Sequence[Folded]) -> Iterator[Conclusion]:
+def conclude(
+    checks: Sequence[Chosen], folded: Sequence[Folded], files: PackageFiles | None = None
+) -> Iterator[Conclusion]:
     """Yield what each check concludes over all resources."""
     offsets = {
         f.about.resource: np.cumsum([0, *f.rows[:-1]], dtype=np.int64) for f in folded if f.rows
     }
-    places = Places(offsets)
+    places = Places(offsets, files)
     for number, chosen in enumerate(checks):
         states = [(f.about, f.states[number]) for f in folded]
         yield chosen.make().conclude(states, places)

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from yaosu_validators.filecheck import PackageFiles
 
 Ints = npt.NDArray[np.int64]
 
@@ -70,6 +73,7 @@ class View:
     ids: pa.Array | None = None  # (n,) text
     splits: pa.Array | None = None  # (n,) text
     labels: Mapping[str, pa.Array] = field(default_factory=dict)  # (n,) text, or lists of text
+    id_name: str = ""
     raw: Sequence[Any] | pa.RecordBatch = ()
     mended: int = 0  # texts with lone surrogates, which became U+FFFD
     _bodies: pa.LargeStringArray | None = None
@@ -111,6 +115,7 @@ class Places:
     """Where records lie: a position is a part and a row in it, and parts follow each other."""
 
     offsets: Mapping[str, Ints]  # resource to the number of rows before each of its parts
+    files: PackageFiles | None = None  # all files of the target, where they are known
 
     def rows(self, resource: str, positions: Ints) -> Ints:
         """Return row numbers as reports count them (from 1, header included): int64, same shape."""

@@ -72,13 +72,13 @@ _FUNCTION_WORDS = {
     "cs": "a se v na je že to s z do o k ale jako za by",
 }
 # Single letters are left out: they are everywhere in formulas, hashes and lists.
-_LATIN = {
+FUNCTION_WORDS = {
     tag: frozenset(word for word in words.split() if len(word) > 1)
     for tag, words in _FUNCTION_WORDS.items()
 }
 _TAGS_OF_WORD = {
-    word: tuple(tag for tag, known in _LATIN.items() if word in known)
-    for word in frozenset().union(*_LATIN.values())
+    word: tuple(tag for tag, known in FUNCTION_WORDS.items() if word in known)
+    for word in frozenset().union(*FUNCTION_WORDS.values())
 }
 _EITHER_CHINESE = "zh?"
 
@@ -168,7 +168,7 @@ def _latin(text: str) -> str | None:
     words = _WORDS.findall(text.lower())
     if len(words) < 4 or text.count(" ") < 3:
         return None
-    hits = dict.fromkeys(_LATIN, 0)
+    hits = dict.fromkeys(FUNCTION_WORDS, 0)
     for word in words:
         for tag in _TAGS_OF_WORD.get(word, ()):
             hits[tag] += 1

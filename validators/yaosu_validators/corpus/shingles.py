@@ -1,0 +1,213 @@
+"""Texts as sets of hashed shingles: whole batches at once, the same numbers on every machine.
+
+A text in Chinese, Japanese or Korean is a set of runs of five characters (spaces left out), any
+other a set of runs of five words (letters and digits, lower case). A shorter text is one shingle.
+Hashes have 52 bits; constants are part of the version of whatever check uses them.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+N = 5
+CJK_SHARE = 0.3  # of the characters that are no space: from here on a text is cut by characters
+HASH_BITS = 52
+_RECORD_BITS = 64 - HASH_BITS
+MOST_RECORDS = 1 << _RECORD_BITS  # in one go
+_P = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEPS = np.array(
+    [0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
+     0x589965CC75374CC3], np.uint64,
+)  # fmt: skip
+_RANGES = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+
+
+def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Return texts in NFKC with runs of white space as one space, and none at the ends."""
+    ascii_ = pc.string_is_ascii(texts)
+    if not pc.all(ascii_).as_py():
+        texts = pc.if_else(ascii_, texts, pc.utf8_normalize(texts, form="NFKC"))
+    doubled = pc.match_substring_regex(texts, r"[\t-\r]|  |[\x{85}\x{2028}\x{2029}]")
+    if pc.any(doubled).as_py():
+        folded = pc.replace_substring_regex(texts, r"[\s\x{85}\p{Z}]+", " ")
+        texts = pc.if_else(doubled, folded, texts)
+    return pc.utf8_trim_whitespace(texts)
+
+
+def mixed(values: U64) -> U64:
+    """Return a mix of 64-bit numbers in which every bit depends on every bit (splitmix64)."""
+    with np.errstate(over="ignore"):
+        values = (values ^ (values >> np.uint64(30))) * _MIX_1
+        values = (values ^ (values >> np.uint64(27))) * _MIX_2
+    return values ^ (values >> np.uint64(31))
+
+
+@dataclass(frozen=True, slots=True)
+class Shingles:
+    """The shingle sets of n texts: `hashes` sorted within each text, without repetition."""
+
+    hashes: U64  # 52 bits each
+    owners: I64  # text of each hash, ascending
+    starts: I64  # (n + 1,)
+
+
+def shingles(texts: pa.LargeStringArray) -> Shingles:
+    """Return the shingle sets of normalised texts (at most 4,096 of them)."""
+    count = len(texts)
+    assert count <= MOST_RECORDS
+    points, starts = code_points(pc.utf8_lower(texts))
+    owners = np.repeat(np.arange(count, dtype=np.int64), np.diff(starts))
+    kinds = _kinds()[points]
+    cjk = _counted(kinds & _CJK, starts)
+    said = np.diff(starts) - _counted(kinds & _SPACE, starts)
+    wide = np.repeat(cjk >= CJK_SHARE * np.maximum(said, 1), np.diff(starts))
+    spaceless = (kinds & _SPACE) == 0
+    found = []
+    for units, owner in (
+        _characters(points, owners, wide & spaceless),
+        _words(points, owners, ~wide & ((kinds & _WORD) != 0)),
+    ):
+        if len(units):
+            hashes, whose = _runs(units, owner)
+            found.append((whose.astype(np.uint64) << np.uint64(HASH_BITS)) | hashes)
+    keys = np.concatenate(found) if found else np.zeros(0, np.uint64)
+    keys.sort()
+    if len(keys):
+        keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
+    whose = (keys >> np.uint64(HASH_BITS)).astype(np.int64)
+    ends = np.concatenate(([0], np.cumsum(np.bincount(whose, minlength=count))))
+    return Shingles(keys & np.uint64((1 << HASH_BITS) - 1), whose, ends.astype(np.int64))
+
+
+def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
+    """Return the hash of each token, and its text: words in lower case, CJK characters alone."""
+    points, starts = code_points(pc.utf8_lower(texts))
+    owners = np.repeat(np.arange(len(texts), dtype=np.int64), np.diff(starts))
+    kinds = _kinds()[points]
+    inside = ((kinds & _WORD) != 0) | (points == ord("_"))
+    return _words(points, owners, inside, (kinds & _CJK) != 0)
+
+
+def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
+    """Return all characters of all texts, and where each text starts among them: (n + 1,)."""
+    if not len(texts):
+        return np.zeros(0, np.uint32), np.zeros(1, np.int64)
+    texts = texts.cast(pa.large_string())
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    if data is None or ends[0] == ends[-1]:
+        return np.zeros(0, np.uint32), np.zeros(len(texts) + 1, np.int64)
+    body = memoryview(data)[int(ends[0]) : int(ends[-1])]
+    points = np.frombuffer(str(body, "utf-8").encode("utf-32-le"), np.uint32)
+    if len(points) == len(body):
+        return points, ends - ends[0]
+    heads = (np.frombuffer(body, np.uint8) & 0xC0) != 0x80
+    before = np.concatenate(([0], np.cumsum(heads)))
+    return points, before[ends - ends[0]].astype(np.int64)
+
+
+def _characters(
+    points: npt.NDArray[np.uint32], owners: I64, mask: npt.NDArray[np.bool_]
+) -> tuple[U64, I64]:
+    return points[mask].astype(np.uint64), owners[mask]
+
+
+def _words(
+    points: npt.NDArray[np.uint32],
+    owners: I64,
+    inside: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_] | None = None,
+) -> tuple[U64, I64]:
+    """Return one hash per word, and the text that it stands in; some characters are words alone."""
+    at = np.flatnonzero(inside)
+    if not len(at):
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    whose = owners[at]
+    begins = np.concatenate(([True], (at[1:] != at[:-1] + 1) | (whose[1:] != whose[:-1])))
+    if alone is not None:
+        single = alone[at]
+        begins |= single
+        begins[1:] |= single[:-1]
+    first = np.flatnonzero(begins)
+    lengths = np.diff(np.concatenate((first, [len(at)])))
+    # The place of a letter in its word counts, so that letters in another order differ.
+    place = np.arange(len(at)) - np.repeat(first, lengths)
+    letters = _letters()[np.minimum(place, _PLACES - 1), points[at] & 0xFFF]
+    with np.errstate(over="ignore"):
+        letters += points[at].astype(np.uint64) * _P
+        hashes = np.add.reduceat(letters, first)
+    return mixed(hashes), whose[first]
+
+
+_PLACES = 32
+
+
+@functools.cache
+def _letters() -> U64:
+    """Return a random number for every place in a word and the low bits of every letter."""
+    numbers = np.arange(_PLACES * 4096, dtype=np.uint64) + np.uint64(1)
+    with np.errstate(over="ignore"):
+        return mixed(numbers * _P).reshape(_PLACES, 4096)
+
+
+def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
+    """Return the hash of every run of N units of one text; of all units, where there are fewer."""
+    count = len(units)
+    with np.errstate(over="ignore"):
+        total = np.zeros(count, np.uint64)
+        for step in range(min(N, count)):
+            total[: count - step] += units[step:] * _STEPS[step]
+    whole = np.zeros(count, bool)
+    if count >= N:
+        whole[: count - N + 1] = owners[N - 1 :] == owners[: count - N + 1]
+    sizes = np.bincount(owners)
+    short = np.flatnonzero((sizes > 0) & (sizes < N))
+    hashes, whose = mixed(total[whole]), owners[whole]
+    if len(short):
+        firsts = np.searchsorted(owners, short)
+        with np.errstate(over="ignore"):
+            few = np.array(
+                [int(_short(units[f : f + sizes[o]])) for f, o in zip(firsts, short, strict=True)],
+                np.uint64,
+            )
+        hashes, whose = np.concatenate((hashes, mixed(few))), np.concatenate((whose, short))
+    return hashes >> np.uint64(_RECORD_BITS), whose
+
+
+def _short(units: U64) -> np.uint64:
+    with np.errstate(over="ignore"):
+        total = (units * _STEPS[: len(units)]).sum(dtype=np.uint64)
+        return np.uint64(total + np.uint64(len(units)))
+
+
+def _characters_of_all() -> npt.NDArray[np.str_]:
+    return np.arange(0x110000, dtype=np.uint32).view("U1")
+
+
+_CJK, _SPACE, _WORD = np.uint8(1), np.uint8(2), np.uint8(4)
+
+
+@functools.cache
+def _kinds() -> npt.NDArray[np.uint8]:
+    """Return for every character whether it is CJK, white space, part of a word (bits)."""
+    every = _characters_of_all()
+    table = np.strings.isspace(every) * _SPACE | np.strings.isalnum(every) * _WORD
+    for first, last in _RANGES:
+        table[first : last + 1] |= _CJK
+    return np.asarray(table, np.uint8)
+
+
+def _counted(flags: npt.NDArray[np.uint8], starts: I64) -> I64:
+    """Return how many flags are set in each text: (n,)."""
+    before = np.concatenate(([0], np.cumsum(flags != 0)))
+    return np.asarray(np.diff(before[starts]), np.int64)

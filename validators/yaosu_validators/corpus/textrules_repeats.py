@@ -1,0 +1,192 @@
+"""Repetition by n-grams within each record (Rae et al. 2021, table A1).
+
+Two sorts over the n-grams of all records at once bound what each record can repeat; only records
+that may pass a threshold are counted for every n. `top`: characters of the most frequent n-gram,
+all its occurrences. `dup`: characters of n-grams that occurred before, none counted twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .script import Bools, Hashes
+from .view import Ints
+
+TOP = (2, 3, 4)  # words
+DUP = (5, 6, 7, 8, 9, 10)
+TOP_BOUND, DUP_BOUND = 16, 10  # the lowest thresholds, per cent: below, nothing is counted
+_FACTOR = np.uint64(0xFF51AFD7ED558CCD)
+_LONG = 4095
+_SLOT_BITS = 19
+_MANY = 50_000  # tokens of a record above which repetitions may touch: one by one is slow
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a slice in order."""
+
+    starts: Ints
+    ends: Ints
+    owners: Ints
+    hashes: Hashes
+
+    def of(self, records: Bools) -> Tokens:
+        """Return the tokens of the chosen records."""
+        if records.all():
+            return self
+        mask = records[self.owners]
+        return Tokens(
+            self.starts[mask], self.ends[mask], self.owners[mask], self.hashes[mask]
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Repeated characters of each record, by the words of the n-gram: int64 (n,)."""
+
+    top: dict[int, Ints]
+    dup: dict[int, Ints]
+
+
+def repeats(tokens: Tokens, lengths: Ints, spaced: Bools, judged: Bools) -> Repeats:
+    """Return what each record repeats; where text is not spaced, a word is two tokens."""
+    n = len(lengths)
+    found = Repeats(
+        {size: np.zeros(n, np.int64) for size in TOP},
+        {size: np.zeros(n, np.int64) for size in DUP},
+    )
+    for factor, records in ((1, spaced & judged), (2, ~spaced & judged)):
+        if records.any():
+            _of_script(found, tokens.of(records), lengths, factor)
+    return found
+
+
+def _of_script(found: Repeats, tokens: Tokens, lengths: Ints, factor: int) -> None:
+    n = len(lengths)
+    least = np.maximum(lengths, 1)
+    top, most, _ = _counted(tokens, TOP[0] * factor, n, joint=factor == 1)
+    found.top[TOP[0]][:] += top
+    some = tokens.of(most * 2 * 100 >= TOP_BOUND * least)
+    for size in TOP[1:] if len(some.owners) else ():
+        found.top[size][:] += _counted(some, size * factor, n, joint=factor == 1)[0]
+    _, _, again = _counted(tokens, DUP[0] * factor, n, joint=False)
+    some = tokens.of(again * 100 >= DUP_BOUND * least)
+    if len(some.owners):
+        some = some.of(_covered(some, DUP[0] * factor, n) * 100 >= DUP_BOUND * least)
+    long = np.bincount(some.owners, minlength=n) > _MANY
+    for chosen, counted in ((some.of(~long), _apart), (some.of(long), _covered)):
+        for size in DUP if len(chosen.owners) else ():
+            found.dup[size][:] += counted(chosen, size * factor, n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grams:
+    """N-grams that lie within a record."""
+
+    hashes: Hashes
+    owners: Ints
+    chars: Ints  # of their tokens
+    places: Ints  # numbers of their first tokens
+
+    def keys(self) -> Hashes:
+        """Return 12 bits of the record and 52 of the hash."""
+        return (self.owners.astype(np.uint64) << np.uint64(52)) | (self.hashes >> np.uint64(12))
+
+
+def _grams(tokens: Tokens, size: int) -> _Grams:
+    count = max(len(tokens.hashes) - size + 1, 0)
+    hashes = tokens.hashes[:count].copy()
+    for n in range(1, size if count else 0):
+        hashes *= _FACTOR
+        hashes += tokens.hashes[n : count + n]
+    hashes ^= hashes >> np.uint64(29)
+    sums = np.concatenate(([0], np.cumsum(tokens.ends - tokens.starts)))
+    last = tokens.owners[size - 1 :] if count else tokens.owners[:0]
+    places = np.flatnonzero(tokens.owners[:count] == last)
+    return _Grams(
+        hashes[places], tokens.owners[places], sums[places + size] - sums[places], places
+    )  # fmt: skip
+
+
+def _maybe_twice(keys: Hashes) -> Ints:
+    """Return the places of all keys that occur twice, and of a few others that share a slot."""
+    table = np.empty(1 << _SLOT_BITS, np.int32)  # every slot is written before it is read
+    slots = ((keys * _FACTOR) >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+    places = np.arange(len(keys), dtype=np.int32)
+    table[slots] = places
+    held = table[slots]
+    other = held != places
+    mark = other.copy()
+    mark[held[other]] = True
+    return np.flatnonzero(mark)
+
+
+def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, Ints, Ints]:
+    """Return of each record: characters of its most frequent n-gram, the most characters that
+    any repeated n-gram makes up, and those of repetitions (overlaps counted again).
+
+    One sort of 64 bits: 12 of the record, 40 of the hash, 12 of the length.
+    """
+    grams = _grams(tokens, size)
+    top, most, again = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    long = np.minimum(grams.chars + (size - 1 if joint else 0), _LONG).astype(np.uint64)
+    keys = (grams.keys() & ~np.uint64(_LONG)) | long
+    keys = np.sort(keys[_maybe_twice(keys)])
+    same = keys[1:] == keys[:-1]
+    if not same.any():
+        return top, most, again
+    firsts = np.flatnonzero(np.concatenate(([True], ~same)))
+    times = np.diff(np.append(firsts, len(keys)))
+    repeated = times > 1
+    times, keys = times[repeated], keys[firsts[repeated]]
+    chars = (keys & np.uint64(_LONG)).astype(np.int64)
+    records = (keys >> np.uint64(52)).astype(np.int64)
+    begins = np.flatnonzero(np.diff(records, prepend=-1))
+    whose = records[begins]
+    best = np.maximum.reduceat((times << 12) | chars, begins)
+    top[whose] = (best >> 12) * (best & _LONG)
+    most[whose] = np.maximum.reduceat(times * (chars + 1), begins)
+    again[whose] = np.add.reduceat((times - 1) * chars, begins)
+    return top, most, again
+
+
+def _covered(tokens: Tokens, size: int, n: int) -> Ints:
+    """Return the characters of each record that lie in an n-gram that stood before it."""
+    grams = _grams(tokens, size)
+    keys = grams.keys()
+    some = _maybe_twice(keys)
+    keys = keys[some]
+    order = np.argsort(keys, kind="stable")
+    again = grams.places[some[order[1:][keys[order][1:] == keys[order][:-1]]]]
+    width = len(tokens.owners) + size + 1
+    steps = np.bincount(again, minlength=width) - np.bincount(again + size, minlength=width)
+    inside = np.cumsum(steps)[: len(tokens.owners)] > 0
+    chars = np.where(inside, tokens.ends - tokens.starts, 0)
+    return np.bincount(tokens.owners, chars, n).astype(np.int64)
+
+
+def _apart(tokens: Tokens, size: int, n: int) -> Ints:
+    """Return the characters of n-grams that stood before, taken from left to right, apart."""
+    grams = _grams(tokens, size)
+    keys = grams.keys()
+    some = _maybe_twice(keys)
+    chars = np.zeros(n, np.int64)
+    met: set[int] = set()
+    free = 0
+    for place, key, owner, more in zip(
+        grams.places[some].tolist(),
+        keys[some].tolist(),
+        grams.owners[some].tolist(),
+        grams.chars[some].tolist(),
+        strict=True,
+    ):
+        if place < free:
+            continue
+        if key in met:
+            chars[owner] += more
+            free = place + size
+        else:
+            met.add(key)
+    return chars

@@ -1,0 +1,1 @@
+"""Checks of pictures, sounds, videos, shards, annotations and recordings of robots."""
