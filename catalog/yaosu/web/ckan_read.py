@@ -178,13 +178,18 @@ def package_show(asked: Asked) -> dict[str, Any]:
 
 def package_list(asked: Asked) -> list[str]:
     """List the names of packages, in the order of their ids."""
-    limit = asked.number("limit", 10**6, 10**6)
-    return [
-        words.flat_name(v.publisher, v.name)
-        for v in faces.listed(
-            asked.market, asked.reader, offset=asked.number("offset", 0, 10**9), limit=limit
+    offset, left = asked.number("offset", 0, 10**9), asked.number("limit", 10**6, 10**6)
+    names: list[str] = []
+    while left > 0:
+        size = min(ROWS, left)
+        page = asked.market.search.select(
+            Selection(where=Every(), sort=(("id", False),), offset=offset, limit=size)
         )
-    ]
+        names += [words.flat_name(c["publisher"], c["name"]) for c in page.cards]
+        offset, left = offset + size, left - size
+        if len(page.cards) < size:
+            break
+    return names
 
 
 def current_package_list_with_resources(asked: Asked) -> list[dict[str, Any]]:
