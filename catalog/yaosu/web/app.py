@@ -50,6 +50,7 @@ from . import (
     dcat,
     delta,
     faces,
+    oai,
     openapi,
     uploads,
 )
@@ -173,7 +174,7 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, uploads, api_parties, api_log, delta, ckan, dcat):
+    for part in (api_trade, api_market, uploads, api_parties, api_log, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
