@@ -219,6 +219,7 @@ class Wanted:
     documents: tuple[str, ...] = ()
     folds: tuple[Chosen, ...] = ()
     files: tuple[Chosen, ...] = ()
+    reports: tuple[Chosen, ...] = ()
     profile: bool = False
 
     @classmethod
@@ -253,6 +254,7 @@ class Wanted:
             documents=tuple(documents),
             folds=tuple(c for n, c in chosen.items() if seen[n] == "records"),
             files=tuple(c for n, c in chosen.items() if seen[n] == "files"),
+            reports=tuple(c for n, c in chosen.items() if seen[n] == "report"),
         )
 
     def documents_of(self, document: Mapping[str, Any] | None) -> list[Finding]:
@@ -285,7 +287,7 @@ def _report(
     wanted: Wanted,
     outcomes: list[Outcome],
     limit: int,
-    concluded: Mapping[str, Conclusion],
+    concluded: dict[str, Conclusion],
     looked: Looked | None = None,
 ) -> Report:
     found: dict[str, list[Finding]] = {}
@@ -302,6 +304,8 @@ def _report(
         ]
     finally:
         indexes.close()
+    for chosen in wanted.reports:
+        concluded[chosen.name] = chosen.make().conclude(plan.document, tasks, plan.resources)
     tasks += [_document_task(plan, name) for name in plan.documents]
     loose = [*plan.findings, *found.get("", ())]  # of the target itself
     return Report(
@@ -359,6 +363,14 @@ def _check_runs(
             rows_seen=looked.files + looked.members if looked is not None else 0,
             rows_total=looked.files + looked.members if looked is not None else 0,
             options=dict(chosen.options),
+            evidence=concluded[chosen.name].evidence,
+        )
+    for chosen in wanted.reports:
+        yield CheckRun(
+            name=chosen.name,
+            version=chosen.version,
+            rows_seen=seen,
+            rows_total=total,
             evidence=concluded[chosen.name].evidence,
         )
     for name in wanted.documents:
