@@ -276,16 +276,15 @@ class Rewound(io.RawIOBase):
 def open_table(file: OpenFile) -> Table:
     """Open the resource of a file as a table; SourceProblem if it is none."""
     r = file.resource
+    known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
     if r.data is not None:
         if r.format != "inline":  # as Frictionless has it: only files are written in a format
-            known = r.format in (*_TEXTUAL, *_COLUMNS, *_SHEETS)
             raise problem(
-                "scheme-error" if known else "format-error",
+                "scheme-error" if r.format in known else "format-error",
                 f"data in the descriptor is not read as {r.format!r}",
                 f"描述符内的数据不能按“{r.format}”读取",
             )
         return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
-    known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
     if r.format not in known and not (r.paths and is_database(r.paths[0])):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
