@@ -326,7 +326,7 @@ def _media(page: _Page, card: Scorecard) -> Iterator[str]:
         if not counts or not isinstance(found, Mapping) or not sum(counts):
             continue
         edges = found["edges"]
-        steps = [(f"{edges[i]:g}", int(n)) for i, n in enumerate(counts)]
+        steps = [(f"{edges[i]:.3g}", int(n)) for i, n in enumerate(counts)]
         yield page.figure(title, columns(steps, page.say(title)))
 
 

@@ -50,7 +50,7 @@ def columns(steps: Sequence[tuple[str, int]], label: str) -> str:
             f'width="{column:.1f}" height="{tall:.1f}" rx="2" class="yr-part">'
             f"<title>{escape(name)}: {n:,}</title></rect>"
         )
-        if i % every == 0:
+        if i % every == 0 and i * step + step / 2 < wide - 12:
             x = i * step + step / 2
             shapes.append(
                 f'<text x="{x:.1f}" y="{high + 26}" class="yr-axis yr-middle">{escape(name)}</text>'

@@ -45,6 +45,7 @@ from . import (
     api_log,
     api_market,
     api_parties,
+    api_quality,
     api_trade,
     ckan,
     dcat,
@@ -175,7 +176,7 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    native = (api_trade, api_market, sample, uploads, api_parties, api_log)
+    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
     for part in (*native, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)

@@ -198,7 +198,7 @@ _EXACT = {
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
                  "/standing-offer", "/files/", "/sketch",
-                 "/scorecard", "/records", "/sample")  # fmt: skip
+                 "/scorecard", "/attestation", "/records", "/sample")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:

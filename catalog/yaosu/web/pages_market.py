@@ -34,7 +34,8 @@ from yaosu.storage.search_order import SORTS
 from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 
-from .api_market import FACETS, measured, noted, readable, row_numbers, sample_of, search_query
+from .api_market import FACETS, sample_of, search_query
+from .api_quality import measured, noted, readable, row_numbers
 from .dcat import alternate
 from .door import in_children
 from .faces import dataset_named, published

@@ -16,7 +16,7 @@ from yaosu.model import Actor, Listing
 from yaosu.ports import Reader, Transaction
 
 from . import bodies
-from .api_market import noted
+from .api_quality import noted
 from .door import StrictRoute, change, in_children, json_response, market_of, read
 from .visit import (
     PageRoute,

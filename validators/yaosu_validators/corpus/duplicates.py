@@ -8,7 +8,7 @@ task    what is asked (prompt, input, system, tools) is the same, whatever is an
 
 While records are read a state keeps some 200 bytes and the bottom hashes of each; from 64 MiB on
 they lie in temporary files that have no name. Of these only numbers of 8 bytes per record are in
-memory when the clusters are made; band after band is sorted, range after range where there are many.
+memory when the clusters are made; band after band is sorted, a range at a time where it is long.
 (Broder 1997; Li, Owen, Zhang 2012; Shrivastava 2017.)
 """
 
@@ -106,9 +106,7 @@ class Ledger:
             column = chunk[name]
             yield len(column), lambda start, stop, column=column: column[start:stop]
 
-    def _slice(
-        self, at: int, dtype: np.dtype[Any], start: int, stop: int
-    ) -> npt.NDArray[Any]:
+    def _slice(self, at: int, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
         assert self.file is not None
         self.file.seek(at + start * dtype.itemsize)
         return np.frombuffer(self.file.read((stop - start) * dtype.itemsize), dtype)
