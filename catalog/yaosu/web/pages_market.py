@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
@@ -30,13 +31,14 @@ from yaosu.model import (
 )
 from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
+from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 
 from .api_market import FACETS, sample_of, search_query
 from .api_quality import measured, noted, readable, row_numbers
 from .dcat import alternate
 from .door import in_children
-from .faces import dataset_named
+from .faces import dataset_named, published
 from .visit import (
     PageRoute,
     Visit,
@@ -298,8 +300,18 @@ def dataset_facts(
         "sample": None,
         "new_trade_id": new_id("trd"),
         "given": {},
+        "jsonld": _for_engines(visit, reader, dataset, listing),
         "owner_verified": visit.party is not None and visit.party.verified_at is not None,
     }
+
+
+def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listing) -> Markup:
+    """Return schema.org/Dataset as the text of a data block, which ends nowhere within."""
+    version = published(visit.market, reader, dataset, listing, None)
+    text = json.dumps(schema_org(version, "Yaosu 要素"), ensure_ascii=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
 
 
 def _sample_name(reader: Reader, listing: Listing, actor: Actor | None) -> str | None:
