@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import manual_sample
+from . import manual_sample, market_overlap
 from .identity import absent
 from .model import Listing, StoredReport
 from .ports import Reader
@@ -27,7 +27,7 @@ class Sealer(Protocol):
 def build(reader: Reader, log: Sealer, listing: Listing) -> dict[str, Any]:
     """Return the attestation of a version; NotFound before it has a report.
 
-    The same for the same report and the same verdicts: it names no time of its own.
+    The same for the same report, verdicts and other listings: it names no time of its own.
     """
     if listing.report_id is None:
         raise absent("report", listing.id)
@@ -44,7 +44,11 @@ def build(reader: Reader, log: Sealer, listing: Listing) -> dict[str, Any]:
             {"name": c["name"], "version": c["version"], "options": c.get("options") or {}}
             for c in body.get("checks") or ()
         ],
-        "measures": [*(body.get("metrics") or ()), *manual_sample.measures(reader, listing)],
+        "measures": [
+            *(body.get("metrics") or ()),
+            *manual_sample.measures(reader, listing),
+            *market_overlap.measures(reader, listing),
+        ],
         "log": log.identity(),
     }
     return {**made, "seal": log.seal(made)}

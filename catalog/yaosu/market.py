@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import fulfilment, present, receipt, review, sharing, signing
+from . import fulfilment, market_overlap, present, receipt, review, sharing, signing
 from . import listing as shelf
 from .errors import Conflict, NotFound, Unsupported, Unverified, WrongState
 from .jobs import Hopeless, SqlJobQueue, Worker
@@ -257,12 +257,18 @@ class Market:
             )
         found["target"] = listing.content_digest
         sketch = _taken_out(found, "corpus.sketch")
+        shared = None
+        if sketch is not None:
+            with self.store.read() as reader:
+                shared = market_overlap.count(reader, listing, sketch)
 
         def finish(tx: Transaction) -> None:
             shelf.finish_validation(tx, listing_id, found)
             if sketch is not None:
                 body = {"listing_id": listing_id, "content_digest": listing.content_digest}
                 tx.keep_view(f"sketch:{listing_id}", json.dumps({**body, **sketch}).encode())
+            if shared is not None:
+                market_overlap.keep(tx, listing, shared)
 
         self.store.write(finish)
 

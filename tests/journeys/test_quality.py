@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus
+from yaosu.model import Listing
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +146,44 @@ def test_rows_behind_a_number_open_for_who_may_read_the_data(
     assert buyer.raw("GET", path).status_code == 404
     bad = provider.raw("GET", f"/v1/listings/{listing}/records?resource=train&rows=1;2")
     assert bad.status_code == 422
+
+
+def offered(hall: Hall, who: Person, name: str, numbers: range) -> str:
+    """List a corpus of generated instructions; returns the listing."""
+    rows = [
+        {
+            "instruction": f"第 {n} 号巡检点位的阀门读数是多少？请给出处理意见",
+            "output": f"编号 {n * 7919} 正常",
+        }
+        for n in numbers
+    ]
+    data = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows).encode()
+    descriptor, _ = small_corpus(who, name)
+    resource = descriptor["resources"][0]
+    resource |= {"bytes": len(data), "hash": f"sha256:{hashlib.sha256(data).hexdigest()}"}
+    who.upload(data)
+    made = who.draft(descriptor)["listing_id"]
+    who.submit(made)
+    hall.listed(who, made)
+    return str(made)
+
+
+def test_what_two_listings_share_stands_on_both_and_hides_the_hidden(
+    hall: Hall, provider: Person
+) -> None:
+    rival = hall.person("rival", "provider", uscc=USCC[1])
+    one = offered(hall, provider, "shared-one", range(1000, 1400))
+    two = offered(hall, rival, "shared-two", range(1200, 1800))
+    card, other = (provider.get(f"/v1/listings/{x}/scorecard") for x in (one, two))
+    (pair,) = card["shares_content_with"]
+    assert pair["listing_id"] == two
+    assert pair["records"]["of_mine"]["estimate"] == pytest.approx(0.5)  # both samples are whole
+    assert pair["records"]["of_theirs"]["estimate"] == pytest.approx(1 / 3)
+    (turned,) = other["shares_content_with"]
+    assert turned["records"]["of_mine"] == pair["records"]["of_theirs"]
+    line = lines_of(card)["own:market_overlap"]
+    assert (line["basis"], line["numerator"], line["denominator"]) == ("market", 200, 400)
+    attested = provider.get(f"/v1/listings/{one}/attestation")["measures"]
+    assert [m["value"] for m in attested if m["basis"] == "market"] == [0.5]
+    hall.market.store.write(lambda tx: tx.put(replace(tx.get(Listing, two), view_policy="private")))
+    assert provider.get(f"/v1/listings/{one}/scorecard")["shares_content_with"] == []

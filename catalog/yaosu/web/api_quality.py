@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import attestation, manual_sample, present, review
+from yaosu import attestation, manual_sample, market_overlap, present, review
 from yaosu import listing as shelf
 from yaosu.errors import InvalidInput
 from yaosu.identity import absent, can_see, may
@@ -62,6 +62,7 @@ async def listing_scorecard(request: Request, listing_id: str) -> Response:
             "report_id": kept.id,
             "report_digest": kept.digest,
             **scorecard(measured(reader, found, kept.body)).as_json(),
+            "shares_content_with": market_overlap.shown(reader, found, actor),
         }
 
     return json_response(await read(request, look))
@@ -92,7 +93,7 @@ async def listing_records(
 
 def measured(reader: Reader, found: Listing, body: dict[str, Any]) -> dict[str, Any]:
     """Return a report with what people and the market measured since, for its scorecard."""
-    more = manual_sample.measures(reader, found)
+    more = [*manual_sample.measures(reader, found), *market_overlap.measures(reader, found)]
     return {**body, "metrics": [*(body.get("metrics") or ()), *more]} if more else body
 
 

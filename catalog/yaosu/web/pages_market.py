@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import Markup
 
-from yaosu import present
+from yaosu import market_overlap, present
 from yaosu.errors import Malformed, YaosuError
 from yaosu.identity import absent, can_see, may, relations
 from yaosu.listing import venue_of
@@ -33,6 +33,7 @@ from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
 from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
+from yaosu_validators.scorecard import scorecard
 
 from .api_market import FACETS, sample_of, search_query
 from .api_quality import measured, noted, readable, row_numbers
@@ -293,6 +294,8 @@ def dataset_facts(
         )
         if report
         else None,
+        "shared": market_overlap.shown(reader, listing, visit.actor)[:10],
+        "history": _history(reader, versions) if len(versions) > 1 else [],
         "own": visit.actor is not None and visit.actor.party_id == listing.provider_id,
         "buyer": visit.may("trade.create"),
         "handles": bool(mine & {"provider", "reviewer", "exchange", "admin"}),
@@ -312,6 +315,28 @@ def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listin
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)
+
+
+def _history(reader: Reader, versions: list[Listing]) -> list[dict[str, Any]]:
+    """Return how large and how clean each version was, oldest first: the timeline of a dataset."""
+    found = []
+    for v in sorted(versions, key=lambda v: v.version)[-12:]:
+        report = reader.get(StoredReport, v.report_id) if v.report_id else None
+        if report is None:
+            continue
+        card = scorecard(report.body)
+        twice = next((x for x in card.lines() if x.id == "own:dup_near"), None)
+        found.append(
+            {
+                "version": v.descriptor.get("version") or v.version,
+                "number": v.version,
+                "listed_at": v.listed_at,
+                "records": card.records,
+                "duplicates": twice.value if twice else None,
+                "documented": card.documented,
+            }
+        )
+    return found
 
 
 def _sample_name(reader: Reader, listing: Listing, actor: Actor | None) -> str | None:
