@@ -23,7 +23,8 @@ import numpy as np
 from figure import Figure
 
 from yaosu_validators.corpus.personal import Personal
-from yaosu_validators.corpus.personal_scan import KINDS, scan
+from yaosu_validators.corpus.personal_forms import KINDS
+from yaosu_validators.corpus.personal_scan import scan
 from yaosu_validators.corpus.safety import Safety
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.view import About, View
@@ -82,6 +83,22 @@ def texts_of(count: int, seed: int = 7) -> list[str]:
         if r.random() < 0.025:
             words.insert(r.randrange(len(words) + 1), r.choice(PLANTED))
         out.append(" ".join(words))
+    return out
+
+
+def real_texts() -> list[str]:
+    """Return the texts of instructions, conversations and preferences, Chinese and English."""
+    out: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, str):
+            out.append(value)
+        elif isinstance(value, dict | list):
+            for inner in value.values() if isinstance(value, dict) else value:
+                walk(inner)
+
+    for path in sorted((DATA / "ai/llama-factory/data").glob("*_demo.json")):
+        walk(json.loads(path.read_text("utf-8")))
     return out
 
 
@@ -161,6 +178,12 @@ def measure(quick: bool) -> Iterator[Figure]:
     rate = speed(Personal(), view)
     yield Figure(name="corpus.personal, mixed zh/en texts", value=round(rate, 1), unit="MB/CPU s",
                  goal=40, lower_is_better=False)  # fmt: skip
+    real = real_texts()
+    if real:
+        rate = speed(Personal(), view_of(real))
+        yield Figure(name="corpus.personal, real conversations",
+                     value=round(rate, 1), unit="MB/CPU s", goal=40,
+                     lower_is_better=False)  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rate_words = speed(Safety(words=words_file(folder)), view)

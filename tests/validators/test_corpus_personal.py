@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from yaosu_schemas.errors import InvalidInput
 from yaosu_validators import validate
 from yaosu_validators.corpus.personal import Personal
-from yaosu_validators.corpus.personal_scan import KINDS, Tier, scan
+from yaosu_validators.corpus.personal_forms import KINDS
+from yaosu_validators.corpus.personal_scan import Tier, scan
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.view import PART_BITS, About, Places, View
 from yaosu_validators.corpus.views import ViewMaker
@@ -91,6 +92,15 @@ def test_precision_and_recall_on_sentences_with_gold_spans(testdata: Path) -> No
     }  # fmt: skip
     assert right == gold
     assert wrong == []
+
+
+def test_columns_of_made_up_persons_are_found(testdata: Path) -> None:
+    """Telephones of 30 countries: those of six digits, in pairs, are the ones that are missed."""
+    path = testdata / "pii/presidio/tests/data/FakeNameGenerator.com_100.csv"
+    (run,) = validate(path, checks=["corpus.personal"]).checks
+    (told,) = run.evidence["resources"]
+    fields = {f["field"]: sum(f["types"].values()) for f in told["fields"]}
+    assert fields == {"CCNumber": 100, "EmailAddress": 100, "TelephoneNumber": 96}
 
 
 GOOD = [

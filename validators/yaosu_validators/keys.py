@@ -425,11 +425,12 @@ def _merged(runs: list[Any]) -> Iterator[pa.Table]:
     held: list[Any] = [None] * len(files)
     while True:
         for i, file in enumerate(files):
-            if held[i] is None and ahead[i] < file.num_record_batches:
+            left = 0 if held[i] is None else held[i].num_rows
+            if 2 * left < share * RUN_ROWS and ahead[i] < file.num_record_batches:
                 stop = min(ahead[i] + share, file.num_record_batches)
-                batches = [file.get_batch(n) for n in range(ahead[i], stop)]
+                more = pa.Table.from_batches([file.get_batch(n) for n in range(ahead[i], stop)])
                 ahead[i] = stop
-                held[i] = pa.Table.from_batches(batches)
+                held[i] = pa.concat_tables([held[i], more]) if left else more
         live = [i for i in range(len(files)) if held[i] is not None]
         if not live:
             return

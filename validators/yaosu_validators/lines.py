@@ -359,6 +359,14 @@ def bad_byte(data: bytes) -> int:
     return len(data)
 
 
+def picked_rows(runs: list[tuple[int, int, int]]) -> tuple[Any, Any]:
+    """Return the lines of some runs (from, to, number of the first row), and their rows."""
+    spans = np.array(runs, np.int64)
+    lengths = spans[:, 1] - spans[:, 0]
+    steps = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+    return np.repeat(spans[:, 0], lengths) + steps, np.repeat(spans[:, 2], lengths) + steps
+
+
 @dataclass(slots=True)
 class Mark:
     """How far a state had come before a block."""
@@ -486,12 +494,7 @@ class _Pass:
     def _keys(self) -> None:
         if not self.judge.check.keys or not self.runs:
             return
-        spans = np.array(self.runs, np.int64)
-        lengths = spans[:, 1] - spans[:, 0]
-        before = np.repeat(lengths.cumsum() - lengths, lengths)
-        steps = np.arange(lengths.sum()) - before
-        picked = np.repeat(spans[:, 0], lengths) + steps
-        rows = np.repeat(spans[:, 2], lengths) + steps
+        picked, rows = picked_rows(self.runs)
         if self.plain is None:
             self._add(self.judge.cells(self.lines.column().take(pa.array(picked))), rows)
             return

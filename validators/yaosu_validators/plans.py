@@ -291,7 +291,7 @@ def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | 
         else:
             plan.resources = [from_descriptor(resource_from_document(document, root), root)]
     except Refused as why:
-        if kind == "resource" and isinstance(why, Unresolved):
+        if kind == "resource" and not name and isinstance(why, Unresolved):
             plan.documents[str(document.get("name"))] = list(why.findings)
             return plan
         refused = _refused(list(why.findings), root, name or "schema", kind)

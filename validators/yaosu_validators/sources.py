@@ -17,7 +17,6 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
-from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
 from .dialects import (
@@ -38,6 +37,7 @@ from .streams import (
     HashedFile,
     SourceProblem,
     decompressed,
+    is_database,
     magic,
     named_intruder,
     open_file,
@@ -276,10 +276,16 @@ class Rewound(io.RawIOBase):
 def open_table(file: OpenFile) -> Table:
     """Open the resource of a file as a table; SourceProblem if it is none."""
     r = file.resource
-    if r.data is not None:
-        return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
     known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
-    if r.format not in known and not (r.paths and is_remote(r.paths[0])):
+    if r.data is not None:
+        if r.format != "inline":  # as Frictionless has it: only files are written in a format
+            raise problem(
+                "scheme-error" if r.format in known else "format-error",
+                f"data in the descriptor is not read as {r.format!r}",
+                f"描述符内的数据不能按“{r.format}”读取",
+            )
+        return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
+    if r.format not in known and not (r.paths and is_database(r.paths[0])):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
         )

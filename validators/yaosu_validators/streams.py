@@ -140,14 +140,17 @@ class HashedFile(io.RawIOBase):
         self._raw.close()
 
 
+def is_database(path: str) -> bool:
+    return path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
+
+
 def open_file(root: Path, path: str) -> IO[bytes]:
     """Open a file below a folder for reading; links are never followed, devices never opened."""
     if not path:
         raise problem("scheme-error", "the path is empty", "路径为空")
     if is_remote(path):
-        database = path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
         raise problem(
-            "source-error" if database else "scheme-error",
+            "source-error" if is_database(path) else "scheme-error",
             f"{clip(path)!r} lies elsewhere; remote places are never read",
             f"“{clip(path)}”位于远程；从不读取远程内容",
         )

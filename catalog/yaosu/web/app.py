@@ -52,6 +52,7 @@ from . import (
     faces,
     oai,
     openapi,
+    sample,
     uploads,
 )
 
@@ -174,7 +175,8 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, uploads, api_parties, api_log, delta, ckan, dcat, oai):
+    native = (api_trade, api_market, sample, uploads, api_parties, api_log)
+    for part in (*native, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -33,8 +34,9 @@ from yaosu.storage.search_order import SORTS
 from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 
-from .api_market import FACETS, sample_of, search_query
+from .api_market import FACETS, measured, noted, readable, row_numbers, sample_of, search_query
 from .dcat import alternate
+from .door import in_children
 from .faces import dataset_named, published
 from .visit import (
     PageRoute,
@@ -279,7 +281,15 @@ def dataset_facts(
         "venue": venue,
         "versions": versions,
         "limits": LIMITS,
-        "report": present.report(report, cells=may(visit.actor, "data.read", listing, venue))
+        "report": measured(
+            reader,
+            listing,
+            present.report(
+                report,
+                cells=may(visit.actor, "data.read", listing, venue),
+                contests=present.contests(listing),
+            ),
+        )
         if report
         else None,
         "own": visit.actor is not None and visit.actor.party_id == listing.provider_id,
@@ -332,6 +342,25 @@ async def sample(request: Request, listing: Listing, resource: str) -> dict[str,
         while len(kept) > SAMPLES_KEPT:
             kept.popitem(last=False)
     return kept[key]
+
+
+@router.get("/listings/{listing_id}/rows")
+async def rows_page(
+    request: Request, listing_id: str, resource: str = "", rows: str = ""
+) -> Response:
+    """The records behind a number of the scorecard, for those who may read the data."""
+    numbers = row_numbers(rows)
+
+    def work() -> tuple[Visit, Listing]:
+        with market_of(request).store.read() as reader:
+            visit = visit_of(request, reader)
+            return visit, readable(reader, visit.actor, listing_id)[0]
+
+    visit, listing = await read_of(request, work)
+    await noted(request, listing, visit.actor, resource, len(numbers))
+    look_inside = partial(market_of(request).records, listing, resource, numbers)
+    found = await in_children(look_inside)
+    return html(visit, "rows.html", {"listing": listing, "found": found})
 
 
 @router.get("/datasets/{publisher}/{name}/datapackage.json")

@@ -7,6 +7,7 @@ array. Every result is in the order of the records, whatever the parts were.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,10 +100,13 @@ class All:
         return [(names[n], row) for n, row in zip(which, rows.tolist(), strict=True)]
 
 
-def equal_keys(chunks: Callable[[], Iterator[tuple[int, U64]]], count: int) -> Iterator[I64]:
+def equal_keys(
+    chunks: Callable[[], Iterator[tuple[int, U64]]], count: int, forest: Forest | None = None
+) -> Iterator[I64]:
     """Yield the numbers of records that share a key, ascending, group after group.
 
-    `chunks` gives (first number, keys) and may be asked several times; key 0 is no key.
+    `chunks` gives (first number, keys) and may be asked several times; key 0 is no key. Groups that
+    are one set of the forest already are left out.
     """
     ranges = max(1, -(-count // AT_ONCE))
     for part in range(ranges):
@@ -123,7 +127,12 @@ def equal_keys(chunks: Callable[[], Iterator[tuple[int, U64]]], count: int) -> I
         if not same.any():
             continue
         edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-        for start, stop in edges.reshape(-1, 2):
+        edges = edges.reshape(-1, 2)
+        if forest is not None:
+            roots = forest.roots()[number]
+            apart = np.concatenate(([0], np.cumsum(same & (roots[1:] != roots[:-1]))))
+            edges = edges[apart[edges[:, 1]] > apart[edges[:, 0]]]
+        for start, stop in edges.tolist():
             yield number[start : stop + 1]
 
 
@@ -138,6 +147,9 @@ def exact_roots(everything: All) -> I64:
         lambda: ((n, d[:, 0]) for n, d in everything.column("digests")), everything.count
     ):
         halves = second[group]
+        if (halves == halves[0]).all():
+            forest.up[group] = group[0]
+            continue
         for half in np.unique(halves):  # 64 equal bits are not yet 128
             same = group[halves == half]
             forest.up[same] = same[0]
@@ -146,23 +158,32 @@ def exact_roots(everything: All) -> I64:
 
 @dataclass(slots=True)
 class Bottoms:
-    """The bottom hashes of all records: `values[starts[i]:starts[i + 1]]`, and the set's size."""
+    """The bottom hashes of all records, read where they lie, and the size of each set."""
 
-    values: npt.NDArray[np.uint32]
-    starts: I64
+    pieces: list[Callable[[int, int], npt.NDArray[np.uint32]]]
+    firsts: list[int]  # number of the first value of each piece
+    starts: I64  # (n + 1,) number of the first value of each record
     sizes: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, everything: All) -> Bottoms:
         kept = everything.whole("ends").astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(kept)))
-        values = everything.whole("bottoms") if everything.count else np.zeros(0, np.uint32)
-        return cls(values, starts, everything.whole("sizes"))
+        pieces = [piece for _, ledger in everything.states for piece in ledger.pieces("bottoms")]
+        firsts = np.cumsum([0, *(count for count, _ in pieces)])[:-1].tolist()
+        return cls([read for _, read in pieces], firsts, starts, everything.whole("sizes"))
+
+    def values(self, record: int) -> npt.NDArray[np.uint32]:
+        start, stop = int(self.starts[record]), int(self.starts[record + 1])
+        if start == stop:
+            return np.zeros(0, np.uint32)
+        piece = bisect.bisect_right(self.firsts, start) - 1
+        first = self.firsts[piece]
+        return self.pieces[piece](start - first, stop - first)
 
     def similarity(self, left: int, right: int) -> float:
         """Return the Jaccard similarity: exact where both sets were kept whole."""
-        a = self.values[self.starts[left] : self.starts[left + 1]]
-        b = self.values[self.starts[right] : self.starts[right + 1]]
+        a, b = self.values(left), self.values(right)
         if not len(a) or not len(b):
             return 0.0
         both = np.concatenate((a, b))
@@ -181,20 +202,20 @@ def near_roots(everything: All, exact: I64, threshold: float, bands: int) -> I64
     bottoms = Bottoms.of(everything)
     alone = exact == np.arange(everything.count)  # one of equal records stands for all
     comparable = alone & (bottoms.sizes > 0)
-    known: set[tuple[int, int]] = set()
+    known: set[int] = set()
     for band in range(bands):
 
         def keys(band: int = band) -> Iterator[tuple[int, U64]]:
             for first, values in everything.column("bands", band):
                 yield first, np.where(comparable[first : first + len(values)], values, np.uint64(0))
 
-        for group in equal_keys(keys, everything.count):
+        for group in equal_keys(keys, everything.count, forest):
             _join_bucket(group, forest, bottoms, threshold, known)
     return forest.roots()
 
 
 def _join_bucket(
-    group: I64, forest: Forest, bottoms: Bottoms, threshold: float, known: set[tuple[int, int]]
+    group: I64, forest: Forest, bottoms: Bottoms, threshold: float, known: set[int]
 ) -> None:
     """Join what is near in one bucket; each record meets only so many others."""
     stand: list[int] = []
@@ -203,12 +224,13 @@ def _join_bucket(
         if any(forest.root(other) == mine for other in stand):
             continue
         for other in stand:
-            if (other, record) in known:
+            pair = other * len(forest.up) + record
+            if pair in known:
                 continue
-            known.add((other, record))
             if bottoms.similarity(other, record) >= threshold:
                 forest.join(other, record)
                 break
+            known.add(pair)
         else:
             if len(stand) < REPRESENTATIVES:
                 stand.append(record)

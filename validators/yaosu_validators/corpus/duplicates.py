@@ -7,8 +7,8 @@ near    Jaccard similarity of shingle sets of at least `threshold`: candidates b
 task    what is asked (prompt, input, system, tools) is the same, whatever is answered
 
 While records are read a state keeps some 200 bytes and the bottom hashes of each; from 64 MiB on
-they lie in temporary files that have no name. Only numbers of 8 bytes per record are in memory when
-the clusters are made; band after band is sorted, range after range where there are many.
+they lie in temporary files that have no name. Of these only numbers of 8 bytes per record are in
+memory when the clusters are made; band after band is sorted, range after range where there are many.
 (Broder 1997; Li, Owen, Zhang 2012; Shrivastava 2017.)
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
 
@@ -96,6 +96,22 @@ class Ledger:
             yield found
         for chunk in self.chunks:
             yield chunk[name] if band is None else chunk[name][band]
+
+    def pieces(self, name: str) -> Iterator[tuple[int, Callable[[int, int], npt.NDArray[Any]]]]:
+        """Yield of each chunk how many values one column has, and what reads a slice of them."""
+        for places in self.spilled:
+            at, count = places[name]
+            yield count, functools.partial(self._slice, at, np.dtype(_LISTS[name][0]))
+        for chunk in self.chunks:
+            column = chunk[name]
+            yield len(column), lambda start, stop, column=column: column[start:stop]
+
+    def _slice(
+        self, at: int, dtype: np.dtype[Any], start: int, stop: int
+    ) -> npt.NDArray[Any]:
+        assert self.file is not None
+        self.file.seek(at + start * dtype.itemsize)
+        return np.frombuffer(self.file.read((stop - start) * dtype.itemsize), dtype)
 
     def _read(self, place: int, name: str, band: int | None = None) -> npt.NDArray[Any]:
         assert self.file is not None
@@ -299,7 +315,8 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     firsts = np.concatenate(([True], cell[1:] != cell[:-1])) if len(cell) else np.zeros(0, bool)
     values = np.zeros(count * BINS, np.uint64)
     values[cell[firsts]] = hashes[firsts] + np.uint64(1)
-    _densify(values.reshape(count, BINS), np.diff(starts) > 0)
+    values = values.reshape(count, BINS)
+    _densify(values, values != 0)
     keys = values.reshape(count, BANDS, ROWS)
     with np.errstate(over="ignore"):
         total = (keys * _ODD[:ROWS]).sum(axis=2, dtype=np.uint64)
@@ -310,24 +327,33 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     return np.ascontiguousarray(bands.T), bottoms, np.minimum(np.diff(starts), BOTTOM)
 
 
-def _densify(values: U64, some: npt.NDArray[np.bool_]) -> None:
-    """Give each empty range the minimum of a full one, in place."""
-    rows, columns = np.nonzero((values == 0) & some[:, None])
-    base = values.copy()
-    for donors in _donors():
-        if not len(rows):
-            return
-        found = base[rows, donors[columns]]
-        full = found != 0
-        values[rows[full], columns[full]] = found[full]
-        rows, columns = rows[~full], columns[~full]
-    values[rows, columns] = base[rows, (base[rows] != 0).argmax(axis=1)]
+def _densify(values: U64, full: npt.NDArray[np.bool_]) -> None:
+    """Give each empty range the minimum of the first full one among its donors, in place."""
+    counts = full.sum(axis=1)
+    rows = np.flatnonzero((counts > 0) & (counts < BINS))
+    if not len(rows):
+        return
+    bins = np.nonzero(full[rows])[1]
+    firsts = np.cumsum(counts[rows]) - counts[rows]
+    donors = np.minimum.reduceat(_ranks()[bins], firsts, axis=0) & 0x7F
+    values[rows] = np.take_along_axis(values[rows], donors.astype(np.int64), axis=1)
 
 
 @functools.cache
-def _donors() -> npt.NDArray[np.int64]:
+def _ranks() -> npt.NDArray[np.uint16]:
+    """Return for a full range (row) and each range (column) when the first is its donor.
+
+    That is 128 times the place among 64 donors (64: none of them) plus the number of the full one;
+    a range that is full is its own donor before all others.
+    """
     numbers = np.arange(64 * BINS, dtype=np.uint64).reshape(64, BINS)
-    return (mixed(numbers + np.uint64(77)) % np.uint64(BINS)).astype(np.int64)
+    donors = (mixed(numbers + np.uint64(77)) % np.uint64(BINS)).astype(np.int64)
+    ranks = np.full((BINS, BINS), 65, np.uint16)
+    every = np.arange(BINS)
+    for place in range(63, -1, -1):
+        ranks[donors[place], every] = place + 1
+    ranks[every, every] = 0
+    return ranks * np.uint16(128) + every[:, None].astype(np.uint16)
 
 
 _ODD = mixed(np.arange(1, 65, dtype=np.uint64)) | np.uint64(1)
