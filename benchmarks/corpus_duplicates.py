@@ -133,7 +133,8 @@ def _real(count: int) -> dict[str, list[str]]:
 
 
 def view_of(texts: Sequence[str], at_once: int = 1000) -> list[View]:
-    maker = ViewMaker(mapping_of([{"text": texts[0]}], {"shape": "text", "roles": {"text": "text"}}))
+    declared = {"shape": "text", "roles": {"text": "text"}}
+    maker = ViewMaker(mapping_of([{"text": texts[0]}], declared))
     return [
         maker.view(np.arange(n, min(n + at_once, len(texts))),
                    [{"text": t} for t in texts[n : n + at_once]])
