@@ -10,11 +10,10 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from .streams import SourceProblem, problem
+from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
 
 BLOCK = 4 << 20
 CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its whole chunk
-MAX_ROW_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -162,14 +161,4 @@ def undecodable(why: UnicodeDecodeError) -> SourceProblem:
         "encoding-error",
         f"the bytes are not {why.encoding}: {why.reason}",
         f"字节不是 {why.encoding} 编码",
-    )
-
-
-def row_too_long() -> SourceProblem:
-    """Return the finding for a row that no one meant to be a row."""
-    size = MAX_ROW_BYTES >> 20
-    return problem(
-        "resource-limit",
-        f"a row is longer than {size} MiB; a quote may never be closed",
-        f"有一行超过 {size} MiB；可能引号未闭合",
     )

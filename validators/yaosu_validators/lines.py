@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, MAX_ROW_BYTES, Block, Blocks, Lines, row_too_long, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .columns import ColumnFilter
 from .dialects import Dialect, csv_reader
@@ -26,7 +26,9 @@ from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
 from .plain import PlainFilter, PlainLines
+from .streams import MAX_ROW_BYTES, row_too_long
 
+MAX_COLUMNS = 2_000  # an automaton of more is refused, after a long time
 _QUOTE_END = '"\r\n'
 _QUOTED = r'(?:[^"\r\n]|"")*'
 
@@ -53,6 +55,8 @@ def line_form(check: Structure, dialect: Dialect) -> LineForm | None:
     if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', ""):
         return None
     if not 0 < len(check.columns) <= _MOST_COLUMNS:
+        return None
+    if len(check.columns) > MAX_COLUMNS:
         return None
     if any(row >= dialect.first_content_row for row in dialect.comment_rows):
         return None

@@ -22,7 +22,7 @@ from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import Mark, bad_byte, picked_rows
+from .lines import MAX_COLUMNS, Mark, bad_byte, picked_rows
 from .patterns import subset
 from .readers import value_reader
 from .sources import parse_json, reason
@@ -72,6 +72,8 @@ class RecordForm:
 def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
     """Return the automaton for records with these keys, or None where only the exact path reads."""
     if len(labels) != len(check.columns) or len(set(labels)) != len(labels) or not labels:
+        return None
+    if len(labels) > MAX_COLUMNS:
         return None
     keyed = sorted({c for key in check.keys for c in key.columns})
     values = []

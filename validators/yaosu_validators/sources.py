@@ -33,6 +33,7 @@ from .dialects import (
 )
 from .resources import Resource
 from .streams import (
+    MAX_ROW_BYTES,
     Digests,
     HashedFile,
     SourceProblem,
@@ -42,6 +43,7 @@ from .streams import (
     named_intruder,
     open_file,
     problem,
+    row_too_long,
 )
 
 if TYPE_CHECKING:
@@ -308,6 +310,14 @@ def open_table(file: OpenFile) -> Table:
     return _open_csv(table)
 
 
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield lines; one that no one meant to be a line is refused before it is read."""
+    while line := text.readline(MAX_ROW_BYTES):
+        if len(line) >= MAX_ROW_BYTES:
+            raise row_too_long()
+        yield line
+
+
 def _text(table: Table) -> io.TextIOWrapper:
     assert table.stream is not None
     newline = "" if table.format == "csv" else None
@@ -316,11 +326,12 @@ def _text(table: Table) -> io.TextIOWrapper:
 
 def _open_csv(table: Table) -> Table:
     text = _text(table)
-    sample = list(_guarded(_first(text, SAMPLE_LINES)))
+    lines = _bounded(text)
+    sample = list(_guarded(_first(lines, SAMPLE_LINES)))
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
     table.dialect = sniff_csv(table.dialect, sample, table.format)
-    return _finish_opening(table, csv_reader(table.dialect, chain(sample, text)))
+    return _finish_opening(table, csv_reader(table.dialect, chain(sample, lines)))
 
 
 def _first(lines: Iterator[str], count: int) -> Iterator[str]:
@@ -378,7 +389,7 @@ def _open_json(table: Table, head: bytes) -> Table:
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    return _finish_opening(table, _jsonl_rows(table, _text(table)))
+    return _finish_opening(table, _jsonl_rows(table, _bounded(_text(table))))
 
 
 def is_lines(head: bytes) -> bool:

@@ -29,6 +29,7 @@ from .check import Finding
 CHUNK = 1 << 20
 FREE_BYTES = 10 << 20  # below this much output no ratio is asked for
 MAX_RATIO = 200
+MAX_ROW_BYTES = 64 << 20
 MAX_MEMBERS = 10_000
 COMPRESSIONS = ("zip", "gz", "bz2", "xz", "zst")
 
@@ -60,6 +61,16 @@ class SourceProblem(Exception):
 
 def problem(type_: str, en: str, zh: str) -> SourceProblem:
     return SourceProblem(Finding(type=type_, note=Text(en, zh)))
+
+
+def row_too_long() -> SourceProblem:
+    """Return the finding for a row that no one meant to be a row."""
+    size = MAX_ROW_BYTES >> 20
+    return problem(
+        "resource-limit",
+        f"a row is longer than {size} MiB; a quote may never be closed",
+        f"有一行超过 {size} MiB；可能引号未闭合",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,12 +127,13 @@ def equal_keys(
         if not same.any():
             continue
         edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-        edges = edges.reshape(-1, 2)
+        starts, stops = edges[::2], edges[1::2]
         if forest is not None:
             roots = forest.roots()[number]
             apart = np.concatenate(([0], np.cumsum(same & (roots[1:] != roots[:-1]))))
-            edges = edges[apart[edges[:, 1]] > apart[edges[:, 0]]]
-        for start, stop in edges.tolist():
+            several = apart[stops] > apart[starts]
+            starts, stops = starts[several], stops[several]
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             yield number[start : stop + 1]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ from yaosu_validators.streams import SourceProblem
 
 from .reading import table_batches
 from .shapes import mapping_of
-from .shingles import I64, U64, mixed, normalised, tokens
+from .shingles import I64, U64, blocks, mixed, normalised, tokens
 from .view import PROMPTS, About, Places, Role, View
 from .views import ViewMaker
 
@@ -156,8 +156,10 @@ def _indexed(name: str, texts: list[pa.LargeStringArray]) -> Index:
     )
 
 
-def windows(hashes: U64, owners: I64) -> Iterator[tuple[int, U64, npt.NDArray[np.bool_]]]:
-    """Yield for each length from LEAST to GRAM: the hash of the run from every token on.
+def windows(
+    hashes: U64, owners: I64, wanted: Collection[int] = range(LEAST, GRAM + 1)
+) -> Iterator[tuple[int, U64, npt.NDArray[np.bool_]]]:
+    """Yield for each wanted length from LEAST to GRAM: the hash of the run from every token on.
 
     The mask says which runs lie within one text; the others are there to keep places simple.
     """
@@ -202,7 +204,9 @@ class _Sought:
     keys: U64
     items: I64  # (keys,) number of an item, counted through all benchmarks
     places: I64  # (keys,) which run of its item it is
-    table: npt.NDArray[np.bool_]
+    table: npt.NDArray[np.uint8]  # one bit for each range of keys
+    lengths: npt.NDArray[np.int32]  # (items,) tokens
+    wanted: tuple[int, ...]  # lengths of the runs that stand among the keys
     whole: dict[int, list[int]]  # hash of all tokens to short items
 
     @classmethod
@@ -224,22 +228,20 @@ class _Sought:
             first += index.items
         key = np.concatenate(keys) if keys else np.zeros(0, np.uint64)
         order = np.argsort(key, kind="stable")
-        table = np.zeros(1 << _FILTER_BITS, bool)
-        table[(key >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)] = True
+        filled = np.zeros(1 << _FILTER_BITS, bool)
+        filled[(key >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)] = True
+        lengths = np.concatenate([index.lengths for index in indexes])
+        wanted = np.unique(np.minimum(lengths[lengths >= LEAST], GRAM)).tolist()
         return cls(
             indexes, key[order], np.concatenate(items)[order], np.concatenate(places)[order],
-            table, whole,
+            np.packbits(filled, bitorder="little"), lengths, tuple(wanted), whole,
         )  # fmt: skip
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int32]:
-        return np.concatenate([index.lengths for index in self.indexes])
 
     def hits(self, hashes: U64) -> tuple[I64, I64]:
         """Return (place in hashes, place in keys) of every hash that is sought."""
-        maybe = np.flatnonzero(
-            self.table[(hashes >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)]
-        )
+        eighths = self.table.take((hashes >> np.uint64(67 - _FILTER_BITS)).view(np.int64))
+        bits = (hashes >> np.uint64(64 - _FILTER_BITS)).astype(np.uint8) & np.uint8(7)
+        maybe = np.flatnonzero((eighths >> bits) & np.uint8(1))
         left = np.searchsorted(self.keys, hashes[maybe], "left")
         right = np.searchsorted(self.keys, hashes[maybe], "right")
         found = right > left
@@ -296,8 +298,11 @@ class Contamination:
         texts = view.roles != Role.CELL
         segments = normalised(view.texts.filter(pa.array(texts)))
         owner_of = view.owners()[texts]
-        hashes, owners = tokens(segments)
-        shared, whole = _found(sought, hashes, owners, len(segments))
+        shared, whole = [], []
+        for first, some in blocks(segments):
+            parts, all_ = _found(sought, *tokens(some), len(some))
+            shared += [(item, segment + first) for item, segment in parts]
+            whole += [(item, segment + first) for item, segment in all_]
         _note(state.shared, view, owner_of, shared)
         _note(state.whole, view, owner_of, whole)
         which = _benchmark_of(sought, np.array([i for i, _ in shared], np.int64))
@@ -396,8 +401,8 @@ def _found(
     lengths = sought.lengths
     shared: set[tuple[int, int]] = set()
     whole: set[tuple[int, int]] = set()
-    for length, runs, inside in windows(hashes, owners):
-        at, key = sought.hits(np.where(inside, runs, np.uint64(0)))
+    for length, runs, inside in windows(hashes, owners, sought.wanted):
+        at, key = sought.hits(runs)
         item = sought.items[key]
         good = inside[at] & (
             (lengths[item] == length) | ((length == GRAM) & (lengths[item] > GRAM))

@@ -8,8 +8,8 @@ task    what is asked (prompt, input, system, tools) is the same, whatever is an
 
 While records are read a state keeps some 200 bytes and the bottom hashes of each; from 64 MiB on
 they lie in temporary files that have no name. Of these only numbers of 8 bytes per record are in
-memory when the clusters are made; band after band is sorted, a range at a time where it is long.
-(Broder 1997; Li, Owen, Zhang 2012; Shrivastava 2017.)
+memory when the clusters are made; band after band is sorted, range after range where there are
+many. (Broder 1997; Li, Owen, Zhang 2012; Shrivastava 2017.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from yaosu_validators.check import Conclusion, check
 
 from .shapes import SPLIT_NAMES
-from .shingles import HASH_BITS, I64, U64, mixed, normalised, shingles
+from .shingles import HASH_BITS, I64, U64, blocks, mixed, normalised, shingles
 from .view import ANSWERS, About, Places, Role, View
 
 BANDS, ROWS = 21, 6
@@ -177,9 +177,12 @@ def _chunk(view: View) -> dict[str, Any]:
     texts = view.roles != Role.CELL
     has_text = np.bincount(view.owners()[texts], minlength=len(view)) > 0
     bodies = _joined(view, clean, texts)
-    found = shingles(bodies)
-    bands, bottoms, kept = signatures(found.hashes, found.starts)
-    sizes = np.diff(found.starts)
+    signed = []
+    for _, some in blocks(bodies):
+        found = shingles(some)
+        signed.append((*signatures(found.hashes, found.starts), np.diff(found.starts)))
+    bands = np.concatenate([b for b, _, _, _ in signed], axis=1)
+    bottoms, kept, sizes = (np.concatenate([s[n] for s in signed]) for n in (1, 2, 3))
     sizes = np.where(has_text, sizes, 0)
     tasks, askers = _tasks(view, clean)
     return {
@@ -317,7 +320,7 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     _densify(values, values != 0)
     keys = values.reshape(count, BANDS, ROWS)
     with np.errstate(over="ignore"):
-        total = (keys * _ODD[:ROWS]).sum(axis=2, dtype=np.uint64)
+        total = np.einsum("nbr,r->nb", keys, _ODD[:ROWS])
         bands = mixed(total + np.arange(BANDS, dtype=np.uint64) * _ODD[0])
     rank = np.arange(len(hashes)) - starts[owners]
     low = rank < BOTTOM
@@ -328,13 +331,30 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
 def _densify(values: U64, full: npt.NDArray[np.bool_]) -> None:
     """Give each empty range the minimum of the first full one among its donors, in place."""
     counts = full.sum(axis=1)
-    rows = np.flatnonzero((counts > 0) & (counts < BINS))
-    if not len(rows):
-        return
-    bins = np.nonzero(full[rows])[1]
-    firsts = np.cumsum(counts[rows]) - counts[rows]
-    donors = np.minimum.reduceat(_ranks()[bins], firsts, axis=0) & 0x7F
-    values[rows] = np.take_along_axis(values[rows], donors.astype(np.int64), axis=1)
+    some = (counts >= _FEW) & (counts < BINS)
+    rows, columns = np.nonzero(~full & some[:, None])
+    for donors in _donors():
+        if not len(rows):
+            break
+        right = full[rows, donors[columns]]
+        values[rows[right], columns[right]] = values[rows[right], donors[columns[right]]]
+        rows, columns = rows[~right], columns[~right]
+    values[rows, columns] = values[rows, full[rows].argmax(axis=1)]
+    rows = np.flatnonzero((counts > 0) & (counts < _FEW))
+    if len(rows):  # the same, faster where a donor is rarely full
+        bins = np.nonzero(full[rows])[1]
+        firsts = np.cumsum(counts[rows]) - counts[rows]
+        found = np.minimum.reduceat(_ranks()[bins], firsts, axis=0) & 0x7F
+        values[rows] = np.take_along_axis(values[rows], found.astype(np.int64), axis=1)
+
+
+_FEW = 32
+
+
+@functools.cache
+def _donors() -> npt.NDArray[np.int64]:
+    numbers = np.arange(64 * BINS, dtype=np.uint64).reshape(64, BINS)
+    return (mixed(numbers + np.uint64(77)) % np.uint64(BINS)).astype(np.int64)
 
 
 @functools.cache
@@ -344,8 +364,7 @@ def _ranks() -> npt.NDArray[np.uint16]:
     That is 128 times the place among 64 donors (64: none of them) plus the number of the full one;
     a range that is full is its own donor before all others.
     """
-    numbers = np.arange(64 * BINS, dtype=np.uint64).reshape(64, BINS)
-    donors = (mixed(numbers + np.uint64(77)) % np.uint64(BINS)).astype(np.int64)
+    donors = _donors()
     ranks = np.full((BINS, BINS), 65, np.uint16)
     every = np.arange(BINS)
     for place in range(63, -1, -1):

@@ -8,6 +8,7 @@ Hashes have 52 bits; constants are part of the version of whatever check uses th
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ CJK_SHARE = 0.3  # of the characters that are no space: from here on a text is c
 HASH_BITS = 52
 _RECORD_BITS = 64 - HASH_BITS
 MOST_RECORDS = 1 << _RECORD_BITS  # in one go
+BLOCK_BYTES = 1 << 18
 _P = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEPS = np.array(
@@ -66,16 +68,15 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     count = len(texts)
     assert count <= MOST_RECORDS
     points, starts = code_points(pc.utf8_lower(texts))
-    owners = np.repeat(np.arange(count, dtype=np.int64), np.diff(starts))
-    kinds = _kinds()[points]
+    kinds = _kinds().take(points)
     cjk = _counted(kinds & _CJK, starts)
     said = np.diff(starts) - _counted(kinds & _SPACE, starts)
-    wide = np.repeat(cjk >= CJK_SHARE * np.maximum(said, 1), np.diff(starts))
-    spaceless = (kinds & _SPACE) == 0
+    wide = cjk >= CJK_SHARE * np.maximum(said, 1)
+    wide_points = np.repeat(wide, np.diff(starts))
     found = []
     for units, owner in (
-        _characters(points, owners, wide & spaceless),
-        _words(points, owners, ~wide & ((kinds & _WORD) != 0)),
+        _characters(points, wide_points & ((kinds & _SPACE) == 0), np.where(wide, said, 0)),
+        _words(points, starts, ~wide_points & ((kinds & _WORD) != 0)),
     ):
         if len(units):
             hashes, whose = _runs(units, owner)
@@ -89,13 +90,28 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     return Shingles(keys & np.uint64((1 << HASH_BITS) - 1), whose, ends.astype(np.int64))
 
 
+def blocks(texts: pa.LargeStringArray) -> Iterator[tuple[int, pa.LargeStringArray]]:
+    """Yield (number of the first, texts): neighbours that fit the caches of a processor together.
+
+    A text is never cut, so that one long text is a block of its own.
+    """
+    if not len(texts):
+        return
+    ends = np.concatenate(([0], np.cumsum(pc.binary_length(texts).to_numpy()))).astype(np.int64)
+    first = 0
+    while first < len(texts):
+        stop = int(np.searchsorted(ends, ends[first] + BLOCK_BYTES, "right")) - 1
+        stop = min(max(stop, first + 1), first + MOST_RECORDS)
+        yield first, texts.slice(first, stop - first)
+        first = stop
+
+
 def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
     """Return the hash of each token, and its text: words in lower case, CJK characters alone."""
     points, starts = code_points(pc.utf8_lower(texts))
-    owners = np.repeat(np.arange(len(texts), dtype=np.int64), np.diff(starts))
-    kinds = _kinds()[points]
+    kinds = _kinds().take(points)
     inside = ((kinds & _WORD) != 0) | (points == ord("_"))
-    return _words(points, owners, inside, (kinds & _CJK) != 0)
+    return _words(points, starts, inside, (kinds & _CJK) != 0)
 
 
 def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
@@ -117,36 +133,43 @@ def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64
 
 
 def _characters(
-    points: npt.NDArray[np.uint32], owners: I64, mask: npt.NDArray[np.bool_]
+    points: npt.NDArray[np.uint32], mask: npt.NDArray[np.bool_], counts: I64
 ) -> tuple[U64, I64]:
-    return points[mask].astype(np.uint64), owners[mask]
+    owners = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    return points[mask].astype(np.uint64), owners
 
 
 def _words(
     points: npt.NDArray[np.uint32],
-    owners: I64,
+    starts: I64,
     inside: npt.NDArray[np.bool_],
     alone: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[U64, I64]:
     """Return one hash per word, and the text that it stands in; some characters are words alone."""
-    at = np.flatnonzero(inside)
-    if not len(at):
-        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    whose = owners[at]
-    begins = np.concatenate(([True], (at[1:] != at[:-1] + 1) | (whose[1:] != whose[:-1])))
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1]
+    borders = starts[:-1][starts[:-1] < len(points)]
+    begins[borders] = inside[borders]
     if alone is not None:
-        single = alone[at]
-        begins |= single
-        begins[1:] |= single[:-1]
-    first = np.flatnonzero(begins)
-    lengths = np.diff(np.concatenate((first, [len(at)])))
+        begins |= alone & inside
+        begins[1:] |= alone[:-1] & inside[1:]
+    letters = points[inside]
+    if not len(letters):
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    first = np.flatnonzero(begins[inside])
+    lengths = np.diff(first, append=len(letters))
     # The place of a letter in its word counts, so that letters in another order differ.
-    place = np.arange(len(at)) - np.repeat(first, lengths)
-    letters = _letters()[np.minimum(place, _PLACES - 1), points[at] & 0xFFF]
+    place = np.arange(len(letters), dtype=np.int64)
+    place -= np.repeat(first, lengths)
+    np.minimum(place, _PLACES - 1, out=place)
+    place <<= 12
+    place |= letters & np.uint32(0xFFF)
+    hashes = _letters().take(place)
     with np.errstate(over="ignore"):
-        letters += points[at].astype(np.uint64) * _P
-        hashes = np.add.reduceat(letters, first)
-    return mixed(hashes), whose[first]
+        hashes += letters.astype(np.uint64) * _P
+        hashes = np.add.reduceat(hashes, first)
+    owners = np.searchsorted(starts, np.flatnonzero(begins), "right") - 1
+    return mixed(hashes), owners
 
 
 _PLACES = 32
@@ -157,7 +180,7 @@ def _letters() -> U64:
     """Return a random number for every place in a word and the low bits of every letter."""
     numbers = np.arange(_PLACES * 4096, dtype=np.uint64) + np.uint64(1)
     with np.errstate(over="ignore"):
-        return mixed(numbers * _P).reshape(_PLACES, 4096)
+        return mixed(numbers * _P)
 
 
 def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
