@@ -136,6 +136,21 @@ class Listing(_Thing):
         """Return the measures of this version under the names of their sources."""
         return dict(self._get("scorecard"))
 
+    def sample(self) -> JSON:
+        """Return where the manual sample of this version stands."""
+        return dict(self._get("sample"))
+
+    def sample_next(self, limit: int | None = None) -> list[JSON]:
+        """Return the next records that the caller, a reviewer, is to judge."""
+        path = route("v1", "listings", self.id, "sample", "next")
+        return list(self._connection.get(path, {"limit": limit})["records"])
+
+    def judge(self, verdicts: Mapping[int, bool]) -> JSON:
+        """Record what the caller says of records of the sample; returns where it stands."""
+        said = [{"item": item, "passed": passed} for item, passed in verdicts.items()]
+        path = route("v1", "listings", self.id, "sample")
+        return dict(self._connection.post(path, {"verdicts": said}))
+
     def attestation(self) -> JSON:
         """Return the market's signed word on the quality of this version."""
         return dict(self._get("attestation"))

@@ -11,7 +11,16 @@ from yaosu.errors import InvalidInput, Text
 from .family import family
 from .listing import Id, act_on, tell
 from .standing import commands_for, state_word
-from .terminal import Json, Market, client, command, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 
 app = family("What reviewers and exchanges do with submissions.\n\n审核与挂牌。")
 
@@ -226,6 +235,71 @@ def answer_contest(
     答复提供方对指标的质疑。
     """
     act_on(market, listing, "answer_contest", as_json, about=about, text=text)
+
+
+@app.command("sample")
+@command
+def manual_sample(
+    listing: Id,
+    following: Annotated[
+        int, typer.Option("--next", help="Show so many records to judge. 显示待判定记录。")
+    ] = 0,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Say where the manual sample of a version stands, and show what is to be judged next.
+
+    查看人工抽检进度与待判定记录。
+    """
+    found = client(market).listing(listing)
+    state = found.sample()
+    records = found.sample_next(following) if following else []
+    if as_json:
+        print_json({**state, "next": records})
+        return
+    print_facts({k: v for k, v in state.items() if k not in ("measure", "seed")})
+    for row in records:
+        print_facts({"item": row["item"], "resource": row["resource"], "record": row["record"]})
+
+
+@app.command()
+@command
+def judge(
+    listing: Id,
+    passed: Annotated[
+        str, typer.Option("--pass", metavar="ITEMS", help="Items that pass, 3,17. 合格项。")
+    ] = "",
+    failed: Annotated[
+        str, typer.Option("--fail", metavar="ITEMS", help="Items that do not. 不合格项。")
+    ] = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Judge records of the manual sample; another person judges them too.
+
+    判定人工抽检样本，每条须由两人独立判定。
+    """
+    verdicts = {**dict.fromkeys(_items(passed), True), **dict.fromkeys(_items(failed), False)}
+    if both := set(_items(passed)) & set(_items(failed)):
+        raise InvalidInput(
+            f"passed and not passed at once: {min(both)}",
+            f"同时标为合格与不合格：{min(both)}",
+            field="verdicts",
+        )
+    state = client(market).listing(listing).judge(verdicts)
+    if as_json:
+        print_json(state)
+    else:
+        print_facts({k: v for k, v in state.items() if k not in ("measure", "seed")})
+
+
+def _items(text: str) -> list[int]:
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    if not all(p.isascii() and p.isdigit() and len(p) < 16 for p in parts):
+        raise InvalidInput(
+            "items are numbers between commas", "应为以逗号分隔的编号", field="verdicts"
+        )
+    return [int(p) for p in parts]
 
 
 def _certificate(
