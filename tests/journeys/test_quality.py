@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from paper import Paper
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus
+from yaosu.manual_sample import state_of
 from yaosu.model import Listing
 
 
@@ -187,3 +189,38 @@ def test_what_two_listings_share_stands_on_both_and_hides_the_hidden(
     assert [m["value"] for m in attested if m["basis"] == "market"] == [0.5]
     hall.market.store.write(lambda tx: tx.put(replace(tx.get(Listing, two), view_policy="private")))
     assert provider.get(f"/v1/listings/{one}/scorecard")["shares_content_with"] == []
+
+
+def browser(hall: Hall, person: Person, lang: str) -> Paper:
+    found = Paper(hall.address, lang)
+    assert found.log_in(str(person.key)).status == 200
+    return found
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_pages_of_quality_work_without_scripts(hall: Hall, provider: Person, lang: str) -> None:
+    rival = hall.person(f"rival-{lang}", "provider", uscc=USCC[2 + (lang == "en")])
+    one = offered(hall, provider, f"paged-one-{lang}", range(2000, 2300))
+    offered(hall, rival, f"paged-two-{lang}", range(2100, 2500))
+    provider.post(f"/v1/listings/{one}/contest", {"about": "own:dup_near", "text": "模板所致"})
+    page = browser(hall, provider, lang).get(f"/datasets/lingnan/paged-one-{lang}")
+    for said in ("模板所致", "own:market_overlap", f"paged-two-{lang}", "gbt36344:0302"):
+        assert page.says(said), said
+    reviewer = browser(hall, hall.person(f"rev-page-{lang}", "reviewer"), lang)
+    rows = reviewer.get(f"/listings/{one}/rows?resource=train&rows=2,3")
+    assert rows.status == 200
+    assert rows.says("第 2000 号巡检点位")
+    assert reviewer.get(f"/listings/{one}/rows?resource=no&rows=2").status == 404
+    sample = reviewer.get(f"/review/{one}/sample")
+    assert sample.status == 200
+    (item, *_) = reviewer_items(hall, one)
+    done = reviewer.send(sample, f"/review/{one}/sample", **{f"item-{item}": "pass"})
+    assert done.status == 200
+    assert provider.get(f"/v1/listings/{one}/sample")["begun"] == 1
+    nothing = reviewer.send(sample, f"/review/{one}/sample")
+    assert nothing.status == 422
+
+
+def reviewer_items(hall: Hall, listing: str) -> list[int]:
+    with hall.market.store.read() as reader:
+        return list(state_of(reader, reader.get(Listing, listing)).sample)
