@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import fulfilment, market_overlap, present, receipt, review, sharing, signing
@@ -249,13 +250,21 @@ class Market:
         except WrongState:
             return  # withdrawn meanwhile
         with self.laid_out(listing) as folder:
+            options, reads = _registered(self.settings.folder)
             found = run_in_sandbox(
                 "validate",
                 target=folder,
-                args={"limit_errors": 1000, "checks": list(CHECKS), "profile": True},
+                args={
+                    "limit_errors": 1000,
+                    "checks": list(CHECKS),
+                    "profile": True,
+                    "options": options,
+                },
                 limits=self._limits(listing),
+                reads=reads,
             )
         found["target"] = listing.content_digest
+        _of_the_market(found, options)
         sketch = _taken_out(found, "corpus.sketch")
         shared = None
         if sketch is not None:
@@ -430,6 +439,32 @@ def _taken_out(report: dict[str, Any], check: str) -> dict[str, Any] | None:
     runs.remove(found)
     evidence: dict[str, Any] | None = found.get("evidence")
     return evidence
+
+
+def _registered(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Path]]:
+    """Return what the operator has registered, as options of checks, and the files to read.
+
+    Benchmarks (or their indexes) lie in `benchmarks`, word lists of unsafe text in `safety`.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    reads = []
+    benchmarks = sorted(p for p in (folder / "benchmarks").glob("*") if p.is_file())
+    if benchmarks:
+        options["corpus.contamination"] = {"benchmarks": [str(p.resolve()) for p in benchmarks]}
+        reads.append(folder / "benchmarks")
+    words = folder / "safety"
+    if words.is_dir() and any(words.iterdir()):
+        options["corpus.safety"] = {"words": str(words.resolve())}
+        reads.append(words)
+    return options, reads
+
+
+def _of_the_market(report: dict[str, Any], options: dict[str, dict[str, Any]]) -> None:
+    """Say of measures that rest on what is registered here that files alone do not give them."""
+    for metric in report.get("metrics") or ():
+        means = measure(str(metric.get("id")))
+        if means is not None and means.check in options:
+            metric["basis"] = "market"
 
 
 def _record_damage(tx: Transaction, sha256: str) -> None:

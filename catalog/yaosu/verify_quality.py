@@ -12,6 +12,7 @@ from typing import Any
 
 from yaosu_schemas.canonical import content_digest
 from yaosu_schemas.errors import YaosuError
+from yaosu_schemas.measures import measure
 from yaosu_schemas.paths import path_problem
 
 from .proofs import Findings, read_json
@@ -58,7 +59,12 @@ def _count_again(
     """Count every measure that rests on content, and say of each whether it is equal."""
     claimed = [m for m in attestation["measures"] if m["basis"] == "content"]
     found.checked["measures signed only"] += len(attestation["measures"]) - len(claimed)
-    runs = [c for c in attestation["checks"] if c["name"] != _UNCOUNTED]
+    needed = {means.check for m in claimed if (means := measure(str(m["id"]))) is not None}
+    runs = [
+        c
+        for c in attestation["checks"]
+        if c["name"] != _UNCOUNTED and (c["name"] in needed or not c["options"])
+    ]
     counted = _measured(folder, paths, runs, found)
     if counted is None:
         return

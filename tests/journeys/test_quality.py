@@ -224,3 +224,27 @@ def test_the_pages_of_quality_work_without_scripts(hall: Hall, provider: Person,
 def reviewer_items(hall: Hall, listing: str) -> list[int]:
     with hall.market.store.read() as reader:
         return list(state_of(reader, reader.get(Listing, listing)).sample)
+
+
+def test_what_the_operator_registered_is_looked_for_in_every_version(
+    hall: Hall, provider: Person
+) -> None:
+    folder = hall.market.settings.folder / "benchmarks"
+    folder.mkdir()
+    items = [{"question": f"第 {n} 号巡检点位的阀门读数是多少？请给出处理意见", "answer": "x"}
+             for n in (3001, 3002, 9999)]  # fmt: skip
+    text = "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items)
+    (folder / "registered.jsonl").write_text(text, "utf-8")
+    try:
+        found = offered(hall, provider, "contaminated", range(3000, 3210))
+    finally:
+        (folder / "registered.jsonl").unlink()
+        folder.rmdir()
+    lines = lines_of(provider.get(f"/v1/listings/{found}/scorecard"))
+    whole = lines["own:benchmark_whole"]
+    assert (whole["basis"], whole["numerator"], whole["denominator"]) == ("market", 2, 3)
+    assert whole["command"] is None
+    report = provider.get(f"/v1/listings/{found}/report")
+    (run,) = [c for c in report["checks"] if c["name"] == "corpus.contamination"]
+    assert [b["name"] for b in run["options"]["benchmarks"]] == ["registered"]
+    assert str(hall.market.settings.folder) not in json.dumps(report)
