@@ -61,7 +61,7 @@ $(VENV)/.installed-test: requirements-test.lock $(INPUTS) | $(BIN)/pip
 	@touch $(VENV)/.installed-run $@
 
 # Clients of others that pin other versions than ours live in environments of their own.
-CLIENTS := delta-sharing
+CLIENTS := delta-sharing mlcroissant
 $(VENV)/clients/.installed: $(CLIENTS:%=tests/clients/%.lock) | $(BIN)/pip
 	@for client in $(CLIENTS); do \
 	  $(PYTHON) -m venv $(VENV)/clients/$$client && \

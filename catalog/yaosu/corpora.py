@@ -219,6 +219,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "make": preferences,
         "provider": "pengcheng-robotics",
         "name": "inspection-preference-zh",
+        "undocumented": ("baseline", "cases", "limitations"),
         "title": "2026年广东省机器人安全偏好对比数据集",
         "description": "巡检安全问答的偏好对，用于强化学习与奖励模型。\n\n"
         "Preference pairs on safe behaviour, for reward models.",
@@ -234,6 +235,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "make": arithmetic,
         "provider": "lingnan-data",
         "name": "word-problems-bench",
+        "undocumented": ("cases",),
         "title": "2026年全国中英算术应用题测评数据集",
         "description": "四百道中英文应用题，免费用于测评。\n\n"
         "Four hundred word problems in Chinese and English, free for evaluation.",
@@ -249,6 +251,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "make": charging,
         "provider": "lingnan-data",
         "name": "guangzhou-charging-load",
+        "undocumented": ("annotation", "labels", "baseline", "evaluation"),
         "title": "2026年6月广州市充电站小时负荷数据集",
         "description": "六个区充电站的小时负荷、会话数与可用状态（模拟数据）。\n\n"
         "Hourly load of charging stations in six districts (simulated).",
@@ -303,6 +306,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "make": gauges,
         "provider": "lingnan-data",
         "name": "gauge-readings",
+        "undocumented": ("support", "baseline", "cases", "distribution"),
         "title": "2026年广东省仪表读数图像数据集",
         "description": "十二张仪表图像与读数，用于视觉读表。\n\nDrawn gauges with their readings.",
         "keywords": ["图像", "仪表", "image", "gauge"],
@@ -317,6 +321,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "make": manuals,
         "provider": "lingnan-data",
         "name": "maintenance-corpus-zh",
+        "undocumented": ("annotation", "baseline"),
         "title": "2026年广东省设备检修文本语料",
         "description": "六百段设备检修文本，用于预训练。\n\nMaintenance texts for pre-training.",
         "keywords": ["语料", "检修", "预训练", "corpus"],

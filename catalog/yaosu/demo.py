@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -332,7 +332,7 @@ def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party)
             "resale": "不得转售",
             "export": "无",
         },
-        "docs": _docs(),
+        "docs": _docs(facts.get("undocumented", ())),
     }
     ai = element.setdefault("ai", {})
     ai["stage"] = facts["stage"]
@@ -345,11 +345,12 @@ def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party)
     return descriptor
 
 
-def _docs() -> dict[str, dict[str, bool]]:
+def _docs(missing: Collection[str]) -> dict[str, dict[str, bool]]:
+    """Return which elements the documentation has: all but those that are missing."""
     groups = {
         "basic": ("scale", "format", "structure", "access", "support"),
         "content": ("modalities", "distribution", "labels", "samples", "limitations"),
         "construction": ("sources", "collection", "processing", "annotation", "versioning"),
         "application": ("licence", "scenarios", "evaluation", "baseline", "cases"),
     }
-    return {group: dict.fromkeys(names, True) for group, names in groups.items()}
+    return {group: {n: n not in missing for n in names} for group, names in groups.items()}

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -321,6 +321,18 @@ class Market:
             "rows": found["rows"][:rows],
             "truncated": more or found["truncated"],
         }
+
+    def records(
+        self, listing: Listing, resource: str, rows: Sequence[int], *, by_number: bool = False
+    ) -> dict[str, Any]:
+        """Return the records at some rows of a resource, read in the sandbox."""
+        with self.laid_out(listing) as folder:
+            return run_in_sandbox(
+                "records",
+                target=folder,
+                args={"resource": resource, "rows": list(rows), "by_number": by_number},
+                limits=self._limits(listing),
+            )
 
     def _deliver(self, body: dict[str, Any]) -> None:
         """Read every byte of a delivery again before it opens (T9)."""

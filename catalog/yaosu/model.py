@@ -233,6 +233,7 @@ class Remark:
     party_id: str
     text: str
     at: datetime
+    about: str = ""  # the measure or kind of finding that a contest and its answer are about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -328,10 +328,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """How many there are, the listings of the page, and counts of values by field."""
+    """How many there are, the listings of the page with their cards, counts by field."""
 
     total: int
     listings: Sequence[str]
+    cards: Sequence[JSON]
     facets: Mapping[str, Sequence[tuple[str, int]]]
 
 

@@ -6,7 +6,7 @@ nowhere else (OWASP API3). Times are RFC 3339 with Z.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
@@ -173,6 +173,7 @@ def listing(
         "descriptor": descriptor(found, private=private),
         "certificate": _certificate(found.certificate),
         "report": report_summary(report) if report else None,
+        "contests": contests(found),
         "standing_offer": found.standing_offer if found.standing_signature else None,
         "standing_signature": plain(found.standing_signature),
         "notice_until": plain(found.notice_until),
@@ -203,10 +204,27 @@ def report_summary(report: StoredReport) -> dict[str, Any]:
     }
 
 
-def report(kept: StoredReport, *, cells: bool) -> dict[str, Any]:
+def report(
+    kept: StoredReport, *, cells: bool, contests: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return a report; cell values only to those who may read the data."""
     body = kept.body if cells else masked(kept.body)
-    return {"report_id": kept.id, "listing_id": kept.listing_id, "digest": kept.digest, **body}
+    shown = {"report_id": kept.id, "listing_id": kept.listing_id, "digest": kept.digest, **body}
+    return {**shown, "contests": list(contests)} if contests else shown
+
+
+def contests(found: Listing) -> list[dict[str, Any]]:
+    """Return what the provider contests of the report, and what was answered; for everyone."""
+    return [
+        {
+            "about": r.about,
+            "kind": "answer" if r.kind == "answer_contest" else "contest",
+            "text": r.text,
+            "at": plain(r.at),
+        }
+        for r in found.remarks
+        if r.about
+    ]
 
 
 def masked(body: dict[str, Any]) -> dict[str, Any]:
@@ -240,12 +258,26 @@ def masked(body: dict[str, Any]) -> dict[str, Any]:
     tasks = [
         {
             **task,
-            "errors": [hide(e) for e in task.get("errors") or ()],
+            **{kind: [hide(e) for e in task.get(kind) or ()] for kind in ("errors", "findings")},
             **({"profile": blur(task["profile"])} if task.get("profile") else {}),
         }
         for task in body.get("tasks") or ()
     ]
-    return {**body, "tasks": tasks, "masked": True}
+    checks = [_nameless(run) for run in body.get("checks") or ()]
+    return {**body, "tasks": tasks, "checks": checks, "masked": True}
+
+
+def _nameless(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run without the names of labels: they are values of the data."""
+    if run.get("name") != "corpus.labels":
+        return run
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: "•••" if k == "label" else hide(v) for k, v in value.items()}
+        return [hide(v) for v in value] if isinstance(value, list) else value
+
+    return {**run, "evidence": hide(run.get("evidence") or {})}
 
 
 def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False) -> dict[str, Any]:

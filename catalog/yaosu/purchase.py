@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .dataframes import Tables
 
 JSON = dict[str, Any]
-OURS = frozenset({"datapackage.json", "manifest.json", "receipt.json"})
+OURS = frozenset({"datapackage.json", "manifest.json", "receipt.json", "quality.json"})
 _STAMPS = ".fetched.json"
 
 
@@ -191,7 +191,12 @@ class Purchase:
         # No longer shown by the market: the agreement in the receipt still pins its digest.
         with contextlib.suppress(NotFound, Gone):
             _write(self.documents / "datapackage.json", self.descriptor)
+            _write(self.documents / "quality.json", self._attestation())
         self.receipt()
+
+    def _attestation(self) -> JSON:
+        path = route("v1", "listings", str(self.trade["listing_id"]), "attestation")
+        return dict(self._connection.get(path))
 
     def receipt(self, timeout: float = 0.0) -> JSON | None:
         """Return the receipt and keep it beside the data; None while it is not issued yet."""

@@ -132,6 +132,14 @@ class Listing(_Thing):
         """Return the published sketch of this version (see `yaosu_validators.overlap`)."""
         return dict(self._get("sketch"))
 
+    def scorecard(self) -> JSON:
+        """Return the measures of this version under the names of their sources."""
+        return dict(self._get("scorecard"))
+
+    def attestation(self) -> JSON:
+        """Return the market's signed word on the quality of this version."""
+        return dict(self._get("attestation"))
+
     def report_json(self) -> JSON:
         """Return the report as the market sent it."""
         return dict(self._get("report"))

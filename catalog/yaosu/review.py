@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from yaosu_schemas.texts import clip
 from .errors import Conflict, InvalidInput, Text
 from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
-from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, Venue
+from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
 from .ports import Reader, Transaction
 from .steps import Relation
 
@@ -32,6 +33,57 @@ def comment(tx: Transaction, actor: Actor, listing_id: str, text: str) -> Listin
     listing = load(tx, actor, listing_id)
     remarks = _remark(tx, listing, actor, "comment", text)
     return step(tx, listing, "comment", actor, {"text_digest": digest(text)}, remarks=remarks)
+
+
+def contest(tx: Transaction, actor: Actor, listing_id: str, about: str, text: str) -> Listing:
+    """Contest a measure or a kind of finding of the report, with a reason that buyers see too."""
+    listing = load(tx, actor, listing_id)
+    admit(tx, listing, "contest", actor)
+    if about not in _contestable(tx, listing):
+        raise InvalidInput(
+            f"the report has no measure and no finding {clip(about)!r}",
+            f"报告中没有指标或问题“{clip(about)}”",
+            field="about",
+        )
+    remarks = _about(_remark(tx, listing, actor, "contest", text), about)
+    payload = {"about": about, "text_digest": digest(text)}
+    return step(tx, listing, "contest", actor, payload, remarks=remarks)
+
+
+def answer_contest(
+    tx: Transaction, actor: Actor, listing_id: str, about: str, text: str
+) -> Listing:
+    """Answer what was contested last about a measure or a kind of finding."""
+    listing = load(tx, actor, listing_id)
+    admit(tx, listing, "answer_contest", actor)
+    if about not in open_contests(listing):
+        raise Conflict(
+            f"nothing is contested about {clip(about)!r}, or it has its answer",
+            f"“{clip(about)}”没有待答复的质疑",
+        )
+    remarks = _about(_remark(tx, listing, actor, "answer_contest", text), about)
+    payload = {"about": about, "text_digest": digest(text)}
+    return step(tx, listing, "answer_contest", actor, payload, remarks=remarks)
+
+
+def open_contests(listing: Listing) -> tuple[str, ...]:
+    """Return what is contested and has no answer yet, oldest first."""
+    last = {r.about: r.kind for r in listing.remarks if r.about}
+    return tuple(about for about, kind in last.items() if kind == "contest")
+
+
+def _about(remarks: tuple[Remark, ...], about: str) -> tuple[Remark, ...]:
+    return (*remarks[:-1], replace(remarks[-1], about=about))
+
+
+def _contestable(tx: Reader, listing: Listing) -> set[str]:
+    """Return the measures and kinds of findings that the report of a version has."""
+    body = tx.get(StoredReport, listing.report_id).body if listing.report_id else {}
+    found = {str(m.get("id")) for m in body.get("metrics") or ()}
+    for task in body.get("tasks") or ():
+        for kind in ("errors", "findings"):
+            found |= {str(f.get("type")) for f in task.get(kind) or ()}
+    return found
 
 
 def return_listing(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:

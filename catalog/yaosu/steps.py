@@ -79,6 +79,9 @@ def _trade(
     )
 
 
+_JUDGED = {L.REVIEW, L.RETURNED, L.NOTICE, L.REGISTERED, L.LISTED, L.SUSPENDED}
+"""Where a version has a report that its provider can contest."""
+
 LISTING_STEPS: tuple[Step[L], ...] = (
     _listing("L1", "submit", {L.DRAFT, L.RETURNED}, L.SUBMITTED, R.PROVIDER),
     _listing("L2", "start_validation", {L.SUBMITTED}, L.VALIDATING, R.SYSTEM),
@@ -122,6 +125,8 @@ LISTING_STEPS: tuple[Step[L], ...] = (
         None,
         R.PROVIDER,
     ),
+    _listing("L5", "contest", _JUDGED, None, R.PROVIDER),
+    _listing("L5", "answer_contest", _JUDGED, None, R.REVIEWER, R.EXCHANGE),
     _listing("L5", "comment", set(L) - {L.DRAFT}, None, R.PROVIDER, R.REVIEWER, R.EXCHANGE),
 )
 """L1-L11 of domain c.2; L12 (a new version) makes a new listing, which starts at L1."""

@@ -24,7 +24,7 @@ from .evidence import event_digest, leaf_entry, stamp
 from .proofs import Findings, Progress, VerifyReport, read_json, silent
 
 DATABASE = "market.db"
-_OURS = {"manifest.json", "receipt.json", "datapackage.json"}
+_OURS = {"manifest.json", "receipt.json", "datapackage.json", "quality.json"}
 
 
 def verify_path(
@@ -477,6 +477,10 @@ def verify_folder(
     with found.shape("/manifest.json"):
         _check_manifest(manifest, receipt, found)
     _check_descriptor(folder, manifest, found)
+    if (folder / "quality.json").is_file():
+        from .verify_quality import check_quality  # loads the readers of data
+
+        check_quality(folder, manifest, found, log_key)
     return found.report("delivery", folder.name)
 
 

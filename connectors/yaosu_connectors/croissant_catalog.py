@@ -119,8 +119,6 @@ def problems(said: Mapping[str, Any]) -> Iterator[Problem]:
     if "Dataset" not in _kinds(said):
         yield _problem("/@type", "type", "it is no schema.org/Dataset",
                        "不是 schema.org/Dataset")  # fmt: skip
-    if not _text(_one(said, "name")):
-        yield _problem("/name", "required", "it has no name", "缺少 name")
     files = _items(said, "distribution")
     known = {_id(f): f for f in files if isinstance(f, dict)}
     for n, file in enumerate(files):
@@ -193,13 +191,19 @@ def _record_set(
             yield _problem(here, "type", "it is no Field", "不是 Field")
             continue
         joined = joined or bool(_items(field, "references"))
-        yield from _field(here, field, files, fields, has_data, used)
+        yield from _field(here, field, files, fields, has_data, used, _speaks(whole, "source"))
         if not _typed(field, whole) and not typed:
             yield _problem(f"{here}/dataType", "data_type", "it has no valid dataType",
                            "缺少有效的 dataType")  # fmt: skip
     if len(used) > 1 and not joined:
         yield _problem(pointer, "join", f"it takes {clip(sorted(used))} without a join",
                        f"使用 {clip(sorted(used))} 而未声明关联")  # fmt: skip
+
+
+def _speaks(whole: Mapping[str, Any], name: str) -> bool:
+    """Tell whether the context gives a name Croissant's meaning, not schema.org's."""
+    context = whole.get("@context")
+    return not isinstance(context, dict) or name in context
 
 
 def _typed(field: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
@@ -209,6 +213,9 @@ def _typed(field: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
     """
     if _items(field, "subField") or _items(field, "parentField") or _items(field, "references"):
         return True
+    source = _one(field, "source")
+    if isinstance(source, dict) and _items(source, "field"):
+        return True  # the type of the field it is taken from
     kind = _one(field, "dataType")
     if not kind:
         return False
@@ -227,10 +234,12 @@ def _field(
     fields: set[str],
     has_data: bool,
     used: set[str],
+    speaks: bool,
 ) -> Iterator[Problem]:
-    source = _one(said, "source")
+    source = _one(said, "source") if speaks or "cr:source" in said else None
     if source is None:
-        if not has_data and not _items(said, "subField") and not _items(said, "value"):
+        stands_for = ("subField", "value", "references")
+        if not has_data and not any(_items(said, key) for key in stands_for):
             yield _problem(f"{pointer}/source", "source", "it has neither source nor value",
                            "缺少 source 或 value")  # fmt: skip
         return
@@ -255,7 +264,7 @@ def _field(
 
 def _missing(said: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what the specification demands and the document does not say (1.1 §3)."""
-    for key in ("description", "license", "url", "creator", "datePublished"):
+    for key in ("name", "description", "license", "url", "creator", "datePublished"):
         if not _items(said, key):
             yield Problem(pointer=f"/{key}", code="required", en=f"it has no {key}",
                           zh=f"缺少 {key}", severity="warning")  # fmt: skip
@@ -280,7 +289,7 @@ def descriptor(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document as a Data Package descriptor."""
     name = _text(_one(said, "name"))
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:100] or "dataset"
-    title = _text(_one(said, "alternateName")) or name
+    title = _text(_one(said, "alternateName")) or name or plain
     found: dict[str, Any] = {"name": plain, "title": title}
     for ours, theirs in (("description", "description"), ("created", "dateCreated")):
         if text := _text(_one(said, theirs)):

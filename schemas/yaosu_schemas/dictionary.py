@@ -42,7 +42,8 @@ GB/T 45652-2025, GB/T 45654-2025 and GB/T 45674-2025.
 Other sources: check digits after GB 32100-2015, GB 11714-1997, GB 11643-1999 and ISO/IEC 7812-1;
 the form of the national certificate number after 国数综政策〔2026〕35号 annex 6; canonical JSON
 after RFC 8785; Data Package v1 and v2 field names after datapackage.org; report field names after
-the report of frictionless-py. The JSON Schemas are in our own words.
+the report of frictionless-py. The JSON Schemas are in our own words. JSON-LD contexts (`contexts/`,
+names and IRIs only): DCAT-AP 3.0.1 and that of its examples, SEMICeu/DCAT-AP, CC-BY-4.0.
 """
 
 

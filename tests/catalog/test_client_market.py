@@ -17,6 +17,7 @@ from yaosu.purchase import checked_manifest
 from yaosu.remote import Listing
 from yaosu.signing import Signer
 from yaosu.verify import verify_path
+from yaosu_schemas.canonical import digest
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,38 @@ def test_a_folder_is_offered_found_bought_fetched_and_opened(
     files = purchase.files()
     assert [f.relative_to(tmp_path / "got").as_posix() for f in files] == ["data/train.jsonl"]
     report = verify_path(tmp_path / "got")
-    assert report.valid
     assert report.problems == ()
+    assert report.valid
+    assert report.checked["measures equal"] > 20
+    claims_are_counted_again(tmp_path / "got")
     assert buyer.settlement(trade.id)["balances"][f"escrow:{trade.id}"] == 0
+
+
+def claims_are_counted_again(folder: Path) -> None:
+    """A changed claim breaks the seal; one that somebody else signs is counted, and differs."""
+    kept = (folder / "quality.json").read_bytes()
+    claimed = json.loads(kept)
+    market_key = claimed["log"]["public_key"]
+    metric = next(m for m in claimed["measures"] if m["id"] == "own:dup_exact")
+    metric["numerator"] += 1
+    (folder / "quality.json").write_text(json.dumps(claimed), "utf-8")
+    assert "digest" in {p.code for p in verify_path(folder).problems}
+
+    other = Signer.generate()
+    body = {k: v for k, v in claimed.items() if k not in ("seal", "log")}
+    body["log"] = {"origin": claimed["log"]["origin"], "public_key": other.public_key}
+    seal = {"public_key": other.public_key, "digest": digest(body)}
+    forged = {**body, "seal": {**seal, "value": other.sign(digest(body))}}
+    (folder / "quality.json").write_text(json.dumps(forged), "utf-8")
+    found = verify_path(folder)
+    assert [p.code for p in found.problems] == ["measure"]
+    assert found.checked["measures different"] == 1
+    assert "key" in {p.code for p in verify_path(folder, log_key=market_key).problems}
+
+    forged["content_digest"] = "sha256:" + "0" * 64
+    (folder / "quality.json").write_text(json.dumps(forged), "utf-8")
+    assert "measures equal" not in verify_path(folder).checked
+    (folder / "quality.json").write_bytes(kept)
 
 
 def test_what_is_here_already_is_not_fetched_again(

@@ -221,6 +221,8 @@ LISTING_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "withdraw": lambda t, a, i: review.withdraw(t, a, i),
     "edit_text": lambda t, a, i: review.edit_text(t, a, i, {"title": "new"}),
     "comment": lambda t, a, i: review.comment(t, a, i, "x"),
+    "contest": lambda t, a, i: review.contest(t, a, i, "own:dup_near", "x"),
+    "answer_contest": lambda t, a, i: review.answer_contest(t, a, i, "own:dup_near", "x"),
 }
 BY_JOB = {"start_validation", "fail_validation", "pass_validation", "delivered"}
 OTHERWISE_TESTED = {"revise", "offer"}

@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx2
 import pytest
+import rdflib
 
+import shapes as dcat
 from people import USCC, Hall, Person, open_hall
 from stall import delivered, sold_as, with_sample
 from yaosu.demo import fill
@@ -65,6 +67,7 @@ def test_the_library_loads_samples_and_what_was_bought(hall: Hall, tmp_path: Pat
 
 
 def test_every_listing_of_the_demonstration_validates(tmp_path: Path) -> None:
+    """By mlcroissant, and by the official shapes of DCAT-AP."""
     with open_hall(tmp_path / "demo", people=False) as hall:
         fill(hall.market)
         hall.market.follow()
@@ -74,9 +77,12 @@ def test_every_listing_of_the_demonstration_validates(tmp_path: Path) -> None:
             f"{hall.address}/datasets/{c['publisher']}/{c['name']}/croissant.json": []
             for c in cards
         }
+        graph = rdflib.Graph().parse(data=who.raw("GET", "/catalog.ttl").text, format="turtle")
         found = library(asked, HOME=str(tmp_path))
-        assert len(found) == len(cards) >= 5
-        for url, verdict in found.items():
-            assert verdict["errors"] == [], url
-            assert verdict["warnings"] == [], url
-        assert sum(len(v["sets"]) for v in found.values()) >= 5
+    assert len(found) == len(cards) >= 5
+    for url, verdict in found.items():
+        assert verdict["errors"] == [], url
+        assert verdict["warnings"] == [], url
+    assert sum(len(v["sets"]) for v in found.values()) >= 5
+    assert len(set(graph.objects(None, dcat.DCAT_DATASET))) == len(cards)
+    dcat.conforms(graph)

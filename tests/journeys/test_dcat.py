@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,31 +9,14 @@ import pytest
 import rdflib
 from pyshacl import validate
 
-from people import USCC, Hall, Person, small_corpus
+from people import USCC, Hall, small_corpus
+from shapes import conforms, shapes
 from stall import sold_as
 
-DATA = Path(os.environ.get("YAOSU_TESTDATA", Path(__file__).parents[3] / "shared" / "data"))
-SHAPES = DATA / "metadata/dcat-ap/releases/3.0.1/html/shacl"
 DCAT = rdflib.Namespace("http://www.w3.org/ns/dcat#")
 DCT = rdflib.Namespace("http://purl.org/dc/terms/")
 HYDRA = rdflib.Namespace("http://www.w3.org/ns/hydra/core#")
 SPELLINGS = {"ttl": "turtle", "rdf": "xml", "jsonld": "json-ld"}
-
-
-@cache
-def shapes(*names: str) -> rdflib.Graph:
-    if not SHAPES.exists():
-        pytest.skip("no YAOSU_TESTDATA")
-    graph = rdflib.Graph()
-    for name in names:
-        graph.parse(SHAPES / name, format="turtle")
-    return graph
-
-
-def conforms(graph: rdflib.Graph) -> None:
-    for name in ("shapes.ttl", "range.ttl"):
-        fine, _, text = validate(graph, shacl_graph=shapes(name), advanced=True)
-        assert fine, (name, text[:3000])
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +90,3 @@ def test_a_dataset_is_negotiated_and_has_its_versions(hall: Hall, catalog: str) 
     html = httpx2.get(page, headers={"accept": "text/html,*/*;q=0.8"})
     assert html.headers["content-type"].startswith("text/html")
     assert httpx2.get(f"{catalog}/datasets/dcat-robots/nothing.ttl").status_code == 404
-
-
-def test_the_demonstration_conforms(tmp_path: Path) -> None:
-    from people import open_hall
-    from yaosu.demo import fill
-
-    with open_hall(tmp_path / "demo", people=False) as hall:
-        fill(hall.market)
-        hall.market.follow()
-        graph = graph_of(f"{hall.address}/catalog.ttl", "ttl")
-        assert len(set(graph.objects(None, DCAT.dataset))) >= 5
-        conforms(graph)
-        who = Person(hall.address, None)
-        assert who.raw("GET", "/catalog.rdf").status_code == 200

@@ -229,6 +229,8 @@ def ask(
             more["params"] = {"digest": reader.leaves(0, limit=1)[0].digest}
     if route.endswith("/consistency"):
         more["params"] = {"from": "1", "to": "1"}
+    if "query" in row:
+        more["params"] = row["query"]
     body = body_of(scene, thing, who, row["body"]) if "body" in row else None
     return who.raw(method, route.format(**known), body, **more)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yaosu import present
 from yaosu_validators import validate
 from yaosu_validators.column_profile import BINS, MOST_DISTINCT, Column, profile_of
 from yaosu_validators.html import report_html
@@ -113,6 +114,16 @@ def test_every_format_has_a_profile(tmp_path: Path, name: str) -> None:
     (id_, _, ok) = profile["columns"]
     assert (id_["count"], id_["nulls"], id_["distinct"], id_["max"]) == (50, 0, 50, 49)
     assert ok["distinct"] == 2
+
+
+def test_the_market_keeps_the_form_of_a_distribution_and_hides_its_values(table: Path) -> None:
+    body = validate(table, profile=True).as_json()
+    hidden = present.masked(body)["tasks"][0]["profile"]["columns"]
+    by_name = {c["name"]: c for c in hidden}
+    assert by_name["kind"]["top"] == [["•••", 200], ["•••", 200]]
+    assert not {"min", "max"} & (by_name["n"].keys() | by_name["day"].keys())
+    assert by_name["n"]["histogram"].keys() == {"counts"}
+    assert body["tasks"][0]["profile"]["columns"][2]["max"] == 99.75  # the kept one stays whole
 
 
 def test_the_page_shows_values_only_to_those_who_may_see_them(table: Path) -> None:

@@ -85,6 +85,12 @@ def test_kappa_of_two_annotators_is_that_of_the_textbook() -> None:
     assert (agreement["records"], agreement["conflicting"]) == (50, 15)
 
 
+def test_two_names_of_one_label_are_no_two_annotators() -> None:
+    records = [{"label_id": "1", "label_text": "cat"}, {"label_id": "2", "label_text": "dog"}]
+    (seen,) = judged(records).evidence["resources"]
+    assert seen["agreement"] == []
+
+
 UNITS = st.lists(st.lists(st.sampled_from("abc"), max_size=4), min_size=1, max_size=12)
 
 

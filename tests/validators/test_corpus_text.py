@@ -265,6 +265,25 @@ def test_any_way_to_cut_the_records_gives_the_same_conclusion(
     assert check.conclude([(ABOUT, parts[0])], places) == whole
 
 
+def test_parts_and_workers_give_the_report_of_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yaosu_validators import judge, parts
+
+    r = random.Random(11)
+    texts = [GOOD, "数据质量决定模型能学到什么。", "", *KNOWN.values(), *KNOWN_ZH.values()]
+    records = [{"text": r.choice(texts), "label": r.choice("aab")} for _ in range(200)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    monkeypatch.setattr(judge, "SMALL", 0)
+    checks = ["structure", "corpus.language", "corpus.labels", "corpus.text"]
+    whole = validate(path, checks=checks)
+    assert {f.type for f in whole.tasks[0].findings} >= {*KNOWN}
+    monkeypatch.setattr(parts, "PART_BYTES", 12_000)
+    for workers in (1, 2):
+        assert validate(path, checks=checks, workers=workers).timeless() == whole.timeless()
+
+
 def test_classical_poems_are_clean_text(testdata: Path) -> None:
     report = validate(testdata / "ai/chinese-poetry/全唐诗/poet.tang.2000.json", checks=CHECKS)
     by_id = {m.id: m for m in report.metrics}

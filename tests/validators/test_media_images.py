@@ -44,6 +44,18 @@ def test_one_motif_in_other_formats_and_sizes_is_one_cluster(tmp_path: Path) -> 
     assert value(result, "tc609:02080202") == 2 / 15
 
 
+def test_a_motif_in_train_and_test_is_a_leak(tmp_path: Path) -> None:
+    for split, format_ in (("train", "PNG"), ("test", "JPEG")):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a").write_bytes(encoded(photo(1), format_))
+        (tmp_path / split / f"{split}.png").write_bytes(encoded(photo(len(split)), "PNG"))
+    result = seen(tmp_path, "media.images")
+    assert result.evidence["clusters_across_splits"] == 1
+    assert found(result) == [
+        ("picture-leak", "1 motifs stand in more than one split (first: test/a)")
+    ]
+
+
 def test_pictures_of_one_colour_are_not_one_motif(tmp_path: Path) -> None:
     for shade in (10, 120, 240):
         (tmp_path / f"{shade}.png").write_bytes(encoded(Image.new("L", (64, 64), shade), "PNG"))

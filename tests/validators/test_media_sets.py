@@ -298,7 +298,7 @@ def test_missing_and_unused_media_are_named_by_row_and_count(tmp_path: Path) -> 
     records = [
         {"instruction": "what?", "output": "a cat", "images": ["img/a.jpg", "img/b.jpg"]},
         {"instruction": "what?", "output": "a dog", "images": ["img/gone.jpg"]},
-        {"instruction": "what?", "output": "a cow", "images": ["/home/li/x.jpg"]},
+        {"instruction": "what?", "output": "a cow", "images": ["/photos/x.jpg"]},
         {"instruction": "what?", "output": "a fox", "images": ["https://example.org/x.jpg"]},
     ]
     lines = "".join(json.dumps(r) + "\n" for r in records)
@@ -312,7 +312,7 @@ def test_missing_and_unused_media_are_named_by_row_and_count(tmp_path: Path) -> 
     assert {m.id: m.value for m in report.metrics} == {
         "own:references_found": 0.5, "own:media_used": 2 / 3,
     }  # fmt: skip
-    assert "/home/li" not in json.dumps(report.as_json())
+    assert "/photos" not in json.dumps(report.as_json())
 
 
 def test_a_table_that_names_pictures_which_nobody_sells_gets_one_warning(tmp_path: Path) -> None:
@@ -338,6 +338,18 @@ def test_one_and_two_workers_give_the_same_report(tmp_path: Path) -> None:
     one, two = (validate(tmp_path, checks=names, workers=w).timeless() for w in (1, 2))
     assert one == two
     assert one["checks"][0]["coverage"] == {"rows_seen": 75, "rows_total": 75}
+
+
+def test_a_report_on_a_folder_of_media_is_bound_to_their_bytes(tmp_path: Path) -> None:
+    def target() -> str:
+        return validate(tmp_path, checks=["media.files"]).target
+
+    (tmp_path / "a.wav").write_bytes(wav(zeros(100)))
+    first = target()
+    assert first.startswith("sha256:")
+    assert target() == first
+    (tmp_path / "a.wav").write_bytes(wav(zeros(101)))
+    assert target() != first
 
 
 def test_any_cut_of_the_files_gives_the_same_conclusions(tmp_path: Path) -> None:

@@ -202,9 +202,9 @@ def test_a_set_in_a_folder_of_its_own_is_found(recorded: Path) -> None:
     assert evidence["verdict"] == "complete"
 
 
-def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Edit the columns of the first file of frames."""
-    path = sorted((folder / "data").rglob("*.parquet"))[0]
+def change(folder: Path, edit: Callable[[dict[str, Any]], None], path: Path | None = None) -> None:
+    """Edit the columns of a file of frames, the first if none is named."""
+    path = path or sorted((folder / "data").rglob("*.parquet"))[0]
     table = pq.read_table(path)
     columns = {n: np.array(table[n].to_pylist()) for n in table.column_names}
     for name in ("observation.state", "action", "timestamp"):
@@ -369,6 +369,23 @@ def test_times_in_float32_are_regular_even_after_an_hour() -> None:
     late = clock.copy()
     late[400:] += 1 / 30
     assert regularity(late, 1e-4)[1] == 1
+
+
+def test_a_reward_may_jump_and_a_column_of_another_type_is_a_warning(recorded: Path) -> None:
+    path = recorded / "meta/info.json"
+    declared = json.loads(path.read_text())
+    declared["features"]["next.reward"] = {"dtype": "float64", "shape": [1], "names": None}
+    path.write_text(json.dumps(declared))
+
+    def reward(columns: dict[str, Any]) -> None:
+        columns["next.reward"] = np.zeros(len(columns["index"]), np.float32)
+        columns["next.reward"][15:] = np.linspace(90, 100, len(columns["index"]) - 15)
+
+    for data in (recorded / "data").rglob("*.parquet"):
+        change(recorded, reward, data)
+    result = seen(recorded, "robot.lerobot")
+    assert {(f.type, f.severity) for _, f in result.findings} == {("robot-feature", "warning")}
+    assert "is declared float64 and stored as float32" in found(result)[0][1]
 
 
 def test_a_gripper_may_close_and_a_joint_may_not_jump() -> None:

@@ -10,11 +10,10 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from .streams import SourceProblem, problem
+from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
 
 BLOCK = 4 << 20
 CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its whole chunk
-MAX_ROW_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -25,6 +24,25 @@ class Block:
     last: bool
     start: int
     failure: SourceProblem | None = None  # what follows could not be decoded
+
+
+_STEP = 1 << 18  # what is worked on stays in the cache
+
+
+def places(raw: Any, chars: bytes) -> Any:
+    """Return where one of these characters stands, as 32-bit numbers."""
+    found = []
+    room, other = np.empty(_STEP, bool), np.empty(_STEP, bool)
+    for start in range(0, len(raw), _STEP):
+        part = raw[start : start + _STEP]
+        hit, more = room[: len(part)], other[: len(part)]
+        np.equal(part, chars[0], out=hit)
+        for char in chars[1:]:
+            np.logical_or(hit, np.equal(part, char, out=more), out=hit)
+        at = np.flatnonzero(hit).astype(np.int32)
+        at += start
+        found.append(at)
+    return np.concatenate(found) if found else np.empty(0, np.int32)
 
 
 class Lines:
@@ -38,9 +56,9 @@ class Lines:
             data += b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
-        breaks = np.flatnonzero(self.raw == ord("\n"))
+        breaks = places(self.raw, b"\n")
         self.ends = np.zeros(len(breaks) + 1, np.int32)
-        np.add(breaks, 1, out=self.ends[1:], casting="unsafe")
+        np.add(breaks, 1, out=self.ends[1:])
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -61,7 +79,7 @@ class Lines:
         """Return one text for each pair of offsets, in order of where they lie."""
         ends = np.empty(2 * len(starts), np.int32)
         ends[0::2], ends[1::2] = starts, stops
-        return self.texts(ends).take(pa.array(np.arange(0, len(ends), 2, dtype=np.int32)))
+        return self.texts(ends).take(pa.arange(0, len(ends), 2))
 
 
 class Blocks:
@@ -143,14 +161,4 @@ def undecodable(why: UnicodeDecodeError) -> SourceProblem:
         "encoding-error",
         f"the bytes are not {why.encoding}: {why.reason}",
         f"字节不是 {why.encoding} 编码",
-    )
-
-
-def row_too_long() -> SourceProblem:
-    """Return the finding for a row that no one meant to be a row."""
-    size = MAX_ROW_BYTES >> 20
-    return problem(
-        "resource-limit",
-        f"a row is longer than {size} MiB; a quote may never be closed",
-        f"有一行超过 {size} MiB；可能引号未闭合",
     )

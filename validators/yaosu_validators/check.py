@@ -5,7 +5,8 @@ the states of two neighbouring parts (left before right), `finish` turns the sta
 A check never asks which engine it runs on, and keeps nothing outside its state.
 
 What a check looks at is its `sees`: rows of a table as they are (no `sees`), the records of a
-corpus as views (`records`), the files of a target (`files`), or the descriptor (`document`).
+corpus as views (`records`), the files of a target (`files`), the descriptor (`document`), or the
+descriptor and what was found (`report`).
 """
 
 from __future__ import annotations

@@ -91,7 +91,12 @@ def _shut_in(request: dict[str, Any]) -> None:
 
 def _import_reader(job: str) -> None:
     """Load what the job reads with now: what only some formats need is loaded from inside."""
-    homes = {"validate": "run", "describe": "describing.compose", "sheet": "excel"}
+    homes = {
+        "validate": "run",
+        "describe": "describing.compose",
+        "sheet": "excel",
+        "records": "lookup",
+    }
     home = homes.get(job, job if job in JOBS else None)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
@@ -161,6 +166,13 @@ def _preview(target: str, args: dict[str, Any], say: Say) -> object:
     return preview(target, **args).as_json()
 
 
+def _records(target: str, args: dict[str, Any], say: Say) -> object:
+    from .lookup import records_at
+
+    by_number = bool(args.get("by_number"))
+    return records_at(target, args["resource"], args["rows"], by_number=by_number)
+
+
 def _sheet(target: str, args: dict[str, Any], say: Say) -> object:
     from .excel import told_rows
 
@@ -179,6 +191,7 @@ JOBS: dict[str, Job] = {
     "preview": _preview,
     "columnar": _columnar,
     "sheet": _sheet,
+    "records": _records,
 }
 
 

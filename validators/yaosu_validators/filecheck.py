@@ -7,6 +7,7 @@ Members of tar and zip archives are files too (one level deep). Links are never 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tempfile
@@ -109,6 +110,7 @@ class Seen:
     problems: list[tuple[str, Finding]] = field(default_factory=list)  # path inside the target
     files: int = 0
     members: int = 0
+    digests: list[tuple[str, str]] = field(default_factory=list)  # path, SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class FilePart:
     root: Path
     paths: tuple[str, ...]
     checks: tuple[Chosen, ...]
+    hashed: frozenset[str] = frozenset()  # those of them whose digest is wanted
 
     def see(self) -> Seen:
         """Show every file to the checks that want it, wherever this runs."""
@@ -128,6 +131,11 @@ class FilePart:
                 with open_file(self.root, path) as file:
                     size = file.seek(0, io.SEEK_END)
                     item = _item(path, size, _again(self.root, path), cast(BinaryIO, file))
+                    if path in self.hashed:
+                        file.seek(0)
+                        seen.digests.append(
+                            (path, hashlib.file_digest(cast(io.FileIO, file), "sha256").hexdigest())
+                        )
                 _show(folds, seen, item)
                 seen.files += 1
                 for member in _members(item):
@@ -148,6 +156,7 @@ class Looked:
     findings: tuple[tuple[str, Finding], ...]
     files: int
     members: int
+    digests: tuple[tuple[str, str], ...]  # of the files that belong to no resource
 
 
 Run = Callable[[Callable[[FilePart], Seen], Sequence[FilePart]], Iterable[Seen]]
@@ -182,25 +191,27 @@ def look(package: PackageFiles, checks: Sequence[Chosen], run: Run = map) -> Loo
         pairs = zip(folds, seen.states, more.states, strict=True)
         seen.states = [fold.merge(left, right) for fold, left, right in pairs]
         seen.problems += more.problems[: max(0, 1000 - len(seen.problems))]
+        seen.digests += more.digests
         seen.files += more.files
         seen.members += more.members
     concluded = (f.conclude(s, package) for f, s in zip(folds, seen.states, strict=True))
     findings = tuple((package.resource_of(path), found) for path, found in seen.problems)
-    return Looked(tuple(concluded), findings, seen.files, seen.members)
+    return Looked(tuple(concluded), findings, seen.files, seen.members, tuple(seen.digests))
 
 
 def file_parts(package: PackageFiles, checks: Sequence[Chosen]) -> Iterator[FilePart]:
-    """Cut the files into parts by their sizes alone."""
+    """Cut the files into parts by their sizes alone; what no resource reads is hashed here."""
+    loose = frozenset(package.sizes) - frozenset(package.owners)
     paths: list[str] = []
     size = 0
     for path, bytes_ in sorted(package.sizes.items()):
         if paths and (len(paths) >= PART_FILES or size + bytes_ > PART_BYTES):
-            yield FilePart(package.root, tuple(paths), tuple(checks))
+            yield FilePart(package.root, tuple(paths), tuple(checks), loose & frozenset(paths))
             paths, size = [], 0
         paths.append(path)
         size += bytes_
     if paths:
-        yield FilePart(package.root, tuple(paths), tuple(checks))
+        yield FilePart(package.root, tuple(paths), tuple(checks), loose & frozenset(paths))
 
 
 def _again(root: Path, path: str) -> Callable[[], BinaryIO]:

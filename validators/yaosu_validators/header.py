@@ -55,15 +55,20 @@ def match_header(labels: Sequence[str], schema: Schema, *, ignore_case: bool = F
     return Header(labels=tuple(labels), columns=columns, findings=tuple(findings))
 
 
+_TOLD = 100  # labels, or places, that one finding repeats
+
+
 def unique_names(names: Sequence[str]) -> list[str]:
     """Rename duplicates to the first free `name2`, `name3` …; the first keeps its name."""
     result: list[str] = []
     used: set[str] = set()
+    free: dict[str, int] = {}  # below this every suffix of a name is taken
     for name in names:
-        new, suffix = name, 2
+        new, suffix = name, free.get(name, 2)
         while new in used:
             new = f"{name}{suffix}"
             suffix += 1
+        free[name] = suffix
         result.append(new)
         used.add(new)
     return result
@@ -111,13 +116,14 @@ def _ambiguous(labels: Sequence[str], schema: Schema, ignore_case: bool) -> Find
 def _extra(labels: Sequence[str], found: Sequence[Field | None], schema: Schema) -> list[Finding]:
     if schema.fields_match in _EXTRA_ALLOWED:
         return []
+    told = tuple(labels[:_TOLD])
     return [
         Finding(
             type="extra-label",
             label=label,
             field_name="",
             field_number=number,
-            labels=tuple(labels),
+            labels=told,
         )
         for number, (label, field) in enumerate(zip(labels, found, strict=True), start=1)
         if field is None
@@ -125,6 +131,7 @@ def _extra(labels: Sequence[str], found: Sequence[Field | None], schema: Schema)
 
 
 def _missing(labels: Sequence[str], found: Sequence[Field | None], schema: Schema) -> list[Finding]:
+    told = tuple(labels[:_TOLD])
     there = {f.name for f in found if f is not None}
     absent = [f for f in schema.fields if f.name not in there]
     if schema.fields_match in _MISSING_ALLOWED:
@@ -135,7 +142,7 @@ def _missing(labels: Sequence[str], found: Sequence[Field | None], schema: Schem
             label="",
             field_name=field.name,
             field_number=number,
-            labels=tuple(labels),
+            labels=told,
         )
         for number, field in enumerate(absent, start=len(labels) + 1)
     ]
@@ -145,6 +152,7 @@ def _by_position(
     labels: Sequence[str], fields: Sequence[Field], ignore_case: bool
 ) -> list[Finding]:
     findings = []
+    told = tuple(labels[:_TOLD])
     places: dict[str, list[int]] = {}
     for number, (field, label) in enumerate(zip(fields, labels, strict=False), start=1):
         kind, note = "", Text("", "")
@@ -152,7 +160,7 @@ def _by_position(
         if not label:
             kind = "blank-label"
         elif before:
-            where = ", ".join(map(str, before))
+            where = ", ".join(map(str, before[:_TOLD])) + (", …" if before[_TOLD:] else "")
             kind, note = "duplicate-label", Text(f"at position {where}", f"在第 {where} 列")
         elif _key(label, ignore_case) != _key(field.name, ignore_case):
             kind = "incorrect-label"
@@ -165,7 +173,7 @@ def _by_position(
                     label=label,
                     field_name=field.name,
                     field_number=number,
-                    labels=tuple(labels),
+                    labels=told,
                 )
             )
     return findings

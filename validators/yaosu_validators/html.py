@@ -9,30 +9,35 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any, Literal
 
 from yaosu_schemas.errors import Text
+from yaosu_schemas.measures import measure
 
 from .mending import how_to_mend
 from .svg import bar, heat_map, histogram, shades
 
 Lang = Literal["zh", "en", "both"]
+Rows = Callable[[str, Sequence[int]], str | None]
+"""The address where rows of a resource can be read, for those who may; None for others."""
 
 _LISTED = 100
 _TASKS = 200
 _UNFOLDED = 2
 _FIELDS = 16
+_FEW_CHECKS = 4
 _BUCKETS = 80
 
 
 @cache
-def report_css() -> str:
+def report_css(*, scorecard: bool = True) -> str:
     """Return the style sheet of the report: to be served, or put in the one file."""
-    return (files("yaosu_validators") / "report.css").read_text(encoding="utf-8")
+    names = ("report.css", "scorecard.css") if scorecard else ("report.css",)
+    return "".join((files("yaosu_validators") / n).read_text(encoding="utf-8") for n in names)
 
 
 def report_html(report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False) -> str:
@@ -46,27 +51,37 @@ def report_html(report: Mapping[str, Any], *, lang: Lang = "both", show_cells: b
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>\n{report_css()}</style>\n</head>\n"
+        f"<title>{title}</title>\n<style>\n{report_css(scorecard=bool(report.get('metrics')))}</style>\n</head>\n"
         f'<body class="yr-page">\n<main>\n<h1>{title}</h1>\n'
         f"{report_fragment(report, lang=lang, show_cells=show_cells)}\n</main>\n</body>\n</html>\n"
     )
 
 
 def report_fragment(
-    report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False
+    report: Mapping[str, Any],
+    *,
+    lang: Lang = "both",
+    show_cells: bool = False,
+    rows: Rows | None = None,
 ) -> str:
-    """Return the report as one `<section class="yr">`, styled by `report_css()` alone."""
+    """Return the report as one `<section class="yr">`, styled by `report_css()` alone.
+
+    `rows` leads to where the rows behind a number can be read, for those who may.
+    """
+    from .scorecard_html import scorecard_fragment
+
     page = _Page(lang, show_cells)
     tasks = [task for task in report.get("tasks") or () if isinstance(task, Mapping)]
     errors = list(report.get("errors") or ())
     everything = errors + [error for task in tasks for error in task.get("errors") or ()]
     parts = [
         page.verdict(report, tasks),
+        scorecard_fragment(report, lang=lang, rows=rows),
         page.kinds(everything),
         page.package_errors(errors),
         *(page.task(task, unfolded=len(tasks) <= _UNFOLDED) for task in tasks[:_TASKS]),
         page.left_out(len(tasks)),
-        page.metrics(report.get("metrics") or ()),
+        page.metrics(m for m in report.get("metrics") or () if measure(str(m.get("id"))) is None),
         page.checks(report.get("checks") or ()),
         page.origin(report),
     ]
@@ -433,8 +448,12 @@ class _Page:
             "",
             self.say("coverage", "覆盖"),
         ]
-        return f"<h2>{self.say('What was looked at', '检查范围')}</h2>" + _table(
-            heads, rows, self.plain("What was looked at", "检查范围"), numbers=[2]
+        title = self.say("What was looked at", "检查范围")
+        table = _table(heads, rows, self.plain("What was looked at", "检查范围"), numbers=[2])
+        if rows.count("<tr>") <= _FEW_CHECKS:
+            return f"<h2>{title}</h2>{table}"
+        return (
+            f'<details class="yr-task"><summary><strong>{title}</strong></summary>{table}</details>'
         )
 
     def _check(self, check: Mapping[str, Any]) -> str:

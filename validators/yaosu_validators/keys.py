@@ -29,6 +29,8 @@ _NULL = ESCAPE + "2"
 BUFFER = 1 << 16
 BUDGET_BYTES = 32 << 20
 SETTLE_BYTES = 8 << 20
+RUN_ROWS = 1 << 12  # rows that are read back at a time
+AHEAD = 256  # so many times, of all runs together
 
 _NUMERIC = ("integer", "number", "year", "boolean")
 _PLAIN_EXPONENT = 30
@@ -358,7 +360,7 @@ class _Runs:
         self._held, self._held_bytes = [], 0
         file = tempfile.TemporaryFile(prefix="yaosu-keys-")  # noqa: SIM115 - lives as long as we
         with pa.ipc.new_file(pa.PythonFile(file, "w"), table.schema) as writer:
-            writer.write_table(table, max_chunksize=1 << 14)
+            writer.write_table(table, max_chunksize=RUN_ROWS)
         file.flush()
         self._runs.append(file)
         del table
@@ -386,9 +388,15 @@ def _by_key(table: Any) -> Any:
 
     Rows of the exact path and of whole lines come in turns, so rows are only nearly in order.
     """
+    import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = table.column(1).combine_chunks()
+    if pa.types.is_int64(table.schema.field(0).type):
+        keys = table.column(0).combine_chunks().to_numpy()
+        order = np.lexsort((rows.to_numpy(), keys))  # fast where they are nearly in order
+        return table.take(pa.array(order))
     if len(rows) > 1 and not pc.all(pc.less(rows.slice(0, len(rows) - 1), rows.slice(1))).as_py():
         table = table.take(pc.array_sort_indices(rows))
     return table.take(pc.array_sort_indices(table.column(0).combine_chunks()))
@@ -412,15 +420,17 @@ def _merged(runs: list[Any]) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
 
     files = [pa.ipc.open_file(pa.PythonFile(run, "r")) for run in runs]
+    share = max(1, AHEAD // len(files))
     ahead = [0] * len(files)
     held: list[Any] = [None] * len(files)
     while True:
         for i, file in enumerate(files):
-            if held[i] is None and ahead[i] < file.num_record_batches:
-                stop = min(ahead[i] + 8, file.num_record_batches)
-                batches = [file.get_batch(n) for n in range(ahead[i], stop)]
+            left = 0 if held[i] is None else held[i].num_rows
+            if 2 * left < share * RUN_ROWS and ahead[i] < file.num_record_batches:
+                stop = min(ahead[i] + share, file.num_record_batches)
+                more = pa.Table.from_batches([file.get_batch(n) for n in range(ahead[i], stop)])
                 ahead[i] = stop
-                held[i] = pa.Table.from_batches(batches)
+                held[i] = pa.concat_tables([held[i], more]) if left else more
         live = [i for i in range(len(files)) if held[i] is not None]
         if not live:
             return

@@ -12,20 +12,23 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, MAX_ROW_BYTES, Block, Blocks, row_too_long, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .columns import ColumnFilter
 from .dialects import Dialect, csv_reader
 from .fields import Field
 from .grammar import form_of, literal
-from .keys import ESCAPE, PART, Key
+from .keys import ESCAPE, PART
+from .plain import PlainFilter, PlainLines
+from .streams import MAX_ROW_BYTES, row_too_long
 
+MAX_COLUMNS = 2_000  # an automaton of more is refused, after a long time
 _QUOTE_END = '"\r\n'
 _QUOTED = r'(?:[^"\r\n]|"")*'
 
@@ -39,6 +42,7 @@ class LineForm:
     residual: tuple[int, ...] = ()
     extract: str = ""
     taken: tuple[int, ...] = ()
+    plain: tuple[str, ...] = ()  # cells without quotes
 
 
 _MOST_COLUMNS = 5_000  # no automaton of more fits RE2's memory, and the attempt is costly
@@ -51,6 +55,8 @@ def line_form(check: Structure, dialect: Dialect) -> LineForm | None:
     if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', ""):
         return None
     if not 0 < len(check.columns) <= _MOST_COLUMNS:
+        return None
+    if len(check.columns) > MAX_COLUMNS:
         return None
     if any(row >= dialect.first_content_row for row in dialect.comment_rows):
         return None
@@ -86,6 +92,7 @@ class _Writer:
             for column in key.columns:
                 self.keyed[column] = self.keyed.get(column, True) and alone
         self.residual: list[int] = []
+        self.plains: list[str] = []
         self.reject: list[str] = []
 
     def form(self) -> LineForm | None:
@@ -94,7 +101,8 @@ class _Writer:
             cell = self._keyed_cell(i, column) if i in self.keyed else self._cell(i, column)
             if cell is None:
                 return None
-            cells.append(cell)
+            cells.append(self._either(*cell))
+            self.plains.append(cell[0])
         end = r"\r?\n\z"
         self._blank(end)
         taken = tuple(sorted({*self.keyed, *self.residual}))
@@ -104,22 +112,24 @@ class _Writer:
             residual=tuple(self.residual),
             extract=self._extract(taken) if taken else "",
             taken=taken,
+            plain=() if self.dialect.skip_initial_space else tuple(self.plains),
         )
 
-    def _cell(self, i: int, column: Field) -> str | None:
+    def _cell(self, i: int, column: Field) -> tuple[str, str] | None:
+        """Return the expressions of a cell without and with quotes."""
         plain = form_of(column, self.plain)
         spaced = bool(self.dialect.skip_initial_space)
         free = f"[^{_chars(self.plain)}]*"
         if plain is None or not plain.whole:
             self.residual.append(i)
-            return None if spaced else self._either(free, _QUOTED)
+            return None if spaced else (free, _QUOTED)
         nulls = self._nulls(i, column)
         if column.type in ("string", "any"):
             if not column.constraints or set(column.constraints) <= {"required", "unique"}:
                 if column.required and "" in column.missing:
-                    return None if spaced else self._either(free[:-1] + "+", _QUOTED[:-1] + "+")
+                    return None if spaced else (free[:-1] + "+", _QUOTED[:-1] + "+")
                 start = f"(?:[^ {_chars(self.plain)}]{free})?"
-                return self._either(start if spaced else free, _QUOTED)
+                return start if spaced else free, _QUOTED
             if spaced:
                 return None
         quoted = form_of(column, _QUOTE_END) or plain
@@ -129,9 +139,9 @@ class _Writer:
             "maxLength",
         }:
             inner = inner.replace(f"[^{_chars(_QUOTE_END)}]", _QUOTED[:-1])
-        return self._either("|".join((plain.text, *nulls)), "|".join((inner, *nulls)))
+        return "|".join((plain.text, *nulls)), "|".join((inner, *nulls))
 
-    def _keyed_cell(self, i: int, column: Field) -> str | None:
+    def _keyed_cell(self, i: int, column: Field) -> tuple[str, str] | None:
         plain = form_of(column, self.plain + ESCAPE + PART, canonical=True)
         if plain is None or self.dialect.skip_initial_space:
             return None
@@ -141,7 +151,7 @@ class _Writer:
         if set(column.missing) - {""}:
             self._not_missing(i, column)
         text = plain.text + ("|" if alone and "" in column.missing else "")
-        return self._either(text, text)
+        return text, text
 
     def _either(self, plain: str, quoted: str) -> str:
         space = " *" if self.dialect.skip_initial_space else ""
@@ -219,7 +229,7 @@ class _NeedMore(Exception):
 class _Feed:
     """Physical lines of one block for `csv.reader`, from any line on."""
 
-    def __init__(self, lines: list[bytes], last: bool, newline: str | None) -> None:
+    def __init__(self, lines: Lines, last: bool, newline: str | None) -> None:
         self.lines = lines
         self.count = len(lines)
         self.last = last
@@ -257,6 +267,14 @@ class LineJudge:
         self.reader = check.reader()
         self.newline = "" if format_ == "csv" else None
         self.filters = {i: ColumnFilter(check.columns[i]) for i in form.residual}
+        self.plain: PlainFilter | None = None
+        if form.plain:
+            quote = '"' if dialect.quote_char is None else dialect.quote_char
+            keyed = {c for key in check.keys for c in key.columns}
+            between = dialect.delimiter or ","
+            self.plain = PlainFilter(
+                check.columns, form.plain, keyed, form.residual, between, quote
+            )
 
     def read(self, state: TableState, blocks: Blocks, first: int) -> None:
         """Judge a whole stream; rows before number `first` are counted and passed over."""
@@ -287,18 +305,40 @@ class LineJudge:
             raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytes, last: bool, first: int) -> int:
-        lines = data.split(b"\n")
-        if not lines[-1] or not last:
-            lines.pop()
-        if not lines:
+        lines = Lines(data, last=last)
+        if not len(lines):
             return 0
-        column = as_column(data, lines)
-        return _Pass(self, state, lines, column, self._mask(column), last, first).run()
+        plain = None if self.plain is None else self.plain.cut(lines)
+        if plain is None:
+            self.plain = None  # what is not plain here will hardly be further on
+        return _Pass(self, state, lines, plain, *self._mask(lines, plain), last, first).run()
 
-    def _mask(self, lines: Any) -> Any:
+    def _mask(self, lines: Lines, plain: PlainLines | None) -> tuple[Any, Any]:
+        """Return which lines are valid rows, and which of the plain lines are."""
+        column = lines.column()
+        if plain is None or self.plain is None:
+            return self._whole(column), None
+        good = self.plain.accept(plain)
+        mask = np.zeros(len(lines), bool)
+        mask[plain.numbers[good]] = True
+        for pattern in self.form.reject:
+            mask &= ~pc.match_substring_regex(column, pattern).to_numpy(zero_copy_only=False)
+        others = np.flatnonzero(~mask)
+        if len(others):
+            mask[others] = self._whole(column.take(pa.array(others)))
+        return mask, good
+
+    def _whole(self, lines: Any) -> Any:
+        """Ask the automaton of whole lines, then the cells that it left open."""
         mask = pc.match_substring_regex(lines, self.form.accept)
         for pattern in self.form.reject:
             mask = pc.and_not(mask, pc.match_substring_regex(lines, pattern))
+        mask = mask.to_numpy(zero_copy_only=False).copy()
+        picked = np.flatnonzero(mask)
+        if self.filters and len(picked):
+            cells = self.cells(lines.take(pa.array(picked)))
+            for i, filter_ in self.filters.items():
+                mask[picked] &= filter_.each(cells[i]).to_numpy(zero_copy_only=False)
         return mask
 
     def cells(self, lines: Any) -> dict[int, Any]:
@@ -315,25 +355,20 @@ class LineJudge:
         return columns
 
 
-def as_column(data: bytes, lines: list[bytes]) -> Any:
-    """Return the lines of a block as an Arrow column over the block itself: nothing is copied.
-
-    Every line keeps its line break, but for a last one that has none.
-    """
-    ends = pc.add(pa.array(accumulate(map(len, lines)), pa.int64()), pa.arange(1, len(lines) + 1))
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cast(ends, pa.int32())])
-    if sum(map(len, lines)) + len(lines) > len(data):
-        data += b"\n"
-    buffers = [None, offsets.buffers()[1], pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.utf8(), len(lines), buffers)
-
-
 def bad_byte(data: bytes) -> int:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as why:
         return why.start
     return len(data)
+
+
+def picked_rows(runs: list[tuple[int, int, int]]) -> tuple[Any, Any]:
+    """Return the lines of some runs (from, to, number of the first row), and their rows."""
+    spans = np.array(runs, np.int64)
+    lengths = spans[:, 1] - spans[:, 0]
+    steps = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+    return np.repeat(spans[:, 0], lengths) + steps, np.repeat(spans[:, 2], lengths) + steps
 
 
 @dataclass(slots=True)
@@ -368,9 +403,10 @@ class _Pass:
 
     judge: LineJudge
     state: TableState
-    lines: list[bytes]
-    column: Any
+    lines: Lines
+    plain: PlainLines | None
     mask: Any
+    good: Any  # of the plain lines
     last: bool
     first: int
     runs: list[tuple[int, int, int]] = field(
@@ -378,8 +414,7 @@ class _Pass:
     )  # line from, to, first row number
 
     def run(self) -> int:
-        mask = self._residual()
-        rejected = pc.indices_nonzero(pc.invert(mask)).to_pylist()
+        rejected = np.flatnonzero(~self.mask).tolist()
         line = self._skip_header()
         if line is None:
             return 0
@@ -402,9 +437,7 @@ class _Pass:
         else:
             self._accept(line, stop)
         self._keys()
-        if stop == len(self.lines):
-            return sum(map(len, self.lines)) + stop
-        return sum(map(len, self.lines[:stop])) + stop
+        return int(self.lines.ends[stop])
 
     def _feed(self) -> _Feed:
         return _Feed(self.lines, self.last, self.judge.newline)
@@ -447,7 +480,7 @@ class _Pass:
         except StopIteration:
             pass
         except _NeedMore:
-            if sum(map(len, self.lines[start:])) > MAX_ROW_BYTES:
+            if self.lines.ends[-1] - self.lines.ends[start] > MAX_ROW_BYTES:
                 raise row_too_long() from None
             return start
         for cells in rows:
@@ -462,44 +495,34 @@ class _Pass:
                     state.skips.append(number)
         return None
 
-    def _residual(self) -> Any:
-        """Ask the cells that the automaton left open, each distinct one once."""
-        mask = self.mask
-        judge = self.judge
-        if not judge.form.residual:
-            return mask
-        picked = pc.indices_nonzero(mask)
-        if not len(picked):
-            return mask
-        cells = judge.cells(self.column.take(picked))
-        good = pa.array([True] * len(picked))
-        for i, filter_ in judge.filters.items():
-            good = pc.and_(good, filter_.each(cells[i]))
-        return pc.replace_with_mask(mask, mask, good)
-
     def _keys(self) -> None:
-        judge = self.judge
-        keys: Sequence[Key] = judge.check.keys
-        if not keys or not self.runs:
+        if not self.judge.check.keys or not self.runs:
             return
-        picked, rows = self._picked()
-        cells = {i: c.take(picked) for i, c in judge.cells(self.column).items()}
-        for key, pairs in zip(keys, self.state.pairs, strict=True):
+        picked, rows = picked_rows(self.runs)
+        if self.plain is None:
+            self._add(self.judge.cells(self.lines.column().take(pa.array(picked))), rows)
+            return
+        places = np.full(len(self.lines), -1, np.int64)
+        good = np.flatnonzero(self.good)
+        places[self.plain.numbers[good]] = good
+        chosen = places[picked]
+        easy = chosen >= 0
+        taken = self.judge.form.taken
+        self._add({i: self.plain.cells(i, chosen[easy]) for i in taken}, rows[easy])
+        if not easy.all():
+            rest = self.lines.column().take(pa.array(picked[~easy]))
+            self._add(self.judge.cells(rest), rows[~easy])
+
+    def _add(self, cells: dict[int, Any], numbers: Any) -> None:
+        """Collect the keys of some rows."""
+        for key, pairs in zip(self.judge.check.keys, self.state.pairs, strict=True):
+            rows = pa.array(numbers)
             texts = [cells[i] for i in key.columns]
             joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
-            numbers = rows
-            if joined.null_count or pc.any(pc.equal(joined, "")).as_py():
-                keep = pc.fill_null(pc.not_equal(joined, ""), False)
-                joined, numbers = joined.filter(keep), rows.filter(keep)
-            if len(texts) == 1 and judge.check.columns[key.columns[0]].type == "integer":
+            empty = pc.equal(pc.binary_length(joined), 0)
+            if joined.null_count or pc.any(empty).as_py():
+                keep = pc.fill_null(pc.invert(empty), False)
+                joined, rows = joined.filter(keep), rows.filter(keep)
+            if len(texts) == 1 and self.judge.check.columns[key.columns[0]].type == "integer":
                 joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
-            pairs.add_arrays(joined, numbers)
-
-    def _picked(self) -> tuple[Any, Any]:
-        """Return the accepted lines of the block and their row numbers."""
-        if len(self.runs) == 1:
-            start, stop, number = self.runs[0]
-            return pa.arange(start, stop), pa.arange(number, number + stop - start)
-        places = chain.from_iterable(range(a, b) for a, b, _ in self.runs)
-        numbers = chain.from_iterable(range(n, n + b - a) for a, b, n in self.runs)
-        return pa.array(list(places), pa.int32()), pa.array(list(numbers), pa.int64())
+            pairs.add_arrays(joined, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,8 +68,11 @@ class Plan:
         owners = {p.removeprefix("./"): r.name for r in self.resources for p in r.paths}
         return files_of(roots.pop(), owners, None if self.folder else sorted(owners))
 
-    def digest(self, outcomes: list[Outcome]) -> str:
-        """Return what the verdict is bound to: the descriptor's content, or the file's bytes."""
+    def digest(self, outcomes: list[Outcome], loose: Sequence[tuple[str, str]] = ()) -> str:
+        """Return what the verdict is bound to: the descriptor's content, or the files' bytes.
+
+        `loose` are files that no resource reads, by path, with their SHA-256.
+        """
         if self.document is not None:
             try:
                 return content_digest(self.document)
@@ -78,6 +81,7 @@ class Plan:
         files = [
             {"path": o.place, "sha256": o.digests.sha256} for o in outcomes if o.digests is not None
         ]
+        files += [{"path": path, "sha256": sha256} for path, sha256 in loose]
         if len(files) == 1 and len(outcomes) == 1:
             return "sha256:" + files[0]["sha256"]
         return digest(files) if files else ""
@@ -287,7 +291,7 @@ def _from_document(document: dict[str, Any], root: Path, name: str, kind: str | 
         else:
             plan.resources = [from_descriptor(resource_from_document(document, root), root)]
     except Refused as why:
-        if kind == "resource" and isinstance(why, Unresolved):
+        if kind == "resource" and not name and isinstance(why, Unresolved):
             plan.documents[str(document.get("name"))] = list(why.findings)
             return plan
         refused = _refused(list(why.findings), root, name or "schema", kind)

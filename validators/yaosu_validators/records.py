@@ -12,18 +12,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import Mark, as_column, bad_byte
+from .lines import MAX_COLUMNS, Mark, bad_byte, picked_rows
 from .patterns import subset
 from .readers import value_reader
 from .sources import parse_json, reason
@@ -31,6 +30,9 @@ from .streams import problem
 
 _S = "[ \\t]*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
+_ONE = (  # an escape that stands for one character, not for half a surrogate pair
+    r'\\(?:["\\/bfnrt]|u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))'
+)
 _PLAIN = r'[^"\\\x00-\x1f]'
 _STRING = f'"(?:{_PLAIN}|{_ESCAPE})*"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -70,6 +72,8 @@ class RecordForm:
 def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
     """Return the automaton for records with these keys, or None where only the exact path reads."""
     if len(labels) != len(check.columns) or len(set(labels)) != len(labels) or not labels:
+        return None
+    if len(labels) > MAX_COLUMNS:
         return None
     keyed = sorted({c for key in check.keys for c in key.columns})
     values = []
@@ -192,7 +196,13 @@ def _string(column: Field, constraints: set[str]) -> str | None:
         inner = subset(column.constraints["pattern"], _EXCLUDED)
         return None if inner is None else f'"{inner}"'
     form = form_of(column, _EXCLUDED)
-    return None if form is None or not form.whole else f'"{form.text}"'
+    if form is None or not form.whole:
+        return None
+    plain = "[^" + "".join(f"\\x{{{ord(c):x}}}" for c in _EXCLUDED) + "]"
+    text = form.text
+    if constraints <= {"minLength", "maxLength"} and text.startswith(plain + "{"):
+        text = f"(?:{plain}|{_ONE}){text.removeprefix(plain)}"
+    return f'"{text}"'
 
 
 def _integer(column: Field, constraints: set[str]) -> str | None:
@@ -271,12 +281,10 @@ class RecordJudge:
             raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytes, last: bool) -> None:
-        lines = data.split(b"\n")
-        if not lines[-1] or not last:
-            lines.pop()
-        if not lines:
+        lines = Lines(data, last=last)
+        if not len(lines):
             return
-        column = as_column(data, lines)
+        column = lines.column()
         mask = pc.match_substring_regex(column, self.form.accept)
         for pattern in self.form.reject:
             mask = pc.and_not(mask, pc.match_substring_regex(column, pattern))
@@ -333,12 +341,10 @@ class RecordJudge:
     def _keys(self, state: TableState, column: Any, runs: list[tuple[int, int, int]]) -> None:
         if not self.check.keys or not runs:
             return
-        places = pa.array(list(chain.from_iterable(range(a, b) for a, b, _ in runs)), pa.int32())
-        rows = pa.array(
-            list(chain.from_iterable(range(n, n + b - a) for a, b, n in runs)), pa.int64()
-        )
+        picked, numbers = picked_rows(runs)
+        rows = pa.array(numbers)
         found = pc.extract_regex(column, self.form.extract)
-        cells = {i: found.field(n).take(places) for n, i in enumerate(self.form.taken)}
+        cells = {i: found.field(n).take(pa.array(picked)) for n, i in enumerate(self.form.taken)}
         for key, pairs in zip(self.check.keys, state.pairs, strict=True):
             texts = [cells[i] for i in key.columns]
             joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)

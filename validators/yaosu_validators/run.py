@@ -7,7 +7,7 @@ target → plan (which resources, by which descriptor) → outcomes (one pass ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,8 +20,8 @@ from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .filecheck import Looked, PackageFiles, look
+from .indexes import Indexes
 from .judge import Limits, Outcome, Tell
-from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, twins
 from .messages import report_error, report_text
 from .parts import Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
@@ -219,6 +219,7 @@ class Wanted:
     documents: tuple[str, ...] = ()
     folds: tuple[Chosen, ...] = ()
     files: tuple[Chosen, ...] = ()
+    reports: tuple[Chosen, ...] = ()
     profile: bool = False
 
     @classmethod
@@ -253,6 +254,7 @@ class Wanted:
             documents=tuple(documents),
             folds=tuple(c for n, c in chosen.items() if seen[n] == "records"),
             files=tuple(c for n, c in chosen.items() if seen[n] == "files"),
+            reports=tuple(c for n, c in chosen.items() if seen[n] == "report"),
         )
 
     def documents_of(self, document: Mapping[str, Any] | None) -> list[Finding]:
@@ -285,7 +287,7 @@ def _report(
     wanted: Wanted,
     outcomes: list[Outcome],
     limit: int,
-    concluded: Mapping[str, Conclusion],
+    concluded: dict[str, Conclusion],
     looked: Looked | None = None,
 ) -> Report:
     found: dict[str, list[Finding]] = {}
@@ -294,7 +296,7 @@ def _report(
     for conclusion in concluded.values():
         for name, finding in conclusion.findings:
             found.setdefault(name, []).append(finding)
-    indexes = _Indexes(outcomes, {r.name for r in plan.resources})
+    indexes = Indexes(outcomes, {r.name for r in plan.resources})
     try:
         tasks = [
             _task(outcome, indexes, limit, wanted, found.get(outcome.resource.name, ()))
@@ -302,10 +304,12 @@ def _report(
         ]
     finally:
         indexes.close()
+    for chosen in wanted.reports:
+        concluded[chosen.name] = chosen.make().conclude(plan.document, tasks, plan.resources)
     tasks += [_document_task(plan, name) for name in plan.documents]
     loose = [*plan.findings, *found.get("", ())]  # of the target itself
     return Report(
-        target=plan.digest(outcomes),
+        target=plan.digest(outcomes, looked.digests if looked is not None else ()),
         tasks=tuple(tasks),
         errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(
@@ -361,6 +365,14 @@ def _check_runs(
             options=dict(chosen.options),
             evidence=concluded[chosen.name].evidence,
         )
+    for chosen in wanted.reports:
+        yield CheckRun(
+            name=chosen.name,
+            version=chosen.version,
+            rows_seen=seen,
+            rows_total=total,
+            evidence=concluded[chosen.name].evidence,
+        )
     for name in wanted.documents:
         yield CheckRun(name=name, version=registered(name).version, rows_seen=0, rows_total=0)
 
@@ -378,7 +390,7 @@ def _document_task(plan: Plan, name: str) -> Task:
 
 def _task(
     outcome: Outcome,
-    indexes: _Indexes,
+    indexes: Indexes,
     limit: int,
     wanted: Wanted,
     concluded: Sequence[Finding],
@@ -498,100 +510,6 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
         yield differs("row-count", r.rows, rows)
 
 
-class _Indexes:
-    """The keys of all outcomes, sorted when first asked for."""
-
-    def __init__(self, outcomes: list[Outcome], names: Set[str]) -> None:
-        self._outcomes = outcomes
-        self._names = names  # of all resources, those that were not reached included
-
-    def close(self) -> None:
-        for outcome in self._outcomes:
-            for pairs in outcome.state.pairs if outcome.state is not None else ():
-                if pairs.index is not None:
-                    pairs.index.close()
-
-    def _index(self, outcome: Outcome, position: int) -> KeyIndex:
-        assert outcome.state is not None
-        return outcome.state.pairs[position].settled()
-
-    def findings(self, outcome: Outcome) -> list[Finding]:
-        """Return what is wrong with the keys of one table, in no particular order."""
-        found: list[Finding] = []
-        assert outcome.check is not None
-        for position, key in enumerate(outcome.check.keys):
-            if key.rule == "lookup":
-                continue
-            if key.rule == "foreign":
-                found += self._foreign(outcome, position)
-                continue
-            pairs = outcome.state.pairs[position] if outcome.state else KeyPairs()
-            few = not pairs.chunks and pairs.index is None
-            same = twins(pairs) if few else duplicates(self._index(outcome, position))
-            for row, before in same:
-                found.append(_duplicate(outcome, position, row, before))
-        return found
-
-    def unreferred(self, outcome: Outcome) -> Finding | None:
-        """Say why foreign keys cannot be judged: what they refer to is not there, or broken."""
-        for key in outcome.schema.foreign_keys:
-            name = key.resource or outcome.resource.name
-            other = next((o for o in self._outcomes if o.resource.name == name), None)
-            if other is None and name in self._names:
-                continue  # a person stopped before it was read
-            if other is None:
-                return Finding(
-                    type="resource-error",
-                    note=Text(
-                        f"a foreign key refers to the resource {name!r}, which is not there",
-                        f"外键引用的资源“{name}”不存在",
-                    ),
-                )
-            broken = other.state.failed if other.state is not None else None
-            empty = other.resource.data == []  # Frictionless opens no inline data without rows
-            if broken is None and other.start and (empty or not other.opened):
-                broken = other.start[0]
-            if broken is not None:
-                return broken
-        return None
-
-    def _foreign(self, outcome: Outcome, position: int) -> list[Finding]:
-        assert outcome.check is not None
-        children = self._index(outcome, position)
-        key = outcome.check.keys[position]
-        assert key.reference is not None
-        parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
-        if parents is None or not comparable(parents[1], key.families):
-            parents = (KeyIndex(), key.families)
-        where = key.reference.resource or outcome.resource.name
-        return [
-            Finding(
-                type="foreign-key",
-                note=Text(
-                    f'"{shown(text)}" of {", ".join(key.names)} is not in '
-                    f"{', '.join(key.reference.reference_fields)} of {where!r}",
-                    f"{'、'.join(key.names)} 的值“{shown(text)}”不在“{where}”的"
-                    f" {'、'.join(key.reference.reference_fields)} 中",
-                ),
-                row=row,
-            )
-            for row, text in strangers(children, parents[0])
-        ]
-
-    def _parents(
-        self, outcome: Outcome, resource: str, names: tuple[str, ...]
-    ) -> tuple[KeyIndex, tuple[str, ...]] | None:
-        for other in self._outcomes:
-            if other.resource.name != (resource or outcome.resource.name):
-                continue
-            if other.check is None or other.state is None:
-                return None
-            for position, key in enumerate(other.check.keys):
-                if key.rule == "lookup" and key.names == names:
-                    return self._index(other, position), key.families
-        return None
-
-
 def _no_room(why: OSError) -> Finding:
     reason = why.strerror or "no room"
     return Finding(
@@ -600,23 +518,6 @@ def _no_room(why: OSError) -> Finding:
             f"the keys could not be judged, temporary files failed: {reason}",
             f"无法检查键，临时文件出错：{reason}",
         ),
-    )
-
-
-def _duplicate(outcome: Outcome, position: int, row: int, before: int) -> Finding:
-    assert outcome.check is not None
-    key = outcome.check.keys[position]
-    note = Text(f"the same stands in row {before}", f"与第 {before} 行相同")
-    if key.rule == "unique":
-        return Finding(
-            type="unique-error",
-            note=note,
-            row=row,
-            field_name=key.names[0],
-            field_number=key.columns[0] + 1,
-        )
-    return Finding(
-        type="primary-key" if key.rule == "primary" else "unique-key", note=note, row=row
     )
 
 

@@ -17,7 +17,6 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
-from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
 from .dialects import (
@@ -34,14 +33,17 @@ from .dialects import (
 )
 from .resources import Resource
 from .streams import (
+    MAX_ROW_BYTES,
     Digests,
     HashedFile,
     SourceProblem,
     decompressed,
+    is_database,
     magic,
     named_intruder,
     open_file,
     problem,
+    row_too_long,
 )
 
 if TYPE_CHECKING:
@@ -276,10 +278,16 @@ class Rewound(io.RawIOBase):
 def open_table(file: OpenFile) -> Table:
     """Open the resource of a file as a table; SourceProblem if it is none."""
     r = file.resource
-    if r.data is not None:
-        return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
     known = (*_TEXTUAL, *_COLUMNS, *_SHEETS)
-    if r.format not in known and not (r.paths and is_remote(r.paths[0])):
+    if r.data is not None:
+        if r.format != "inline":  # as Frictionless has it: only files are written in a format
+            raise problem(
+                "scheme-error" if r.format in known else "format-error",
+                f"data in the descriptor is not read as {r.format!r}",
+                f"描述符内的数据不能按“{r.format}”读取",
+            )
+        return _finish_opening(Table(r, r.dialect, format="inline", place=r.place), _inline(r))
+    if r.format not in known and not (r.paths and is_database(r.paths[0])):
         raise problem(
             "format-error", f"the format {r.format!r} is not read", f"不支持格式“{r.format}”"
         )
@@ -302,6 +310,14 @@ def open_table(file: OpenFile) -> Table:
     return _open_csv(table)
 
 
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield lines; one that no one meant to be a line is refused before it is read."""
+    while line := text.readline(MAX_ROW_BYTES):
+        if len(line) >= MAX_ROW_BYTES:
+            raise row_too_long()
+        yield line
+
+
 def _text(table: Table) -> io.TextIOWrapper:
     assert table.stream is not None
     newline = "" if table.format == "csv" else None
@@ -310,11 +326,12 @@ def _text(table: Table) -> io.TextIOWrapper:
 
 def _open_csv(table: Table) -> Table:
     text = _text(table)
-    sample = list(_guarded(_first(text, SAMPLE_LINES)))
+    lines = _bounded(text)
+    sample = list(_guarded(_first(lines, SAMPLE_LINES)))
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
     table.dialect = sniff_csv(table.dialect, sample, table.format)
-    return _finish_opening(table, csv_reader(table.dialect, chain(sample, text)))
+    return _finish_opening(table, csv_reader(table.dialect, chain(sample, lines)))
 
 
 def _first(lines: Iterator[str], count: int) -> Iterator[str]:
@@ -372,7 +389,7 @@ def _open_json(table: Table, head: bytes) -> Table:
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    return _finish_opening(table, _jsonl_rows(table, _text(table)))
+    return _finish_opening(table, _jsonl_rows(table, _bounded(_text(table))))
 
 
 def is_lines(head: bytes) -> bool:

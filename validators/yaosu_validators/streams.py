@@ -29,6 +29,7 @@ from .check import Finding
 CHUNK = 1 << 20
 FREE_BYTES = 10 << 20  # below this much output no ratio is asked for
 MAX_RATIO = 200
+MAX_ROW_BYTES = 64 << 20
 MAX_MEMBERS = 10_000
 COMPRESSIONS = ("zip", "gz", "bz2", "xz", "zst")
 
@@ -60,6 +61,16 @@ class SourceProblem(Exception):
 
 def problem(type_: str, en: str, zh: str) -> SourceProblem:
     return SourceProblem(Finding(type=type_, note=Text(en, zh)))
+
+
+def row_too_long() -> SourceProblem:
+    """Return the finding for a row that no one meant to be a row."""
+    size = MAX_ROW_BYTES >> 20
+    return problem(
+        "resource-limit",
+        f"a row is longer than {size} MiB; a quote may never be closed",
+        f"有一行超过 {size} MiB；可能引号未闭合",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +151,17 @@ class HashedFile(io.RawIOBase):
         self._raw.close()
 
 
+def is_database(path: str) -> bool:
+    return path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
+
+
 def open_file(root: Path, path: str) -> IO[bytes]:
     """Open a file below a folder for reading; links are never followed, devices never opened."""
     if not path:
         raise problem("scheme-error", "the path is empty", "路径为空")
     if is_remote(path):
-        database = path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
         raise problem(
-            "source-error" if database else "scheme-error",
+            "source-error" if is_database(path) else "scheme-error",
             f"{clip(path)!r} lies elsewhere; remote places are never read",
             f"“{clip(path)}”位于远程；从不读取远程内容",
         )

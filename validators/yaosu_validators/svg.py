@@ -33,6 +33,34 @@ def histogram(counts: Sequence[int], label: str) -> str:
     )
 
 
+def columns(steps: Sequence[tuple[str, int]], label: str) -> str:
+    """Return a distribution as columns over its axis: (name of the step, count), left to right.
+
+    Names are thinned out until they do not touch; `label` is HTML text already.
+    """
+    most, wide, high = max((n for _, n in steps), default=1) or 1, 300, 90
+    step = wide / max(len(steps), 1)
+    column = min(max(step - 2, 1.0), 44.0)
+    every = max(1, -(-len(steps) * 44 // wide))
+    shapes = []
+    for i, (name, n) in enumerate(steps):
+        tall = 0 if not n else max(2.0, high * n / most)
+        shapes.append(
+            f'<rect x="{i * step + (step - column) / 2:.1f}" y="{high - tall + 12:.1f}" '
+            f'width="{column:.1f}" height="{tall:.1f}" rx="2" class="yr-part">'
+            f"<title>{escape(name)}: {n:,}</title></rect>"
+        )
+        if i % every == 0 and i * step + step / 2 < wide - 12:
+            x = i * step + step / 2
+            shapes.append(
+                f'<text x="{x:.1f}" y="{high + 26}" class="yr-axis yr-middle">{escape(name)}</text>'
+            )
+    return (
+        f'<svg class="sc-columns" viewBox="0 0 {wide} {high + 32}" role="img" '
+        f'aria-label="{label}">{"".join(shapes)}</svg>'
+    )
+
+
 def heat_map(
     lanes: Sequence[str],
     counts: Mapping[tuple[int, int], int],

@@ -289,6 +289,22 @@ def answer(
     act_on(market, listing, "answer_objection", as_json, text=text)
 
 
+@app.command()
+@command
+def contest(
+    listing: Id,
+    about: Annotated[str, typer.Argument(metavar="MEASURE", help="A measure or finding. 指标。")],
+    text: Annotated[str, typer.Argument(help="The reason. 理由。")],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Contest a measure or a finding of the report; reviewer and buyers see the reason.
+
+    对报告中的指标或问题提出质疑，审核方与买方均可见。
+    """
+    act_on(market, listing, "contest", as_json, about=about, text=text)
+
+
 # --- telling ----------------------------------------------------------------------------------
 
 

@@ -210,6 +210,24 @@ def comment(
     act_on(market, listing, "comment", as_json, text=text)
 
 
+@app.command("answer-contest")
+@command
+def answer_contest(
+    listing: Id,
+    about: Annotated[
+        str, typer.Argument(metavar="MEASURE", help="What is contested. 被质疑指标。")
+    ],
+    text: Annotated[str, typer.Argument(help="The answer. 答复内容。")],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a provider who contests a measure or a finding.
+
+    答复提供方对指标的质疑。
+    """
+    act_on(market, listing, "answer_contest", as_json, about=about, text=text)
+
+
 def _certificate(
     scheme: str | None, number: str | None, agency: str, since: str | None, until: str | None
 ) -> dict[str, Any] | None:

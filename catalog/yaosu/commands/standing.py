@@ -29,6 +29,8 @@ _LISTING = {
     "edit_text": "listing edit",
     "offer": "listing offer",
     "comment": "listing comment",
+    "contest": "listing contest",
+    "answer_contest": "review answer-contest",
 }
 _TRADE = {"confirm_payment": "trade pay", "refuse_filing": "trade refuse-filing"}
 _NOBODY = frozenset(("system",))

@@ -287,18 +287,22 @@ def print_summary(body: Mapping[str, Any]) -> None:
 
 
 def _coverage(body: Mapping[str, Any]) -> Text:
+    """Say how much was seen: each check that did not see everything by name, the rest together."""
     parts_en, parts_zh = [], []
-    checks = list(body.get("checks") or ())
-    if len(checks) > 2 and len({tuple(c["coverage"].values()) for c in checks[1:]}) == 1:
-        named = {**checks[-1], "name": f"{len(checks) - 1} checks 项检查"}
-        checks = [checks[0], named]  # checks of a corpus run over the same records
-    for check in checks:
+    whole = []
+    for check in body.get("checks") or ():
         seen, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
         if total is None:
             parts_en.append(f"{check['name']} saw {seen:,} rows, not all")
             parts_zh.append(f"{check['name']} 已检 {seen:,} 行（非全部）")
+        elif seen < total:
+            parts_en.append(f"{check['name']} saw {seen * 100 // total}% of the rows")
+            parts_zh.append(f"{check['name']} 覆盖 {seen * 100 // total}% 的行")
         else:
-            share = 100 if not total else seen * 100 // total
-            parts_en.append(f"{check['name']} saw {share}% of the rows")
-            parts_zh.append(f"{check['name']} 覆盖 {share}% 的行")
+            whole.append(check["name"])
+    if whole:
+        en = f"{len(whole)} checks" if len(whole) > 2 else ", ".join(whole)
+        zh = f"{len(whole)} 项检查" if len(whole) > 2 else "、".join(whole)
+        parts_en.insert(0, f"{en} saw 100% of the rows")
+        parts_zh.insert(0, f"{zh}覆盖 100% 的行")
     return Text(", ".join(parts_en) or "no row checks", "，".join(parts_zh) or "无行级检查")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,9 +57,14 @@ def select(searcher: Searcher, terms: Terms, asked: Selection) -> Selected:
         clauses += terms.text(words) if not words.blank else []
     whole = Query.boolean_query(clauses)
     found = _page(searcher, whole, asked)
-    listings = [str(searcher.doc(address)["id"][0]) for _, address in found.hits]
+    stored = [searcher.doc(address) for _, address in found.hits]
     total = int(getattr(found, "count", None) or 0)
-    return Selected(total=total, listings=listings, facets=_facets(searcher, whole, asked))
+    return Selected(
+        total=total,
+        listings=[str(doc["id"][0]) for doc in stored],
+        cards=[json.loads(bytes(doc["card"][0])) for doc in stored],
+        facets=_facets(searcher, whole, asked),
+    )
 
 
 def _page(searcher: Searcher, whole: Query, asked: Selection) -> Any:
@@ -90,7 +96,7 @@ def _facets(searcher: Searcher, whole: Query, asked: Selection) -> dict[str, Any
 
 
 def _query(terms: Terms, tree: Tree) -> Query:
-    if isinstance(tree, Every):
+    if isinstance(tree, Every) or tree == Each(()):
         return Query.all_query()
     if isinstance(tree, Not):
         both = [(Occur.Must, Query.all_query()), (Occur.MustNot, _query(terms, tree.part))]

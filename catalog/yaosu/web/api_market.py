@@ -20,7 +20,6 @@ from yaosu.model import (
     Listing,
     ListingState,
     Party,
-    Role,
     StoredReport,
     Venue,
 )
@@ -30,6 +29,7 @@ from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
 from . import bodies
+from .api_quality import noted
 from .door import (
     StrictRoute,
     beside,
@@ -473,10 +473,7 @@ async def preview(
 
     found, name, actor = await read(request, look)
     rows = max(1, min(limit, 100))
-    if actor is not None and Role.REVIEWER in actor.roles:
-        store = market_of(request).store
-        seen = store.submit(lambda tx: review.read_by_reviewer(tx, actor, found.id, name, rows))
-        await asyncio.wrap_future(seen)
+    await noted(request, found, actor, name, rows)
     look_inside = partial(market_of(request).preview, found, name, rows)
     return json_response(await in_children(look_inside))
 
@@ -493,56 +490,6 @@ def sample_of(
     if sample is None or (resource is not None and resource != sample):
         raise absent("sample", resource or found.id)
     return str(sample)
-
-
-@router.get("/listings/{listing_id}/report")
-async def listing_report(request: Request, listing_id: str) -> Response:
-    """Return the validation report of a listing."""
-
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        found = shelf.load(reader, actor, listing_id)
-        if found.report_id is None:
-            raise absent("report", listing_id)
-        return _report(reader, found, reader.get(StoredReport, found.report_id), actor)
-
-    return json_response(await read(request, look))
-
-
-@router.get("/listings/{listing_id}/sketch", tags=["reports"])
-async def listing_sketch(request: Request, listing_id: str) -> Response:
-    """Return the sketch of a version: a sample of hashes to estimate an overlap by."""
-
-    def look(reader: Reader, actor: Actor | None) -> bytes:
-        found = shelf.load(reader, actor, listing_id)
-        kept = reader.view(f"sketch:{found.id}")
-        if kept is None:
-            raise absent("sketch", listing_id)
-        return kept[1]
-
-    return Response(await read(request, look), media_type="application/json")
-
-
-@router.get("/reports/{report_id}", tags=["reports"])
-async def report(request: Request, report_id: str) -> Response:
-    """Return a validation report; cell values only to those who may read the data."""
-
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        kept = reader.one(StoredReport, id=report_id)
-        if kept is None:
-            raise absent("report", report_id)
-        found = reader.get(Listing, kept.listing_id)
-        if not can_see(actor, found, reader.get(Venue, found.venue)):
-            raise absent("report", report_id)
-        return _report(reader, found, kept, actor)
-
-    return json_response(await read(request, look))
-
-
-def _report(
-    reader: Reader, found: Listing, kept: StoredReport, actor: Actor | None
-) -> dict[str, Any]:
-    venue = reader.get(Venue, found.venue)
-    return present.report(kept, cells=may(actor, "data.read", found, venue))
 
 
 @router.get("/holdings/{sha256}", tags=["uploads"])
@@ -642,6 +589,12 @@ _step(
     "uphold_objection",
     bodies.Reason,
     lambda t, a, i, b: review.uphold_objection(t, a, i, b.reason),
+)
+_step("contest", bodies.Contest, lambda t, a, i, b: review.contest(t, a, i, b.about, b.text))
+_step(
+    "answer_contest",
+    bodies.Contest,
+    lambda t, a, i, b: review.answer_contest(t, a, i, b.about, b.text),
 )
 _step("apply", bodies.Nothing, lambda t, a, i, b: review.apply(t, a, i))
 _step("list", bodies.Nothing, lambda t, a, i, b: review.publish(t, a, i))

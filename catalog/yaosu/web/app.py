@@ -45,12 +45,15 @@ from . import (
     api_log,
     api_market,
     api_parties,
+    api_quality,
     api_trade,
     ckan,
     dcat,
     delta,
     faces,
+    oai,
     openapi,
+    sample,
     uploads,
 )
 
@@ -173,7 +176,8 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    for part in (api_trade, api_market, uploads, api_parties, api_log, delta, ckan, dcat):
+    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
+    for part in (*native, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")

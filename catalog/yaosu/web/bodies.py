@@ -111,6 +111,20 @@ class Words(Body):
     text: Paragraph = Field(min_length=1)
 
 
+class Contest(Body):
+    about: Id = Field(examples=["own:dup_near"])
+    text: Paragraph = Field(min_length=1)
+
+
+class Verdict(Body):
+    item: int = Field(ge=0, description="The number of the record, from 0")
+    passed: bool
+
+
+class Verdicts(Body):
+    verdicts: list[Verdict] = Field(min_length=1, max_length=100)
+
+
 class CertificateBody(Body):
     scheme: Id = Field(examples=["nda"])
     number: Line = Field(examples=["SJ4412026090001"])

@@ -40,7 +40,7 @@ router = APIRouter(tags=["ckan"])
 SMALL, LARGE = 1 << 20, 16 << 20
 READS: Mapping[str, Callable[[ckan_read.Asked], Any]] = ckan_read.ACTIONS
 WRITES = ckan_write.ACTIONS
-_TYPES: tuple[tuple[type[YaosuError], int, str], ...] = (
+_TYPES: tuple[tuple[type[Exception], int, str], ...] = (
     (ckan_read.QueryWrong, 400, "Search Query Error"),
     (Unauthenticated, 403, "Authorization Error"),
     (Forbidden, 403, "Authorization Error"),
@@ -52,8 +52,12 @@ _TYPES: tuple[tuple[type[YaosuError], int, str], ...] = (
 )
 
 
-class _Unread(YaosuError):
+class _Unread(Exception):
     """The request is none that CKAN's door lets in: answered with a JSON string."""
+
+    def __init__(self, en: str) -> None:
+        super().__init__(en)
+        self.en = en
 
 
 def _help(request: Request, name: str) -> str:
@@ -62,12 +66,10 @@ def _help(request: Request, name: str) -> str:
     )
 
 
-def _refusal(request: Request, name: str, error: YaosuError) -> Response:
-    if isinstance(error, _Unread):
-        return json_response(f"Bad request: {error.en}", status=400)
+def _refusal(request: Request, name: str, error: YaosuError | ckan_read.QueryWrong) -> Response:
     status, kind = next((s, k) for t, s, k in _TYPES if isinstance(error, t))
     said: dict[str, Any] = {"__type": kind}
-    if kind == "Validation Error":
+    if isinstance(error, YaosuError) and kind == "Validation Error":
         said |= _fields(error)
     else:
         before = {"Authorization Error": "Access denied: ", "Not Found Error": "Not found: "}
@@ -125,13 +127,13 @@ async def _params(request: Request, actor: Actor | None) -> dict[str, Any]:
         try:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=500))
         except ValueError:
-            raise _Unread("the form cannot be read", "表单无法解析") from None
+            raise _Unread("the form cannot be read") from None
     try:
         found = parse(body)
     except Malformed:
-        raise _Unread("JSON Error: the body is not JSON", "请求体不是 JSON") from None
+        raise _Unread("JSON Error: the body is not JSON") from None
     if not isinstance(found, dict):
-        raise _Unread("Request data JSON decoded is not an object", "请求体不是 JSON 对象")
+        raise _Unread("Request data JSON decoded is not an object")
     return {**_query(request), **found}
 
 
@@ -157,7 +159,7 @@ async def _answer(request: Request, name: str) -> Response:
     market = market_of(request)
     try:
         if name not in READS and name not in WRITES:
-            raise _Unread(f"Action name not known: {name[:80]}", f"没有此操作：{name[:80]}")
+            raise _Unread(f"Action name not known: {name[:80]}")
         with market.store.read() as reader:
             actor = faces.actor_of(reader, request)
         uploaded = None
@@ -169,10 +171,12 @@ async def _answer(request: Request, name: str) -> Response:
         if name in READS:
             result = await asyncio.to_thread(_read, request, name, params, actor)
         elif request.method == "GET":
-            raise _Unread("this action needs POST", "该操作需使用 POST")
+            raise _Unread("this action needs POST")
         else:
             result = await ckan_write.run(market, name, params, actor, uploaded)
-    except YaosuError as error:
+    except _Unread as error:
+        return json_response(f"Bad request: {error.en}", status=400)
+    except (YaosuError, ckan_read.QueryWrong) as error:
         return _refusal(request, name, error)
     except Exception:
         log.exception("unexpected error in the action %s", name[:80])

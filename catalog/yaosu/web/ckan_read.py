@@ -33,8 +33,12 @@ _KINDS = {"integer": "int", "number": "numeric", "boolean": "bool", "datetime": 
           "date": "date", "array": "json", "object": "json"}  # fmt: skip
 
 
-class QueryWrong(Malformed):
-    """The query cannot be read."""
+class QueryWrong(Exception):
+    """The query cannot be read; said in both languages."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.en, self.zh = en, zh
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +178,18 @@ def package_show(asked: Asked) -> dict[str, Any]:
 
 def package_list(asked: Asked) -> list[str]:
     """List the names of packages, in the order of their ids."""
-    limit = asked.number("limit", 10**6, 10**6)
-    return [
-        words.flat_name(v.publisher, v.name)
-        for v in faces.listed(
-            asked.market, asked.reader, offset=asked.number("offset", 0, 10**9), limit=limit
+    offset, left = asked.number("offset", 0, 10**9), asked.number("limit", 10**6, 10**6)
+    names: list[str] = []
+    while left > 0:
+        size = min(ROWS, left)
+        page = asked.market.search.select(
+            Selection(where=Every(), sort=(("id", False),), offset=offset, limit=size)
         )
-    ]
+        names += [words.flat_name(c["publisher"], c["name"]) for c in page.cards]
+        offset, left = offset + size, left - size
+        if len(page.cards) < size:
+            break
+    return names
 
 
 def current_package_list_with_resources(asked: Asked) -> list[dict[str, Any]]:

@@ -104,7 +104,9 @@ def published(
     """Return a version as the mappings of other catalogs take it."""
     own = actor is not None and actor.party_id == dataset.provider_id
     party = reader.get(Party, dataset.provider_id)
-    earlier = reader.find(Listing, dataset_id=dataset.id, newest=True, limit=200)
+    earlier: list[Listing] = []
+    if listing.version > 1:
+        earlier = reader.find(Listing, dataset_id=dataset.id, newest=True, limit=200)
     before = [
         v.version for v in earlier
         if v.version < listing.version and (v.listed_at is not None) and v.state != "withdrawn"

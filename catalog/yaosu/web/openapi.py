@@ -197,7 +197,8 @@ _EXACT = {
     "GET /v1/trades/{trade_id}": "Trade",
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
-                 "/standing-offer", "/files/", "/sketch")  # fmt: skip
+                 "/standing-offer", "/files/", "/sketch",
+                 "/scorecard", "/attestation", "/records", "/sample")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:

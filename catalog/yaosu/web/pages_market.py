@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -29,11 +31,14 @@ from yaosu.model import (
 )
 from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
+from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 
 from .api_market import FACETS, sample_of, search_query
+from .api_quality import measured, noted, readable, row_numbers
 from .dcat import alternate
-from .faces import dataset_named
+from .door import in_children
+from .faces import dataset_named, published
 from .visit import (
     PageRoute,
     Visit,
@@ -277,7 +282,15 @@ def dataset_facts(
         "venue": venue,
         "versions": versions,
         "limits": LIMITS,
-        "report": present.report(report, cells=may(visit.actor, "data.read", listing, venue))
+        "report": measured(
+            reader,
+            listing,
+            present.report(
+                report,
+                cells=may(visit.actor, "data.read", listing, venue),
+                contests=present.contests(listing),
+            ),
+        )
         if report
         else None,
         "own": visit.actor is not None and visit.actor.party_id == listing.provider_id,
@@ -287,8 +300,18 @@ def dataset_facts(
         "sample": None,
         "new_trade_id": new_id("trd"),
         "given": {},
+        "jsonld": _for_engines(visit, reader, dataset, listing),
         "owner_verified": visit.party is not None and visit.party.verified_at is not None,
     }
+
+
+def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listing) -> Markup:
+    """Return schema.org/Dataset as the text of a data block, which ends nowhere within."""
+    version = published(visit.market, reader, dataset, listing, None)
+    text = json.dumps(schema_org(version, "Yaosu 要素"), ensure_ascii=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
 
 
 def _sample_name(reader: Reader, listing: Listing, actor: Actor | None) -> str | None:
@@ -320,6 +343,25 @@ async def sample(request: Request, listing: Listing, resource: str) -> dict[str,
         while len(kept) > SAMPLES_KEPT:
             kept.popitem(last=False)
     return kept[key]
+
+
+@router.get("/listings/{listing_id}/rows")
+async def rows_page(
+    request: Request, listing_id: str, resource: str = "", rows: str = ""
+) -> Response:
+    """The records behind a number of the scorecard, for those who may read the data."""
+    numbers = row_numbers(rows)
+
+    def work() -> tuple[Visit, Listing]:
+        with market_of(request).store.read() as reader:
+            visit = visit_of(request, reader)
+            return visit, readable(reader, visit.actor, listing_id)[0]
+
+    visit, listing = await read_of(request, work)
+    await noted(request, listing, visit.actor, resource, len(numbers))
+    look_inside = partial(market_of(request).records, listing, resource, numbers)
+    found = await in_children(look_inside)
+    return html(visit, "rows.html", {"listing": listing, "found": found})
 
 
 @router.get("/datasets/{publisher}/{name}/datapackage.json")

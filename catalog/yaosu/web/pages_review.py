@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import identity, present, review
+from yaosu import identity, manual_sample, present, review
 from yaosu import listing as shelf
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may
@@ -116,7 +116,9 @@ def review_facts(reader: Reader, visit: Visit, listing_id: str) -> dict[str, Any
         "pkg": listing.descriptor,
         "provider": present.party(reader.get(Party, listing.provider_id), private=True),
         "venue": venue,
-        "report": present.report(report, cells=reads) if report else None,
+        "report": present.report(report, cells=reads, contests=present.contests(listing))
+        if report
+        else None,
         "summary": present.report_summary(report) if report else None,
         "guards": review.list_guards(reader, listing, visit.market.clock.now().date()),
         "problems": descriptor_problems(listing.descriptor, stage="submit"),
@@ -126,6 +128,7 @@ def review_facts(reader: Reader, visit: Visit, listing_id: str) -> dict[str, Any
         "schemes": list(code_list("registration_scheme")),
         "events": reader.events(listing.id),
         "reads": reads,
+        "judges": report is not None and manual_sample.may_judge(reader, actor, listing),
         "sample": None,
     }
 
@@ -193,6 +196,10 @@ STEPS: Mapping[str, Do] = {
     "resume": lambda t, a, i, f: review.resume(t, a, i),
     "delist": lambda t, a, i, f: review.delist(t, a, i, one(f, "reason")),
     "withdraw": lambda t, a, i, f: review.withdraw(t, a, i),
+    "contest": lambda t, a, i, f: review.contest(t, a, i, one(f, "about"), one(f, "text")),
+    "answer_contest": lambda t, a, i, f: review.answer_contest(
+        t, a, i, one(f, "about"), one(f, "text")
+    ),
     "comment": lambda t, a, i, f: review.comment(t, a, i, one(f, "text")),
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from yaosu import review
 from yaosu.errors import InvalidInput
 from yaosu.identity import relations
 from yaosu.model import Actor, Delivery, Listing, Trade, Venue
@@ -188,25 +189,33 @@ def listing_forms(listing: Listing, venue: Venue, actor: Actor) -> list[StepForm
             continue
         if row.action == "list" and not listing.applied:
             continue
+        if row.action == "contest" and not listing.report_id:
+            continue
+        if row.action == "answer_contest" and not review.open_contests(listing):
+            continue
         if row.action == "object" and listing.provider_id == actor.party_id:
             continue
         found.append(
             StepForm(
                 action=row.action,
-                fields=tuple(_listing_fields(row.action, venue)),
+                fields=tuple(_listing_fields(row.action, venue, listing)),
                 weight=_weight(row.action),
             )
         )
     return sorted(found, key=lambda f: ("main", "other", "grave").index(f.weight))
 
 
-def _listing_fields(action: str, venue: Venue) -> Iterator[Field]:
+def _listing_fields(action: str, venue: Venue, listing: Listing) -> Iterator[Field]:
     if action in ("register", "open_notice"):
         yield Field(name="certificate", kind="certificate", needed=venue.certificate_required)
         if action == "register":
             yield Field(name="text", kind="long", needed=False, label="review_text")
     elif action in ("return", "uphold_objection", "suspend", "delist"):
         yield REASON
+    elif action in ("contest", "answer_contest"):
+        waiting = review.open_contests(listing) if action == "answer_contest" else ()
+        yield Field(name="about", value=waiting[0] if waiting else "")
+        yield Field(name="text", kind="long")
     elif action in ("object", "answer_objection", "comment"):
         yield Field(name="text", kind="long")
     elif action == "submit":

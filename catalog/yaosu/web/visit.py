@@ -115,6 +115,7 @@ def _environment() -> Environment:
         markdown=words.markdown,
         cell=words.cell,
         pretty=words.pretty,
+        whole=words.whole,
         report=_in_language(words.report),
         snippet_of=words.snippet_of,
     )

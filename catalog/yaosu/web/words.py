@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache, lru_cache
 from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
 import nh3
 from markdown_it import MarkdownIt
@@ -169,9 +170,20 @@ def markdown(text: str) -> Markup:
 
 
 def report(body: Mapping[str, Any], lang: str = "zh") -> Markup:
-    """Return a validation report as HTML; cells that were masked for the reader stay masked."""
+    """Return a validation report as HTML; cells that were masked for the reader stay masked.
+
+    Who may read the data is led from a number to the rows behind it.
+    """
     shown: Literal["zh", "en"] = "zh" if lang == "zh" else "en"
-    return Markup(report_fragment(body, lang=shown, show_cells=not body.get("masked")))
+    masked = bool(body.get("masked"))
+    listing_id = str(body.get("listing_id") or "")
+
+    def rows(resource: str, numbers: Sequence[int]) -> str:
+        query = urlencode({"resource": resource, "rows": ",".join(map(str, numbers))})
+        return f"/listings/{quote(listing_id)}/rows?{query}"
+
+    where = None if masked or not listing_id else rows
+    return Markup(report_fragment(body, lang=shown, show_cells=not masked, rows=where))
 
 
 def with_code(text: str) -> Markup:
@@ -199,6 +211,11 @@ def cell(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 300 else text[:299] + "…"
+
+
+def whole(value: Any) -> str:
+    """Return a value as text, as long as it came."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def pretty(value: Any) -> str:

@@ -50,7 +50,7 @@ def damaged(texts: pa.LargeStringArray, counts: Ints) -> dict[str, Bools]:
         "utf8_as_cp1252": matching(texts, _CP1252, lambda: strange),
         "utf8_as_gbk": (odd >= _ODD_HAN) & (odd * 5 >= han),
         "gbk_as_latin1": matching(texts, _LATIN1, lambda: counts[:, Kind.LATIN_ODD] > 1),
-        "twice_broken": matching(texts, _FILL, lambda: counts[:, Kind.SIMPLIFIED] > 1),
+        "twice_broken": matching(texts, _FILL, lambda: odd > 0),
     }
 
 

@@ -71,6 +71,9 @@ def course(resource: Resource, checks: Sequence[Chosen], sample: Sequence[Any]) 
         split=resource.split or (split_of(resource.paths[0]) if resource.paths else ""),
         languages=resource.languages,
         fields=mapped.fields(),
+        required=tuple(f.name for f in resource.schema.fields if f.required)
+        if resource.schema is not None
+        else (),
     )
     return Course(about, mapped, tuple(checks))
 

@@ -4,8 +4,8 @@ Counts are exact integers. A field with more different values than `classes` is 
 free text, and told as such. Names of classes appear in the evidence only where there are few and
 all are short; otherwise there are only their numbers.
 
-Annotations of several people are known by their form: columns `annotator_…`, `label_…`,
-`rater_…` beside each other (one annotator each), or a list of one label each in a field of one of
+Annotations of several people are known by their form: columns `annotator…`, `rater…`, `label_1`,
+`label_2` beside each other (one annotator each), or a list of one label each in a field of one of
 the names in LISTS. Any other list is a set of labels of one record.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from yaosu_validators.check import Conclusion, Finding, check
 from .view import About, Ints, Places, View
 
 LISTS = ("annotations", "annotators", "annotator_labels", "raters", "ratings", "votes", "标注")
-COLUMNS = ("annotator", "label_", "rater", "标注员")
+COLUMNS = re.compile(r"(?:annotator|rater|标注员).*|label_(?:\d+|[a-z])", re.IGNORECASE)
 _SHORT = 64
 
 
@@ -134,9 +135,7 @@ class Labels:
         return LabelState()
 
     def observe(self, state: LabelState, view: View) -> LabelState:
-        columns = [
-            n for n in view.labels if n.lower().startswith(COLUMNS) and not _is_list(view, n)
-        ]
+        columns = [n for n in view.labels if COLUMNS.fullmatch(n) and not _is_list(view, n)]
         bare = np.ones(len(view), bool)
         for name in sorted(view.labels):
             values = view.labels[name]

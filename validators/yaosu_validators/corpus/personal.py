@@ -25,8 +25,9 @@ from yaosu_schemas.errors import InvalidInput, Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
+from .personal_forms import KINDS
 from .personal_rules import own_rules
-from .personal_scan import KINDS, Hit, Tier, scan
+from .personal_scan import Hit, Tier, scan
 from .view import About, Places, Role, View
 
 _SPILL = 32 << 20  # bytes of private places in memory

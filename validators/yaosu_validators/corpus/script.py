@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from .view import Ints
 
 Bools = npt.NDArray[np.bool_]
-SLICE_BYTES = 1 << 18  # of text at a time: the arrays of a slice stay in the cache
+SLICE_BYTES = 1 << 19  # of text at a time: the arrays of a slice stay near the cache
 SLICE_RECORDS = 4096
 LONGEST = 4 << 20  # bytes of one record that are looked at; what lies behind is told as cut
 
@@ -95,6 +95,8 @@ _BLOCKS = (
                   (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F),
                   (0x205F, 0x205F), (0x3000, 0x3000))),
 )  # fmt: skip
+# Where Unicode 3.2 names characters one by one; the rest is Han, hangul, private or nothing.
+_NAMED = ((0, 0x3400), (0x4DC0, 0x4E00), (0xA000, 0xAC00), (0xF900, 0x10500), (0x1D000, 0x1D800))
 _ALONE = {"\n": Kind.NEWLINE, "#": Kind.HASH, "{": Kind.BRACE, "<": Kind.LESS, ".": Kind.DOT,
           "&": Kind.AMPERSAND, "…": Kind.ELLIPSIS, "\ufffd": Kind.REPLACEMENT, "\0": Kind.NUL,
           "\ufeff": Kind.BOM}  # fmt: skip
@@ -114,15 +116,16 @@ def kinds() -> npt.NDArray[np.uint8]:
     table = np.zeros(0x110000, np.uint8)
     category = unicodedata.ucd_3_2_0.category
     general = {"L": Kind.LETTER, "P": Kind.MARK, "S": Kind.MARK}
-    for code in range(0x20000):
-        name = category(chr(code))
-        kind = general.get(name[0], Kind.DIGIT if name == "Nd" else Kind.OTHER)
-        table[code] = kind
+    for first, stop in _NAMED:
+        for code in range(first, stop):
+            name = category(chr(code))
+            table[code] = general.get(name[0], Kind.DIGIT if name == "Nd" else Kind.OTHER)
     for kind, blocks in _BLOCKS:
         for first, last in blocks:
             table[first : last + 1] = kind
     table[0xD7] = table[0xF7] = Kind.MARK
     _han(table)
+    table[[ord(c) for c in "锟烫"]] = Kind.HAN_ODD  # U+FFFD and unused memory read as GBK
     for character, kind in _ALONE.items():
         table[ord(character)] = kind
     table[[ord(c) for c in _LATIN_ODD]] = Kind.LATIN_ODD
@@ -243,7 +246,7 @@ _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 Hashes = npt.NDArray[np.uint64]
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _powers(count: int, multiplier: int) -> Hashes:
     powers = np.full(count, multiplier, np.uint64)
     powers[0] = 1

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
@@ -136,10 +137,12 @@ class TextRules:
             return state
         texts = view.joined(view.of(JUDGED))
         counter = counter_of(self.tokenizer) if self.tokenizer else None
+        residues = _left(texts) if len(texts) else {}
         for flat in flats(texts):
+            these = slice(flat.first, flat.first + len(flat))
+            left = {kind: mask[these] for kind, mask in residues.items()}
             some = texts.slice(flat.first, len(flat))
-            where = view.positions[flat.first : flat.first + len(flat)]
-            self._observe(state, flat, some, where, counter)
+            self._observe(state, flat, some, view.positions[these], left, counter)
         return state
 
     def _observe(
@@ -148,22 +151,23 @@ class TextRules:
         flat: Flat,
         texts: pa.LargeStringArray,
         where: Ints,
+        left: Mapping[str, Bools],
         counter: TokenCounter | None,
     ) -> None:
         counts = flat.counts()
         found = measure(flat, counts)
         if counter is not None:
             state.tokens += counter(texts, counts)
-        left = _left(texts, counts, found)
         _keep_sentences(found, flat, left, texts)
         repeated = self._rules(state, found)
+        signs = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
         open_ = (found.of["open"] > 0) & (found.of["chars"] >= self.cut_least)
         problems = {
             "repeated-text": repeated > 0,
             "boilerplate": left["boilerplate"],
-            "markup-residue": left["markup"],
+            "markup-residue": _markup(texts, left["screened"] | signs),
             "truncated-text": left["truncated"],
-            "missing-text": left["placeholder"],
+            "missing-text": left["placeholder"] | (found.of["tokens"] == 0),
         }
         damage = np.logical_or.reduce([*damaged(texts, counts).values(), controls(counts)])
         bad = np.logical_or.reduce(list(problems.values())) | damage
@@ -316,28 +320,41 @@ class TextRules:
         return told
 
 
-def _left(texts: pa.LargeStringArray, counts: Ints, found: Measured) -> dict[str, Bools]:
-    """Return of each kind of residue which texts hold it.
+@functools.cache
+def _screen() -> str:
+    """Return one pattern for all residue: one look over texts, most of which are clean.
 
-    Markup inside of code that is marked as code (three back ticks) is wanted.
+    What must stand at the end of a text may stand anywhere here.
     """
-    spaced, chars = found.spaced, found.of["chars"]
-    signs = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
-    brackets = matching(texts, r"\[/", lambda: np.ones(len(texts), bool))
-    markup = matching(texts, residue("markup", "any"), lambda: signs | brackets)
-    code = matching(texts, "```|(?i)<!doctype|<html", lambda: markup)
-    wide = counts[:, [Kind.SIMPLIFIED, Kind.TRADITIONAL]].sum(axis=1) > 0
-    lower = "(?i)" + residue("boilerplate", "spaced")
+    kinds = ("boilerplate", "line", "lorem", "truncated")
+    scopes = ("spaced", "chinese")
+    patterns = [residue(k, s).replace(r"\s*$", "") for k in kinds for s in scopes]
+    return r"(?i)\[/|\[url=|" + "|".join(dict.fromkeys(patterns))
+
+
+def _markup(texts: pa.LargeStringArray, some: Bools) -> Bools:
+    """Return which texts hold markup; inside of code marked by three back ticks it is wanted."""
+    found = matching(texts, residue("markup", "any"), lambda: some)
+    return found & ~matching(texts, "```|(?i)<!doctype|<html", lambda: found)
+
+
+def _left(texts: pa.LargeStringArray) -> dict[str, Bools]:
+    """Return of each kind of residue which texts of a batch hold it."""
+    everywhere = np.ones(len(texts), bool)
+    some = matching(texts, _screen(), lambda: everywhere)
+    sizes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
+
+    def of(kind: str, scope: str, where: Bools) -> Bools:
+        return matching(texts, "(?i)" + residue(kind, scope), lambda: where)
+
     return {
-        "markup": markup & ~code,
-        "boilerplate": matching(texts, lower, lambda: spaced)
-        | matching(texts, "(?i)" + residue("boilerplate", "chinese"), lambda: wide),
-        "line": matching(texts, "(?i)" + residue("line", "spaced"), lambda: spaced)
-        | matching(texts, "(?i)" + residue("line", "chinese"), lambda: ~spaced),
-        "lorem": matching(texts, "(?i)lorem ipsum", lambda: spaced),
-        "truncated": matching(texts, "(?i)" + residue("truncated", "any"), lambda: chars > 0),
-        "placeholder": matching(texts, "(?i)" + residue("placeholder", "any"), lambda: chars < 40)
-        | (found.of["tokens"] == 0),
+        "screened": some,
+        "boilerplate": of("boilerplate", "chinese", some),
+        "line spaced": of("line", "spaced", some),
+        "line chinese": of("line", "chinese", some),
+        "lorem": of("lorem", "any", some),
+        "truncated": of("truncated", "any", some),
+        "placeholder": of("placeholder", "any", sizes < 120),
     }
 
 
@@ -347,7 +364,8 @@ def _keep_sentences(
     """Count the sentences in the lines that C4 keeps: none that speak of cookies or javascript."""
     lines, kept = found.lines, found.kept.copy()
     bounds = np.searchsorted(lines.owners, np.arange(len(flat) + 1))
-    for record in np.flatnonzero(left["line"]).tolist():
+    speaks = np.where(found.spaced, left["line spaced"], left["line chinese"])
+    for record in np.flatnonzero(speaks).tolist():
         scope = "spaced" if found.spaced[record] else "chinese"
         unwanted = re.compile(residue("line", scope), re.IGNORECASE)
         rows = texts[record].as_py().split("\n")[: bounds[record + 1] - bounds[record]]

@@ -29,9 +29,11 @@ LEAST_REPEATED = 50  # words that a text must have before its repetitions are ju
 
 
 @functools.cache
-def _lookup(*kinds: Kind) -> npt.NDArray[np.int32]:
-    table = np.zeros(256, np.int32)
-    table[list(kinds)] = 1
+def _marks() -> npt.NDArray[np.uint8]:
+    """Return of each kind whether it is a letter (1), and whether it is more than a mark (2)."""
+    table = np.zeros(256, np.uint8)
+    table[list(_SOLID)] = 2
+    table[list(LETTERS)] |= 1
     return table
 
 
@@ -111,14 +113,18 @@ def _lines(flat: Flat, tokens: Tokens) -> Lines:
 
 def _words(of: dict[str, Ints], flat: Flat, tokens: Tokens, n: int) -> None:
     """Count words: tokens with more than marks in them, and those with a letter."""
-    for name, kinds in (("alpha_words", LETTERS), ("words", _SOLID)):
-        sums = np.zeros(len(flat.kinds) + 1, np.int32)
-        np.cumsum(_lookup(*kinds)[flat.kinds], out=sums[1:])
-        some = sums[tokens.ends] > sums[tokens.starts]
-        of[name] = np.bincount(tokens.owners[some], minlength=n)
-        if name == "words":
-            long = (tokens.ends - tokens.starts)[some]
-            of["word_chars"] = np.bincount(tokens.owners[some], long, n).astype(np.int64)
+    if not len(tokens.starts):
+        none = np.zeros(n, np.int64)
+        of.update(words=none, alpha_words=none, word_chars=none)
+        return
+    # What stands between two tokens is white space, which has neither mark.
+    signs = np.bitwise_or.reduceat(_marks()[flat.kinds], tokens.starts)
+    of["alpha_words"] = np.bincount(tokens.owners[signs & 1 > 0], minlength=n)
+    solid = signs & 2 > 0
+    owners = tokens.owners[solid]
+    of["words"] = np.bincount(owners, minlength=n)
+    long = (tokens.ends - tokens.starts)[solid]
+    of["word_chars"] = np.bincount(owners, long, n).astype(np.int64)
 
 
 @functools.cache
@@ -131,12 +137,14 @@ def _known(words: tuple[str, ...]) -> Hashes:
 def _stop_words(tokens: Tokens, n: int) -> Ints:
     """Count the different stop words of each record, of English and Chinese alike."""
     known = _known((*_STOP_WORDS, *_WIDE_STOP_WORDS))
-    short = np.flatnonzero(tokens.ends - tokens.starts <= 4)
-    hashes = tokens.hashes[short]
+    heads = np.zeros(1 << 16, bool)
+    heads[known >> np.uint64(48)] = True
+    some = np.flatnonzero(heads[tokens.hashes >> np.uint64(48)])
+    hashes = tokens.hashes[some]
     at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
     hit = known[at] == hashes
     seen = np.zeros(n * len(known), bool)
-    seen[tokens.owners[short[hit]] * len(known) + at[hit]] = True
+    seen[tokens.owners[some[hit]] * len(known) + at[hit]] = True
     found: Ints = seen.reshape(n, -1).sum(axis=1)
     return found
 

@@ -97,10 +97,7 @@ class _Grams:
 
 def _grams(tokens: Tokens, size: int) -> _Grams:
     count = max(len(tokens.hashes) - size + 1, 0)
-    hashes = tokens.hashes[:count].copy()
-    for n in range(1, size if count else 0):
-        hashes *= _FACTOR
-        hashes += tokens.hashes[n : count + n]
+    hashes = _joined(tokens.hashes, size)[:count].copy()
     hashes ^= hashes >> np.uint64(29)
     sums = np.concatenate(([0], np.cumsum(tokens.ends - tokens.starts)))
     last = tokens.owners[size - 1 :] if count else tokens.owners[:0]
@@ -110,10 +107,24 @@ def _grams(tokens: Tokens, size: int) -> _Grams:
     )  # fmt: skip
 
 
+def _joined(hashes: Hashes, size: int) -> Hashes:
+    """Return the hash of each run of `size` tokens, from those of half as many."""
+    if size == 1:
+        return hashes
+    half = size // 2
+    first = _joined(hashes, half)
+    second = first if half * 2 == size else _joined(hashes, size - half)
+    count = max(len(hashes) - size + 1, 0)
+    joined = first[:count] * np.uint64(pow(int(_FACTOR), size - half, 1 << 64))
+    joined += second[half : half + count]
+    return joined
+
+
 def _maybe_twice(keys: Hashes) -> Ints:
     """Return the places of all keys that occur twice, and of a few others that share a slot."""
-    table = np.empty(1 << _SLOT_BITS, np.int32)  # every slot is written before it is read
-    slots = ((keys * _FACTOR) >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+    bits = min(max(len(keys).bit_length() + 3, 8), _SLOT_BITS)
+    table = np.empty(1 << bits, np.int32)  # every slot is written before it is read
+    slots = ((keys * _FACTOR) >> np.uint64(64 - bits)).astype(np.int64)
     places = np.arange(len(keys), dtype=np.int32)
     table[slots] = places
     held = table[slots]

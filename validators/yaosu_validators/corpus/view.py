@@ -52,6 +52,7 @@ class About:
     split: str = ""  # train, validation, test, or unknown
     languages: tuple[str, ...] = ()  # declared, BCP 47
     fields: tuple[tuple[str, str], ...] = ()  # field path and the name of its role
+    required: tuple[str, ...] = ()  # columns that the schema wants filled
 
     @property
     def text(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
-from yaosu_validators.check import Conclusion, Finding, check
+from yaosu_validators.check import Conclusion, Finding, Severity, check
 from yaosu_validators.filecheck import FileItem, PackageFiles
 from yaosu_validators.media import Kind
 
@@ -135,7 +135,7 @@ class Audio:
                     for path, reason in state.bad
                 ]
                 + [
-                    self._finding("sound-header", path, _LIES[lie], package)
+                    self._finding("sound-header", path, _LIES[lie], package, _severity(lie))
                     for path, lie in state.lying
                 ]
             ),
@@ -159,10 +159,20 @@ class Audio:
         )
 
     def _finding(
-        self, type_: str, path: str, why: Text, package: PackageFiles
+        self,
+        type_: str,
+        path: str,
+        why: Text,
+        package: PackageFiles,
+        severity: Severity = "error",
     ) -> tuple[str, Finding]:
         note = Text(f"{clip(path)}: {why.en}", f"{clip(path)}：{why.zh}")
-        return package.resource_of(path), Finding(type=type_, note=note)
+        return package.resource_of(path), Finding(type=type_, note=note, severity=severity)
+
+
+def _severity(lie: str) -> Severity:
+    """Return how bad a lie is: no reader is misled by the sizes that none of them reads."""
+    return "warning" if lie in ("riff", "byte-rate") else "error"
 
 
 def _counted(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> dict[str, int]:

@@ -245,10 +245,13 @@ class _Judged:
         self.problems[type_] += count
         self.findings.append(Finding(type=type_, note=note, severity=severity))
 
-    def _mark(self, type_: str, wrong: npt.NDArray[Any], en: str, zh: str) -> None:
+    def _mark(
+        self, type_: str, wrong: npt.NDArray[Any], en: str, zh: str, severity: Severity = "error"
+    ) -> None:
         if wrong.any():
             self.bad |= wrong
-            self._say(type_, en, zh, int(wrong.sum()), first=int(np.flatnonzero(wrong)[0]))
+            first = int(np.flatnonzero(wrong)[0])
+            self._say(type_, en, zh, int(wrong.sum()), severity, first)
 
     def _boxes(self) -> None:
         self._mark("coco-box", self.boxed & ~self.sound,
@@ -296,7 +299,7 @@ class _Judged:
             apart_ = np.abs(areas - drawn) > share * np.maximum(areas, drawn) + 1
             over = areas > box * (1 + share) + 1
         self._mark("coco-area", apart_ | over, "stated areas that differ from what is drawn",
-                   "面积与图形不符")  # fmt: skip
+                   "面积与图形不符", "warning")  # fmt: skip
 
     def _pictures(self) -> None:
         """Look for the pictures below the folder of the annotations, then anywhere by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ import numpy as np
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 from yaosu_validators.check import Conclusion, Finding, check
+from yaosu_validators.describing.shapes import split_of
 from yaosu_validators.filecheck import FileItem, PackageFiles
 from yaosu_validators.media import Kind
 
@@ -124,6 +126,7 @@ class Images:
         snr = numbers["snr_db"][np.isfinite(numbers["snr_db"])]
         groups = self._groups(state)
         twice = sum(len(group) - 1 for group in groups)
+        leaks = [g for g in groups if len(_splits(state.paths[i] for i in g)) > 1]
         same = count - len(set(state.digests))
         tried = files - state.counts["not_decoded"]
         return Conclusion(
@@ -136,7 +139,7 @@ class Images:
                 apart("iso5259:Bal-ML-1", numbers["brightness"]),
                 apart("iso5259:Bal-ML-2", pixels),
             ),
-            findings=tuple(self._findings(state, package)),
+            findings=(*self._findings(state, package), *_leaks(state, leaks, package)),
             evidence={
                 "files": files,
                 "decoded": count,
@@ -146,6 +149,7 @@ class Images:
                 "blurred": count - sharp,
                 "same_bytes": same,
                 "near_duplicates": twice,
+                "clusters_across_splits": len(leaks),
                 "clusters": {
                     "total": len(groups),
                     "listed": min(len(groups), self.listed),
@@ -192,6 +196,21 @@ class Images:
                 where = package.resource_of(places[0])
                 found.append((where, _warning("picture-personal-data", note)))
         return found
+
+
+def _splits(paths: Iterable[str]) -> set[str]:
+    """Return the splits that folders name; the name of a picture itself says nothing."""
+    return {s for path in paths if (s := split_of(path.rpartition("/")[0] + "/"))}
+
+
+def _leaks(
+    state: ImagesState, leaks: list[list[int]], package: PackageFiles
+) -> Iterator[tuple[str, Finding]]:
+    if leaks:
+        first = clip(state.paths[leaks[0][0]])
+        note = Text(f"{len(leaks)} motifs stand in more than one split (first: {first})",
+                    f"{len(leaks)} 个画面出现在多个划分中（首个：{first}）")  # fmt: skip
+        yield package.resource_of(state.paths[leaks[0][0]]), _warning("picture-leak", note)
 
 
 def _warning(type_: str, note: Text) -> Finding:

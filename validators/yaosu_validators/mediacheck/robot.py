@@ -239,7 +239,7 @@ class _Judged:
 
     def _features(self) -> None:
         """Compare declared features with the columns of the files."""
-        said: dict[tuple[str, str, str], int] = {}
+        said: dict[tuple[str, str, str, Severity], int] = {}
         for path, file in self.state.frames.items():
             if not self._mine(path):
                 continue
@@ -247,6 +247,7 @@ class _Judged:
                 if feature.dtype in ("video", "image", "string"):
                     continue
                 there = file.types.get(name)
+                severity: Severity = "error"
                 if there is None:
                     en, zh = "is declared and is no column", "已声明但没有该列"
                 elif there[1] not in (-1, feature.width):
@@ -255,13 +256,15 @@ class _Judged:
                 elif there[0] != feature.dtype:
                     en = f"is declared {feature.dtype} and stored as {there[0]}"
                     zh = f"声明为 {feature.dtype}，实际存为 {there[0]}"
+                    severity = "warning"  # loaders cast it
                 else:
                     continue
-                said[(name, en, zh)] = said.get((name, en, zh), 0) + 1
-        for (name, en, zh), count in said.items():
+                key = (name, en, zh, severity)
+                said[key] = said.get(key, 0) + 1
+        for (name, en, zh, severity), count in said.items():
             self._say("robot-feature", Text(
                 f"feature {clip(name)!r} {en} (in {count} files)",
-                f"特征“{clip(name)}”{zh}（{count} 个文件）"))  # fmt: skip
+                f"特征“{clip(name)}”{zh}（{count} 个文件）"), severity)  # fmt: skip
 
     def _cameras(self) -> None:
         there = wanted = 0

@@ -87,12 +87,14 @@ def _wav(file: BinaryIO, sound: Sound, size: int) -> Iterator[Samples]:
     """Read RIFF chunks, hold them against the file, yield the samples."""
     file.seek(0)
     head = file.read(12)
+    if head[:4] in (b"RF64", b"BW64"):  # beyond 4 GiB: EBU Tech 3306
+        raise NoSound("coding")
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
         raise NoSound("header")
     riff = struct.unpack_from("<I", head, 4)[0]
     if riff in _UNKNOWN_SIZES:
         sound.lies.append("stream")
-    elif riff + 8 > size:
+    elif riff + 8 > size + 1:  # a pad byte that is counted and left out misleads nobody
         sound.lies.append("riff")
     tag = align = rate_bytes = 0
     at = 12

@@ -24,6 +24,7 @@ CLOCK = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 MAX_RUNS = 50_000  # of rows of one episode in one file
 PIECE_FRAMES = 1 << 20  # a longer episode is looked at in pieces
 _MAX_WIDTH = 4096
+_MOVING = ("observation", "action")  # a reward may jump
 _SWITCH = 10  # a joint with so few distinct values is a switch: it may go from end to end
 
 
@@ -243,7 +244,7 @@ def _episode(table: pa.Table, found: FrameFile, rules: Rules) -> Episode:
         if width not in (-1, values.shape[1]):
             continue  # of another width than before: said by the width that was seen first
         found.types[name] = (type_, values.shape[1])
-        episode.joints[name] = joints_of(values, rules)
+        episode.joints[name] = joints_of(values, rules, moves=name.startswith(_MOVING))
     return episode
 
 
@@ -269,7 +270,7 @@ def regularity(clock: Floats, tolerance_s: float) -> tuple[float, int, float]:
     return middle, late, float(apart.max())
 
 
-def joints_of(values: Floats, rules: Rules) -> Joints:
+def joints_of(values: Floats, rules: Rules, moves: bool = True) -> Joints:
     """Return range, gaps and jumps of each number of a feature: (n, d) over one episode.
 
     A jump is a step d with |d| > max(k·s, q·range), s = 1.4826·median|d - median d|: beyond what
@@ -287,7 +288,7 @@ def joints_of(values: Floats, rules: Rules) -> Joints:
     low[some] = np.nanmin(clean[:, some], axis=0)
     high[some] = np.nanmax(clean[:, some], axis=0)
     jumps = np.zeros(width, np.int64)
-    if len(values) > 2 and missing < len(values):
+    if moves and len(values) > 2 and missing < len(values):
         steps = np.diff(np.where(good, values, 0.0), axis=0)
         steps[~(good[1:] & good[:-1])] = 0.0
         spread = 1.4826 * np.median(np.abs(steps - np.median(steps, axis=0)), axis=0)
