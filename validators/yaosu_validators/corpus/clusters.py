@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from .duplicates import Duplicates, Ledger
 
 AT_ONCE = 4_000_000  # keys that are sorted in memory at a time
-SLACK = 0.01  # an estimate of 256 hashes errs by 0.025 at 0.8: this much less keeps recall at 0.97
-REPRESENTATIVES = 4  # clusters of one bucket that a record is compared with
+REPRESENTATIVES = 8  # records of one bucket that a later one is compared with
 _NAMES = ("", "train", "validation", "test")
 
 
@@ -183,11 +182,6 @@ class Bottoms:
         first = self.firsts[piece]
         return self.pieces[piece](start - first, stop - first)
 
-    def near(self, left: int, right: int, threshold: float) -> bool:
-        """Say whether the Jaccard similarity reaches the threshold, by a bit less if estimated."""
-        whole = all(self.starts[n + 1] - self.starts[n] == self.sizes[n] for n in (left, right))
-        return self.similarity(left, right) >= (threshold if whole else threshold - SLACK)
-
     def similarity(self, left: int, right: int) -> float:
         """Return the Jaccard similarity: exact where both sets were kept whole."""
         a, b = self.values(left), self.values(right)
@@ -225,22 +219,18 @@ def _join_bucket(
     group: I64, forest: Forest, bottoms: Bottoms, threshold: float, known: set[int]
 ) -> None:
     """Join what is near in one bucket; each record meets only so many others."""
-    stand: list[int] = []
+    stand: list[int] = []  # also of one cluster: its members need not be near to each other
     for record in group.tolist():
-        mine = forest.root(record)
-        if any(forest.root(other) == mine for other in stand):
-            continue
         for other in stand:
             pair = other * len(forest.up) + record
-            if pair in known:
+            if forest.root(other) == forest.root(record) or pair in known:
                 continue
-            if bottoms.near(other, record, threshold):
+            if bottoms.similarity(other, record) >= threshold:
                 forest.join(other, record)
-                break
-            known.add(pair)
-        else:
-            if len(stand) < REPRESENTATIVES:
-                stand.append(record)
+            else:
+                known.add(pair)
+        if len(stand) < REPRESENTATIVES:
+            stand.append(record)
 
 
 # --- what is said ------------------------------------------------------------------------------
@@ -289,7 +279,6 @@ def conclude(
                 "bands": BANDS,
                 "rows": 6,
                 "compared": "bottom 256 hashes",
-                "slack_of_estimates": SLACK,
             },
             "exact": _clusters(check, everything, exact),
             "near": _clusters(check, everything, near),
