@@ -59,7 +59,7 @@ if which == "datasketch":
     print(json.dumps([time.process_time() - start, sorted(pairs)]))
 else:
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
-    signer = MinhashDedupSignature("/nowhere", config=MinhashConfig(21, 6, 5), language="en")
+    signer = MinhashDedupSignature("/nowhere", config=MinhashConfig(5, 21, 6), language="en")
     signer.word_tokenizer = type("Words", (), {"word_tokenize": staticmethod(
         lambda t: list(t) if "\u4e00" <= t[:1] <= "\u9fff" else t.split())})()
     start = time.process_time()

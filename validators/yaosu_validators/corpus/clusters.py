@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .duplicates import Duplicates, Ledger
 
 AT_ONCE = 4_000_000  # keys that are sorted in memory at a time
-REPRESENTATIVES = 4  # clusters of one bucket that a record is compared with
+REPRESENTATIVES = 8  # records of one bucket that a later one is compared with
 _NAMES = ("", "train", "validation", "test")
 
 
@@ -219,22 +219,18 @@ def _join_bucket(
     group: I64, forest: Forest, bottoms: Bottoms, threshold: float, known: set[int]
 ) -> None:
     """Join what is near in one bucket; each record meets only so many others."""
-    stand: list[int] = []
+    stand: list[int] = []  # also of one cluster: its members need not be near to each other
     for record in group.tolist():
-        mine = forest.root(record)
-        if any(forest.root(other) == mine for other in stand):
-            continue
         for other in stand:
             pair = other * len(forest.up) + record
-            if pair in known:
+            if forest.root(other) == forest.root(record) or pair in known:
                 continue
             if bottoms.similarity(other, record) >= threshold:
                 forest.join(other, record)
-                break
-            known.add(pair)
-        else:
-            if len(stand) < REPRESENTATIVES:
-                stand.append(record)
+            else:
+                known.add(pair)
+        if len(stand) < REPRESENTATIVES:
+            stand.append(record)
 
 
 # --- what is said ------------------------------------------------------------------------------

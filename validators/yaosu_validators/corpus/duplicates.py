@@ -103,8 +103,7 @@ class Ledger:
             at, count = places[name]
             yield count, functools.partial(self._slice, at, np.dtype(_LISTS[name][0]))
         for chunk in self.chunks:
-            column = chunk[name]
-            yield len(column), lambda start, stop, column=column: column[start:stop]
+            yield len(chunk[name]), functools.partial(_sliced, chunk[name])
 
     def _slice(self, at: int, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
         assert self.file is not None
@@ -137,6 +136,10 @@ class Ledger:
             state["size_bytes"],
         )
         self.spilled, self.file = [], None
+
+
+def _sliced(column: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[Any]:
+    return column[start:stop]
 
 
 _LISTS = {"bottoms": ("u4", 1), "tasks": ("u8", 1), "askers": ("u4", 1)}
@@ -316,9 +319,9 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     firsts = np.concatenate(([True], cell[1:] != cell[:-1])) if len(cell) else np.zeros(0, bool)
     values = np.zeros(count * BINS, np.uint64)
     values[cell[firsts]] = hashes[firsts] + np.uint64(1)
-    values = values.reshape(count, BINS)
-    _densify(values, values != 0)
-    keys = values.reshape(count, BANDS, ROWS)
+    ranges = values.reshape(count, BINS)
+    _densify(ranges, ranges != 0)
+    keys = ranges.reshape(count, BANDS, ROWS)
     with np.errstate(over="ignore"):
         total = np.einsum("nbr,r->nb", keys, _ODD[:ROWS])
         bands = mixed(total + np.arange(BANDS, dtype=np.uint64) * _ODD[0])
