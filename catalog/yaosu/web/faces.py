@@ -131,14 +131,18 @@ def published(
 
 def shown(market: Market, reader: Reader, actor: Actor | None, name: str) -> Published:
     """Return the version of a dataset that exists for the actor, or NotFound."""
-    dataset = dataset_named(reader, actor, name)
-    return shown_of(market, reader, actor, dataset)
+    return shown_of(market, reader, actor, dataset_named(reader, actor, name), name)
 
 
-def shown_of(market: Market, reader: Reader, actor: Actor | None, dataset: Dataset) -> Published:
+def shown_of(
+    market: Market, reader: Reader, actor: Actor | None, dataset: Dataset, asked: str = ""
+) -> Published:
+    """Return the version that exists for the actor; what is hidden answers as what is not there."""
     listing = version_for(reader, actor, dataset)
+    if listing is None and asked:
+        raise absent("package", asked)
     if listing is None:
-        raise absent("package", f"{dataset.publisher}__{dataset.name}")
+        raise absent("dataset", f"{dataset.publisher}/{dataset.name}")
     return published(market, reader, dataset, listing, actor)
 
 
