@@ -293,3 +293,28 @@ def test_a_lone_text_of_any_kind_is_taken(tmp_path: Path, text: str) -> None:
     options = {"corpus.contamination": {"benchmarks": [str(bench)]}}
     report = validate(path, checks=every, options=options)
     assert measured(report, "own:dup_exact") == (0, 1)
+
+
+def test_the_trial_sample_of_a_package_is_no_duplicate_of_it(tmp_path: Path) -> None:
+    rows = [{"text": f"第 {n} 条设备检修记录，电缆接头温度正常，螺栓已紧固"} for n in range(20)]
+    write(tmp_path / "all.jsonl", rows)
+    write(tmp_path / "sample.jsonl", rows[:5])
+    package = {
+        "name": "p",
+        "resources": [{"name": n, "path": f"{n}.jsonl"} for n in ("all", "sample")],
+        "dataElement": {"offer": {"trial": {"resource": "sample"}}},
+    }
+    (tmp_path / "datapackage.json").write_text(json.dumps(package), encoding="utf-8")
+    report = validate(tmp_path, checks=CHECKS)
+    assert measured(report, "own:dup_exact") == (0, 20)
+    (run,) = [c for c in report.checks if c.name == "corpus.duplicates"]
+    assert (run.rows_seen, run.rows_total) == (20, 20)
+
+
+def test_families_of_edited_copies_stay_together() -> None:
+    texts = [*generated(2, 500, zh=True), *generated(2, 500, zh=False)]
+    random.Random(3).shuffle(texts)
+    texts = texts[:500]
+    roots, pairs = roots_of(texts), brute(texts)
+    near = [pair for pair, similarity in pairs.items() if similarity >= 0.8]
+    assert sum(roots[a] == roots[b] for a, b in near) / len(near) >= 0.97

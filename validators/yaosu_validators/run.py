@@ -63,7 +63,7 @@ def validate(
             _check_records(plan)
         outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
         files = plan.package() if wanted.files or wanted.folds else None
-        concluded = _conclude(wanted, outcomes, files)
+        concluded = _conclude(wanted, outcomes, files, _trial_of(plan.document))
         looked = _look(wanted, files, workers, concluded)
         report = _report(plan, wanted, outcomes, limit_errors, concluded, looked)
         if private is not None:
@@ -91,16 +91,30 @@ def _check_records(plan: Plan) -> None:
 
 
 def _conclude(
-    wanted: Wanted, outcomes: list[Outcome], files: PackageFiles | None
+    wanted: Wanted, outcomes: list[Outcome], files: PackageFiles | None, trial: str
 ) -> dict[str, Conclusion]:
     """Return what each check of the corpus concludes over all resources together."""
     if not wanted.folds:
         return {}
     from .corpus.folds import conclude
 
-    folded = [o.folded for o in outcomes if o.folded is not None]
+    folded = _counted(outcomes, trial)
     names = [chosen.name for chosen in wanted.folds]
     return dict(zip(names, conclude(wanted.folds, folded, files), strict=True))
+
+
+def _counted(outcomes: list[Outcome], trial: str) -> list[Any]:
+    """Return what was folded of the corpus; its trial sample is a copy, and counts only alone."""
+    folded = [o.folded for o in outcomes if o.folded is not None]
+    return [f for f in folded if f.about.resource != trial] or folded
+
+
+def _trial_of(document: Mapping[str, Any] | None) -> str:
+    """Return the resource that a package offers as its sample (`dataElement.offer.trial`)."""
+    found: Any = document or {}
+    for name in ("dataElement", "offer", "trial", "resource"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _look(
@@ -316,7 +330,9 @@ def _report(
             *(_both(w) for w in plan.warnings),
             *(_both(report_text(f)) for f in loose if f.severity != "error"),
         ),
-        checks=tuple(_check_runs(tasks, outcomes, wanted, concluded, looked)),
+        checks=tuple(
+            _check_runs(tasks, outcomes, wanted, concluded, looked, _trial_of(plan.document))
+        ),
         metrics=tuple(m for c in concluded.values() for m in c.metrics),
         ruleset=RULESET,
     )
@@ -328,6 +344,7 @@ def _check_runs(
     wanted: Wanted,
     concluded: Mapping[str, Conclusion],
     looked: Looked | None,
+    trial: str,
 ) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
@@ -343,7 +360,7 @@ def _check_runs(
         rows = sum(c.rows for o in outcomes for c in o.extra if c.name == name)
         version = registered(name).version
         yield CheckRun(name=name, version=version, rows_seen=rows, rows_total=total)
-    folded = [o.folded for o in outcomes if o.folded is not None]
+    folded = _counted(outcomes, trial)
     records = sum(f.records for f in folded)
     unread = any(f.broken for f in folded) or any(o.interrupted for o in outcomes)
     every = None if unread else records + sum(f.unreadable for f in folded)
