@@ -221,8 +221,33 @@ def test_robot_episodes_with_media_are_listed_and_bought(
     descriptor = package(provider, folder, "lerobot-g1", field="embodied")
     assert {"video"} <= set(descriptor["dataElement"]["ai"]["modalities"])
     found = submitted(provider, folder, descriptor)
+    assert found["state"] == "returned"
+    assert "96 episodes (4-99)" in report(provider, found)  # declared, and not there
+
+    as_it_is(folder / "meta")
+    (folder / "datapackage.json").unlink(missing_ok=True)
+    descriptor = package(provider, folder, "lerobot-g1-four", field="embodied")
+    found = submitted(provider, folder, descriptor)
     assert found["state"] == "review", report(provider, found)
     traded(hall, provider, people["studio"], found["listing_id"], folder)
+
+
+def as_it_is(meta: Path) -> None:
+    """Let the set declare the four episodes that are there, and no camera."""
+    for path in meta.iterdir():
+        path.chmod(0o644)
+    info = json.loads((meta / "info.json").read_text("utf-8"))
+    info |= {
+        "total_episodes": 4,
+        "total_frames": 1674,
+        "total_videos": 0,
+        "splits": {"train": "0:4"},
+    }
+    info["features"] = {k: v for k, v in info["features"].items() if v["dtype"] != "video"}
+    (meta / "info.json").write_text(json.dumps(info), encoding="utf-8")
+    for name in ("episodes.jsonl", "episodes_stats.jsonl"):
+        lines = (meta / name).read_text("utf-8").splitlines(keepends=True)
+        (meta / name).write_text("".join(lines[:4]), encoding="utf-8")
 
 
 def test_bilingual_records_become_drafts_that_their_owner_finds_in_both_languages(

@@ -239,3 +239,30 @@ def test_an_option_that_does_not_exist_is_refused_before_anything_is_read(tmp_pa
     for options in ({"corpus.records": {"depth": 1}}, {"corpus.nothing": {}}):
         with pytest.raises(InvalidInput):
             validate(tmp_path / "a.jsonl", checks=CHECKS, options=options)
+
+
+NOTHING = {
+    "empty.jsonl": b"",
+    "blank.jsonl": b"\n\n",
+    "broken.jsonl": b"{]\n",
+    "empty.json": b"[]",
+    "header.csv": b"text,label\n",
+    "pointer.jsonl": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+    "null.jsonl": b'{"text": null}\n',
+    "one.jsonl": b'{"text": "x"}\n',
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_every_check_comes_to_a_conclusion_over_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(NOTHING[name])
+    report = validate(tmp_path / name, checks=["structure", "quality", "corpus.sketch"])
+    for metric in report.metrics:
+        assert metric.denominator != 0 or metric.value is None, metric.id
+    package = {
+        "name": "p",
+        "resources": [{"name": "r", "path": name, "format": name.split(".")[1]}],
+    }
+    (tmp_path / "datapackage.json").write_text(json.dumps(package), encoding="utf-8")
+    again = validate(tmp_path, checks=["structure", "quality"], profile=True)
+    assert again.valid == report.valid or name.endswith("json")

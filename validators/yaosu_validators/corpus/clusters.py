@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4_000_000  # keys that are sorted in memory at a time
 REPRESENTATIVES = 8  # records of one bucket that a later one is compared with
+STANDARDS = {
+    "own:dup_exact": "own",
+    "gbt36344:0303": "GB/T 36344-2018",
+    "iso5259:Con-ML-1": "ISO/IEC 5259-2:2024",
+    "own:dup_near": "own",
+}
 _NAMES = ("", "train", "validation", "test")
 
 
@@ -244,6 +250,8 @@ def conclude(
 
     everything = All.of(states, places)
     count = everything.count
+    if not count:
+        return Conclusion(metrics=tuple(_share(*measure, 0, 0) for measure in STANDARDS.items()))
     exact = exact_roots(everything)
     near = near_roots(everything, exact, check.threshold, BANDS)
     splits = _splits(everything)
@@ -253,9 +261,11 @@ def conclude(
     apart = int((near == np.arange(count)).sum())
     held_out = int((splits >= 2).sum())
     metrics = [
-        _share("own:dup_exact", "own", count - distinct, count),
-        _share("gbt36344:0303", "GB/T 36344-2018", count - distinct, count),
-        _share("iso5259:Con-ML-1", "ISO/IEC 5259-2:2024", count - distinct, count),
+        *(
+            _share(id_, standard, count - distinct, count)
+            for id_, standard in STANDARDS.items()
+            if id_ != "own:dup_near"
+        ),
         _share("own:dup_near", "own", count - apart, count),
         _share("own:prompt_conflict", "own", len(tasks.conflicts), tasks.asked),
     ]
