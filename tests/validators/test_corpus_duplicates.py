@@ -318,3 +318,15 @@ def test_families_of_edited_copies_stay_together() -> None:
     roots, pairs = roots_of(texts), brute(texts)
     near = [pair for pair, similarity in pairs.items() if similarity >= 0.8]
     assert sum(roots[a] == roots[b] for a, b in near) / len(near) >= 0.97
+
+
+def test_near_records_with_different_labels_are_label_noise(tmp_path: Path) -> None:
+    texts = generated(11, 30, zh=True)
+    rows = [{"text": t, "label": "good"} for t in texts]
+    alike = [{"text": max(texts, key=len) + "好", "label": "bad"}]
+    path = write(tmp_path / "a.jsonl", [*rows, *alike])
+    report = validate(path, checks=CHECKS)
+    same, similar = measured(report, "iso5259:Con-ML-2")
+    assert same == similar - 1
+    found = [f.row_number for f in report.tasks[0].findings if f.type == "label-conflict"]
+    assert 32 in found

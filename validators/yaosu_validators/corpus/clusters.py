@@ -19,6 +19,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding
 
+from .labels import Disagreement, disagreement
 from .shingles import I64, U64
 from .view import About, Places
 
@@ -271,6 +272,11 @@ def conclude(
     ]
     if held_out and (splits == 1).any():
         metrics.append(_share("own:split_leak", "own", len(leaked), held_out))
+    noise, unlike = _label_noise(everything, near)
+    if noise.items:
+        metrics.append(
+            _share("iso5259:Con-ML-2", "ISO/IEC 5259-2:2024", noise.agreeing, noise.items)
+        )
     only_near = np.flatnonzero((near != np.arange(count)) & (exact == np.arange(count)))
     only_exact = np.flatnonzero(exact != np.arange(count))
     findings = [
@@ -278,6 +284,7 @@ def conclude(
         *_findings(check, everything, "near-duplicate", only_near, near),
         *_findings(check, everything, "split-leak", leaked, _partner(near, splits, leaked)),
         *_findings(check, everything, "prompt-conflict", tasks.conflicts, tasks.firsts),
+        *_findings(check, everything, "label-conflict", unlike, near),
     ]
     return Conclusion(
         metrics=tuple(metrics),
@@ -371,6 +378,18 @@ def _between(everything: All, roots: I64) -> list[dict[str, Any]]:
                 found.append({"records_of": left, "in": right, "count": count,
                               "of": len(mine)})  # fmt: skip
     return found
+
+
+def _label_noise(everything: All, roots: I64) -> tuple[Disagreement, I64]:
+    """Return how far near records have one label, and those whose cluster has several."""
+    labels = everything.whole("labels")
+    labelled = np.flatnonzero(labels != 0)
+    order = labelled[np.argsort(roots[labelled], kind="stable")]
+    edges = np.flatnonzero(np.diff(roots[order])) + 1
+    clusters = [c for c in np.split(order, edges) if len(c) > 1]
+    found = disagreement(clusters, labels)
+    unlike = [clusters[n][1:] for n in found.clusters]
+    return found, np.concatenate(unlike) if unlike else np.zeros(0, np.int64)
 
 
 # --- splits and tasks --------------------------------------------------------------------------

@@ -46,6 +46,7 @@ _COLUMNS: dict[str, tuple[str, int]] = {
     "sizes": ("u4", 1),  # shingles of the whole text
     "ends": ("u4", 1),  # of them kept
     "answers": ("u8", 1),
+    "labels": ("u8", 1),  # hash of all labels; 0 without one
 }
 
 
@@ -197,6 +198,7 @@ def _chunk(view: View) -> dict[str, Any]:
         "ends": kept.astype(np.uint32),
         "bottoms": bottoms,
         "answers": _answers(view, clean),
+        "labels": _label_hashes(view),
         "tasks": tasks,
         "askers": askers,
     }
@@ -282,6 +284,15 @@ def _hash64(texts: pa.LargeStringArray) -> U64:
         for t in texts.to_pylist()
     ]
     return np.array(found, np.uint64)
+
+
+def _label_hashes(view: View) -> U64:
+    """Return 64 bits of the labels of each record, 0 where it has none: (n,)."""
+    columns = [column.to_pylist() for _, column in sorted(view.labels.items())]
+    if not columns:
+        return np.zeros(len(view), np.uint64)
+    said = [repr(row) if any(row) else "" for row in zip(*columns, strict=True)]
+    return _hash64(pa.array(said, pa.large_string()))
 
 
 def _answers(view: View, clean: pa.LargeStringArray) -> U64:

@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from yaosu_schemas.errors import Text
@@ -351,7 +352,9 @@ class Disagreement:
         return self.agreeing / self.items if self.items else None
 
 
-def disagreement(clusters: Iterable[Ints], labels: Sequence[str | None]) -> Disagreement:
+def disagreement(
+    clusters: Iterable[Ints], labels: Sequence[Any] | npt.NDArray[np.uint64]
+) -> Disagreement:
     """Return how far near-duplicates have the same label; clusters hold numbers into labels.
 
     A member without a label does not count; of a tie, one label is taken as the most common.
