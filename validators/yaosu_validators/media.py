@@ -259,8 +259,18 @@ def _audio(path: Path) -> Media | None:
     )
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, body start, body end) of the boxes in a range (ISO/IEC 14496-12 §4.2)."""
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box of a container: its type, where its body lies, and whether all of it is there."""
+
+    kind: bytes
+    start: int
+    end: int
+    whole: bool = True
+
+
+def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """Yield the boxes in a range (ISO/IEC 14496-12 §4.2)."""
     at = start
     for _ in range(_MAX_BOXES):
         if at + 8 > end:
@@ -274,18 +284,19 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
             size = end - at
         if size < header:
             return
-        yield kind, at + header, min(at + size, end)
+        yield Box(kind, at + header, min(at + size, end), at + size <= end)
         at += size
 
 
 def _iso_media(file: BinaryIO) -> Media | None:
     end = file.seek(0, 2)
-    moov = next(((a, b) for kind, a, b in _boxes(file, 0, end) if kind == b"moov"), None)
+    moov = next(((b.start, b.end) for b in boxes(file, 0, end) if b.kind == b"moov"), None)
     if moov is None:
         return None
     duration: float | None = None
     width = height = 0
-    for kind, a, b in _boxes(file, *moov):
+    for box in boxes(file, *moov):
+        kind, a, b = box.kind, box.start, box.end
         file.seek(a)
         if kind == b"mvhd":
             version = file.read(4)[0]
@@ -295,7 +306,8 @@ def _iso_media(file: BinaryIO) -> Media | None:
             )
             duration = length / scale if scale and length else None
         elif kind == b"trak":
-            for inner, c, d in _boxes(file, a, b):
+            for part in boxes(file, a, b):
+                inner, c, d = part.kind, part.start, part.end
                 if inner == b"tkhd" and d - c >= 8:
                     file.seek(d - 8)
                     w, h = struct.unpack(">II", file.read(8))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from yaosu_validators.media import Box, boxes
+
 _MAX_BOXES = 100_000
 _MAX_TABLE = 16 << 20  # bytes of one table that are read
 _MAX_BLOCKS = 2_000_000
@@ -57,39 +59,13 @@ def video_of(file: BinaryIO, format_: str) -> Video | None:
 # --- MP4 ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    kind: bytes
-    start: int
-    end: int
-    whole: bool = True
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
-    at = start
-    for _ in range(_MAX_BOXES):
-        if at + 8 > end:
-            return
-        file.seek(at)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        header = 8
-        if size == 1:
-            size, header = struct.unpack(">Q", file.read(8))[0], 16
-        elif size == 0:
-            size = end - at
-        if size < header:
-            return
-        yield _Box(kind, at + header, min(at + size, end), at + size <= end)
-        at += size
-
-
 def _mp4(file: BinaryIO) -> Video | None:
     end = file.seek(0, 2)
     video = Video()
-    moov: _Box | None = None
+    moov: Box | None = None
     fragments = 0
     data_seen = False
-    for box in _boxes(file, 0, end):
+    for box in boxes(file, 0, end):
         video.truncated |= not box.whole
         if box.kind == b"moov":
             moov = box
@@ -103,7 +79,7 @@ def _mp4(file: BinaryIO) -> Video | None:
             return None
         video.truncated = True  # the index, written last, is missing
         return video
-    tracks = [b for b in _boxes(file, moov.start, moov.end) if b.kind == b"trak"]
+    tracks = [b for b in boxes(file, moov.start, moov.end) if b.kind == b"trak"]
     found = False
     for track in tracks[:64]:
         handler = _handler(file, track)
@@ -118,27 +94,27 @@ def _mp4(file: BinaryIO) -> Video | None:
     return video
 
 
-def _child(file: BinaryIO, box: _Box, *path: bytes) -> _Box | None:
+def _child(file: BinaryIO, box: Box, *path: bytes) -> Box | None:
     for kind in path:
-        inner = next((b for b in _boxes(file, box.start, box.end) if b.kind == kind), None)
+        inner = next((b for b in boxes(file, box.start, box.end) if b.kind == kind), None)
         if inner is None:
             return None
         box = inner
     return box
 
 
-def _body(file: BinaryIO, box: _Box | None) -> bytes:
+def _body(file: BinaryIO, box: Box | None) -> bytes:
     if box is None:
         return b""
     file.seek(box.start)
     return file.read(min(box.end - box.start, _MAX_TABLE))
 
 
-def _handler(file: BinaryIO, track: _Box) -> bytes:
+def _handler(file: BinaryIO, track: Box) -> bytes:
     return _body(file, _child(file, track, b"mdia", b"hdlr"))[8:12]
 
 
-def _read_track(file: BinaryIO, track: _Box, video: Video, end: int) -> None:
+def _read_track(file: BinaryIO, track: Box, video: Video, end: int) -> None:
     media = _body(file, _child(file, track, b"mdia", b"mdhd"))
     if len(media) >= 24:
         long = media[0] == 1
@@ -176,12 +152,12 @@ def _pairs(table: bytes) -> list[tuple[int, int]]:
     return list(struct.iter_unpack(">II", table[8 : 8 + 8 * count]))
 
 
-def _samples_of_fragment(file: BinaryIO, fragment: _Box) -> int:
+def _samples_of_fragment(file: BinaryIO, fragment: Box) -> int:
     """Count samples of the first track in a movie fragment (§8.8.8)."""
     part = _child(file, fragment, b"traf")
     if part is None:
         return 0
-    runs = [b for b in _boxes(file, part.start, part.end) if b.kind == b"trun"]
+    runs = [b for b in boxes(file, part.start, part.end) if b.kind == b"trun"]
     return sum(struct.unpack_from(">I", _body(file, run), 4)[0] for run in runs)
 
 
