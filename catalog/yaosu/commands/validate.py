@@ -29,6 +29,7 @@ from .terminal import (
 )
 
 SHOWN_FINDINGS = 100
+SHOWN_ROWS = 5
 
 
 class Kind(StrEnum):
@@ -206,17 +207,14 @@ def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
 
 
 def print_findings(body: Mapping[str, Any]) -> None:
-    """Write what a report found: file, row, field and both sentences; long lists are cut."""
-    found = list(_findings(body))
+    """Write what a report found: every error by row and field, what a corpus holds by its kind.
+
+    A corpus has thousands of findings of a few kinds: a person reads the kinds, with the first rows.
+    """
+    found = [*_errors(body), *_kinds(body)]
     if not found:
         return
-    print_table(
-        ("file 文件", "row 行", "field 字段", "what is wrong 问题"),
-        [
-            (place, error.get("rowNumber"), error.get("fieldName"), _sentences(error))
-            for place, error in found[:SHOWN_FINDINGS]
-        ],
-    )
+    print_table(("file 文件", "row 行", "field 字段", "what is wrong 问题"), found[:SHOWN_FINDINGS])
     if len(found) > SHOWN_FINDINGS:
         rest = len(found) - SHOWN_FINDINGS
         say(
@@ -227,12 +225,37 @@ def print_findings(body: Mapping[str, Any]) -> None:
         )
 
 
-def _findings(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+Line = tuple[object, object, object, object]
+
+
+def _errors(body: Mapping[str, Any]) -> Iterator[Line]:
     for error in body.get("errors") or ():
-        yield str(error.get("pointer") or ""), error
+        yield error.get("pointer"), None, None, _sentences(error)
     for task in body.get("tasks") or ():
-        for error in (*(task.get("errors") or ()), *(task.get("findings") or ())):
-            yield str(task.get("place") or task.get("name")), error
+        place = task.get("place") or task.get("name")
+        for error in task.get("errors") or ():
+            yield place, error.get("rowNumber"), error.get("fieldName"), _sentences(error)
+
+
+def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
+    for task in body.get("tasks") or ():
+        kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for finding in task.get("findings") or ():
+            kinds.setdefault((finding["type"], finding.get("fieldName") or ""), []).append(finding)
+        for (_, field), of_kind in kinds.items():
+            place, first = task.get("place") or task.get("name"), of_kind[0]
+            if len(of_kind) == 1:
+                yield place, first.get("rowNumber"), field, _sentences(first)
+                continue
+            rows = sorted({row for f in of_kind if (row := f.get("rowNumber")) is not None})
+            places = ", ".join(map(str, rows[:SHOWN_ROWS])) + ", …" * (len(rows) > SHOWN_ROWS)
+            many = f"{len(of_kind):,} × "
+            yield (
+                place,
+                places,
+                field,
+                f"{many}{shown(first['title'])}\n{many}{shown(first['title_zh'])}",
+            )
 
 
 def _sentences(error: Mapping[str, Any]) -> str:
@@ -241,20 +264,31 @@ def _sentences(error: Mapping[str, Any]) -> str:
 
 
 def print_metrics(body: Mapping[str, Any]) -> None:
-    """Write the measures of a corpus, each with what it was counted from."""
-    metrics = body.get("metrics") or ()
+    """Write the measures of a corpus that apply, each with what it was counted from."""
+    from yaosu_schemas.measures import measure
+
+    metrics = [m for m in body.get("metrics") or () if m["value"] is not None]
     if not metrics:
         return
+    named = [(m, measure(m["id"])) for m in metrics]
     print_table(
-        ("measure 指标", "value 值", "of 计数", "basis 依据"),
-        [(m["id"], _value(m), _counted(m), m["basis"]) for m in metrics],
+        ("measure 指标", "value 值", "of 计数", "", ""),
+        [
+            (m["id"], _value(m), _counted(m), *((known.name.en, known.name.zh) if known else ()))
+            for m, known in named
+        ],
     )
+    if rest := len(body["metrics"]) - len(metrics):
+        say(
+            Text(
+                f"{rest} measures count nothing of this data: --json shows them",
+                f"{rest} 项指标不适用于该数据，见 --json",
+            )
+        )
 
 
 def _value(metric: Mapping[str, Any]) -> str:
     value = metric["value"]
-    if value is None:
-        return "not applicable 不适用"
     if metric.get("unit") == "ratio" and isinstance(value, int | float):
         return f"{100 * value:.2f} %"
     return f"{value:g}" if isinstance(value, float) else shown(value)

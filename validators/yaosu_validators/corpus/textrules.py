@@ -33,7 +33,7 @@ from .view import About, Ints, Places, Role, View
 JUDGED = (Role.TEXT, Role.SYSTEM, Role.PROMPT, Role.INPUT, Role.ANSWER, Role.CHOSEN, Role.CAPTION)
 KINDS = ("repeated-text", "boilerplate", "markup-residue", "truncated-text", "missing-text")
 _NOTES = {
-    "repeated-text": Text("repeats itself: {rule}", "自身重复：{rule}"),
+    "repeated-text": Text("{rule}", "{rule}"),
     "boilerplate": Text("holds boilerplate of a web page", "含网页套话"),
     "markup-residue": Text("holds tags or entities of a markup language", "含标记语言的标签或实体"),
     "truncated-text": Text("breaks off", "文本中断"),
