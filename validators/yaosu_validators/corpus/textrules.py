@@ -116,7 +116,7 @@ class TextState:
     tokens: int = 0
 
 
-@check("corpus.text", "1")
+@check("corpus.text", "2")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRules:
     """Every text is whole, says something, does not repeat itself and holds no residue."""
@@ -400,10 +400,11 @@ def quantiles(lengths: Mapping[int, int]) -> dict[str, int]:
 
 
 def histogram(lengths: Mapping[int, int]) -> list[dict[str, int]]:
-    """Return records by length in steps of powers of two: `below` characters."""
+    """Return records by length in four steps to each power of two: `below` characters."""
     bins = Counter[int]()
     for length, times in lengths.items():
-        bins[1 << length.bit_length()] += times
+        fine = max(length.bit_length() - 3, 0)
+        bins[((length >> fine) + 1) << fine] += times
     return [{"below": edge, "records": n} for edge, n in sorted(bins.items())]
 
 
