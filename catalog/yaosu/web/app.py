@@ -56,6 +56,7 @@ from . import (
     sample,
     uploads,
 )
+from .straight import Straight
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def create_app(market: Market) -> FastAPI:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        telemetry={"tracing": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.market = market
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -184,6 +185,9 @@ def create_app(market: Market) -> FastAPI:
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
+    app.add_middleware(
+        Straight, routes=[r for part in native for r in part.router.routes], problem=problem
+    )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Headers)
     return app

@@ -168,7 +168,7 @@ async def _once(
     key = idempotency_key(request)
     body = await request.body()
     fingerprint = hashlib.sha256(
-        b"\n".join((request.method.encode(), request.url.path.encode(), body))
+        b"\n".join((request.method.encode(), request.scope["path"].encode(), body))
     ).hexdigest()
     shown: list[bytes] = []
 
