@@ -23,6 +23,7 @@ from yaosu.errors import (
     Forbidden,
     Gone,
     IdempotencyReuse,
+    InFlight,
     InvalidDocument,
     InvalidInput,
     Malformed,
@@ -112,6 +113,8 @@ def problem(error: YaosuError) -> Response:
         headers["www-authenticate"] = "Bearer"
     if status in (503, 507):
         headers["retry-after"] = "5"
+    if isinstance(error, InFlight):
+        headers["retry-after"] = "1"
     return Response(
         orjson.dumps(body, default=str),
         status_code=status,
