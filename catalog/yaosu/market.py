@@ -108,6 +108,7 @@ class Market:
         self._secret = _secret(self.keys / "links.key")
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
+        self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -158,6 +158,13 @@ class AlreadyExists(Conflict):
     title = Text("Already exists", "已存在")
 
 
+class InFlight(Conflict):
+    """The same call is being answered right now: send it again in a moment."""
+
+    code = "in_flight"
+    title = Text("Being answered", "正在处理")
+
+
 class Stale(Conflict):
     """The thing changed since it was read."""
 

@@ -23,6 +23,7 @@ from yaosu.errors import (
     Forbidden,
     Gone,
     IdempotencyReuse,
+    InFlight,
     InvalidDocument,
     InvalidInput,
     Malformed,
@@ -56,6 +57,7 @@ from . import (
     sample,
     uploads,
 )
+from .straight import Straight
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,8 @@ def problem(error: YaosuError) -> Response:
         headers["www-authenticate"] = "Bearer"
     if status in (503, 507):
         headers["retry-after"] = "5"
+    if isinstance(error, InFlight):
+        headers["retry-after"] = "1"
     return Response(
         orjson.dumps(body, default=str),
         status_code=status,
@@ -170,7 +174,7 @@ def create_app(market: Market) -> FastAPI:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        telemetry={"tracing": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.market = market
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -184,6 +188,9 @@ def create_app(market: Market) -> FastAPI:
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
+    app.add_middleware(
+        Straight, routes=[r for part in native for r in part.router.routes], problem=problem
+    )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Headers)
     return app
