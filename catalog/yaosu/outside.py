@@ -87,12 +87,11 @@ class Callback:
     id: str
     venue: str
     message_id: str
-    digest: str
+    key_id: str
     type: str
     subject_id: str
-    sent_at: datetime
+    happened_at: datetime
     received_at: datetime
-    reply: JSON = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from . import signing
-from .errors import InvalidInput, Unauthenticated
+from .errors import OutOfTime, Unauthenticated
 
 TOLERANCE = timedelta(minutes=5)
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -69,7 +69,7 @@ def verify(
 ) -> tuple[str, datetime]:
     """Return the id and the time of a message that is signed and of these minutes.
 
-    Unauthenticated for a forged one, InvalidInput (field `webhook-timestamp`) for a stale one:
+    Unauthenticated for a forged one, OutOfTime for a stale one:
     only who can sign learns that the time is the reason.
     """
     message_id, stamp, signatures = (given.get(name, "") for name in HEADERS)
@@ -84,7 +84,7 @@ def verify(
         raise _forged()
     sent = datetime.fromtimestamp(int(stamp), UTC)
     if abs(sent - now) > TOLERANCE:
-        raise InvalidInput(
+        raise OutOfTime(
             "the message is not of these minutes: send it again with the time of sending",
             "消息时间戳超出允许范围，请以当前时间重新发送",
             field="webhook-timestamp",

@@ -250,12 +250,21 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         return {"key_id": provider.post("/v1/keys", {})["key_id"]}
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
+    if row.get("on") == "venue":
+        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
     if row.get("on") == "webhook":
         return webhook(scene)
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _callback_key(scene: Scene) -> str:
+    if "callback_key" not in scene.private:
+        made = scene.people["X"].post("/v1/venues/gz-venue/callback-keys", {})
+        scene.private["callback_key"] = made["key_id"]
+    return scene.private["callback_key"]
 
 
 def webhook(scene: Scene) -> dict[str, str]:

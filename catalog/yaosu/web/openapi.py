@@ -262,7 +262,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "required": not path.endswith(("/quote", "/problems")),
+                "required": not path.endswith(("/quote", "/problems", "/callbacks")),
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                 "description": "chosen by the client; the same key has one effect and one reply",
             }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from yaosu import hooks
+from yaosu import callbacks, hooks
 from yaosu.model import Role
-from yaosu.outside import Attempt, Message, Webhook
+from yaosu.outside import Attempt, CallbackKey, Message, Webhook
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _ID = "0199a0c0000070008000000000000001"
@@ -19,6 +19,8 @@ ANSWERS = (
     ("GET /v1/webhooks/{webhook_id}", "Webhook"),
     ("GET /v1/webhooks", "page:Webhook"),
     ("POST /v1/webhooks", "Webhook"),
+    ("GET /v1/venues/{venue_id}/callback-keys", "page:CallbackKey"),
+    ("POST /v1/venues/{venue_id}/callback-keys", "CallbackKey"),
 )
 
 
@@ -33,4 +35,11 @@ def examples() -> dict[str, Any]:
         subject_id=f"trd_{_ID}", state="delivered",
         attempts=(Attempt(at=_AT, status=204, error="", ms=31),), created_at=_AT, done_at=_AT,
     )  # fmt: skip
-    return {"Webhook": hooks.shown(hook), "WebhookDelivery": hooks.message_shown(message)}
+    key = CallbackKey(
+        id=f"cbk_{_ID}", venue="gzdex", scheme="v1a", public_key="whpk_MCow…", created_at=_AT
+    )
+    return {
+        "Webhook": hooks.shown(hook),
+        "WebhookDelivery": hooks.message_shown(message),
+        "CallbackKey": callbacks.key_shown(key),
+    }
