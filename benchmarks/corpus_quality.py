@@ -39,10 +39,10 @@ VOCABULARY = 8000
 _EN = (
     "the of and to in a is that for it with as was on be by this are from or at an have not which "
     "but his they you we their has been can will one more when who there all would what about if"
-).split()
+).split()  # noqa: SIM905
 _ZH = tuple("的是了在和有不我这他也就人都说要对与为等中上将可")
 _SYLLABLES = ("ta ri no ber con ment ple sti gra vel men dor lis cha per fen mo sur tin el qua re "
-              "pro ad ver ning ous tal ex ship").split()  # fmt: skip
+              "pro ad ver ning ous tal ex ship").split()  # fmt: skip  # noqa: SIM905
 
 
 class Tongue:

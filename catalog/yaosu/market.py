@@ -26,8 +26,9 @@ from typing import Any, TypeVar
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import fulfilment, market_overlap, present, receipt, review, sharing, signing
+from . import fulfilment, market_overlap, outgoing, present, receipt, review, sharing, signing
 from . import listing as shelf
+from .courier import Courier
 from .errors import Conflict, NotFound, Unsupported, Unverified, WrongState
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
@@ -106,6 +107,11 @@ class Market:
             settings.log_origin,
         )
         self._secret = _secret(self.keys / "links.key")
+        self._hook_secret = _secret(self.keys / "hooks.key")
+        self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.courier = Courier(
+            self.store, self.clock, self.gate, self.hook_secret, settings.public_url
+        )
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
         self.in_flight: set[tuple[str, str, str]] = set()
@@ -131,11 +137,13 @@ class Market:
             )
             thread.start()
             self._threads.append(thread)
+        self.courier.start(alone=self.embedded)
         self.worker.start()
 
     def close(self) -> None:
         """Stop the loops and close everything; what was acknowledged is on disk already."""
         self._stop.set()
+        self.courier.stop()
         self.worker.stop()
         for thread in self._threads:
             thread.join(timeout=30)
@@ -417,6 +425,14 @@ class Market:
         """Return (public key, save(key id)) of a key that the market will hold."""
         made = signing.generate()
         return made.public_key, lambda key_id: made.save(self.keys / "parties" / f"{key_id}.seed")
+
+    def hook_secret(self, of: str, generation: int) -> bytes:
+        """Return the secret of a webhook or a callback key: derived, and kept nowhere.
+
+        Whoever holds the database alone has none of them; whoever holds `keys/hooks.key` has all.
+        """
+        text = f"{of}/{generation}".encode()
+        return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
 
     def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
         """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""

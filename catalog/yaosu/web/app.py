@@ -43,11 +43,13 @@ from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
 from . import (
+    api_exchange,
     api_log,
     api_market,
     api_parties,
     api_quality,
     api_trade,
+    api_webhooks,
     ckan,
     dcat,
     delta,
@@ -181,7 +183,7 @@ def create_app(market: Market) -> FastAPI:
     _errors(app)
     # Matched in order: the busiest first.
     native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
-    for part in (*native, delta, ckan, dcat, oai):
+    for part in (*native, api_webhooks, api_exchange, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
