@@ -39,10 +39,12 @@ VOCABULARY = 8000
 _EN = (
     "the of and to in a is that for it with as was on be by this are from or at an have not which "
     "but his they you we their has been can will one more when who there all would what about if"
-).split()  # noqa: SIM905
+)
 _ZH = tuple("的是了在和有不我这他也就人都说要对与为等中上将可")
-_SYLLABLES = ("ta ri no ber con ment ple sti gra vel men dor lis cha per fen mo sur tin el qua re "
-              "pro ad ver ning ous tal ex ship").split()  # fmt: skip  # noqa: SIM905
+_SYLLABLES = (
+    "ta ri no ber con ment ple sti gra vel men dor lis cha per fen mo sur tin el qua re pro ad ver "
+    "ning ous tal ex ship"
+)
 
 
 class Tongue:
@@ -85,8 +87,8 @@ def tongues(r: random.Random) -> tuple[Tongue, Tongue]:
     zh = dict.fromkeys(_ZH)
     zh.update(dict.fromkeys("".join(r.choices(signs, k=r.choice((1, 2, 2, 2, 3, 4))))
                             for _ in range(VOCABULARY)))  # fmt: skip
-    en = dict.fromkeys(_EN)
-    en.update(dict.fromkeys("".join(r.choices(_SYLLABLES, k=r.randint(1, 4)))
+    en = dict.fromkeys(_EN.split())
+    en.update(dict.fromkeys("".join(r.choices(_SYLLABLES.split(), k=r.randint(1, 4)))
                             for _ in range(VOCABULARY)))  # fmt: skip
     return Tongue(r, list(zh), wide=True), Tongue(r, list(en), wide=False)
 
