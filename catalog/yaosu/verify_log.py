@@ -14,7 +14,7 @@ from . import merkle, signing
 from .evidence import leaf_entry
 from .proofs import Findings, Progress
 from .tiles import TileFolder
-from .witness import Demand, check_witnesses
+from .witness import Demand, check_witnesses, read_key
 
 
 def check_checkpoint(
@@ -79,7 +79,15 @@ def _check_cosigned(
 ) -> None:
     """Check what witnesses said of the log; its root is compared once the entries are read."""
     with found.shape("/log/cosigned"):
-        keys = (_optional(log / "witnesses") or b"").decode("utf-8").splitlines()
+        kept = _optional(log / "witnesses") or b""
+        keys = kept.decode("utf-8").split("\n")[:-1]
+        found.need(
+            kept == "".join(f"{read_key(k)}\n" for k in keys).encode(),
+            "/log/witnesses",
+            "form",
+            "the keys of the witnesses are not in the form in which they were written",
+            "见证方密钥与写入时的形式不同",
+        )
         whole = _optional(log / "cosigned")
         if whole is None:
             found.need(
@@ -247,9 +255,10 @@ def _note(log: Path, tree: notes.Checkpoint, found: Findings) -> None:
             "the noted root is not in the form in which it was written",
             "记录的根与写入时的形式不同",
         )
-        # A larger size waits for its signature: whoever opens the log compares it then.
+        # A larger size waits for its signature; its tiles were written before it was noted.
+        there = merkle.root(TileFolder(log).node(size), size) if size > tree.size else tree.root
         found.need(
-            size > tree.size or (size == tree.size and bytes.fromhex(root) == tree.root),
+            size >= tree.size and bytes.fromhex(root) == there,
             "/log/next",
             "root",
             "another root was noted for the size that was signed",

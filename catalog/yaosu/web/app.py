@@ -42,6 +42,7 @@ from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
 from . import (
+    api_evidence,
     api_log,
     api_market,
     api_parties,
@@ -176,7 +177,16 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
+    native = (
+        api_trade,
+        api_market,
+        api_quality,
+        sample,
+        uploads,
+        api_parties,
+        api_log,
+        api_evidence,
+    )
     for part in (*native, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
