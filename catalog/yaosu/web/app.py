@@ -43,6 +43,7 @@ from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
 from . import (
+    api_evidence,
     api_exchange,
     api_log,
     api_market,
@@ -182,8 +183,22 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
-    for part in (*native, api_webhooks, api_exchange, delta, ckan, dcat, oai):
+    for part in (
+        api_trade,
+        api_market,
+        api_quality,
+        sample,
+        uploads,
+        api_parties,
+        api_log,
+        api_evidence,
+        api_webhooks,
+        api_exchange,
+        delta,
+        ckan,
+        dcat,
+        oai,
+    ):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
