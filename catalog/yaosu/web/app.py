@@ -64,6 +64,20 @@ from .straight import Straight
 
 log = logging.getLogger(__name__)
 
+# Matched in order: the busiest first.
+NATIVE = (
+    api_trade,
+    api_market,
+    api_quality,
+    sample,
+    uploads,
+    api_parties,
+    api_log,
+    api_evidence,
+    api_webhooks,
+    api_exchange,
+)
+FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
@@ -182,23 +196,7 @@ def create_app(market: Market) -> FastAPI:
     app.state.market = market
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
-    # Matched in order: the busiest first.
-    for part in (
-        api_trade,
-        api_market,
-        api_quality,
-        sample,
-        uploads,
-        api_parties,
-        api_log,
-        api_evidence,
-        api_webhooks,
-        api_exchange,
-        delta,
-        ckan,
-        dcat,
-        oai,
-    ):
+    for part in (*NATIVE, *FOREIGN):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
@@ -206,7 +204,7 @@ def create_app(market: Market) -> FastAPI:
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
     app.add_middleware(
-        Straight, routes=[r for part in native for r in part.router.routes], problem=problem
+        Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Headers)
