@@ -169,7 +169,11 @@ def test_a_cosignature_holds_for_one_tree_one_time_and_one_key() -> None:
         assert witness.holding(tree.signed(), told, key) == []
 
 
-@pytest.mark.parametrize("text", ["", "x", "w+00000000+AAAA", LOG_KEY, "https://w.test/"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "w+00000000+AAAA", LOG_KEY, "https://w.test/"],
+    ids=["nothing", "a letter", "no bytes", "the key of a log", "an address"],
+)
 def test_what_is_no_key_of_a_witness_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         witness.read_key(text)
