@@ -334,7 +334,8 @@ def _document(
     tx: Reader, trade: Trade, listing: Listing, venue: Venue, at: datetime
 ) -> dict[str, Any]:
     provider, user = tx.get(Party, trade.provider_id), tx.get(Party, trade.user_id)
-    return contract.agreement(trade, listing, provider, user, venue, at)
+    shares = contract.shares_of(tx, listing)
+    return contract.agreement(trade, listing, provider, user, venue, at, shares)
 
 
 def assess(tx: Transaction, actor: Actor, trade_id: str, *, passed: bool, opinion: str) -> Trade:

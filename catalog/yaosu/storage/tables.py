@@ -32,6 +32,7 @@ from yaosu.model import (
     Upload,
     Venue,
 )
+from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")
 
@@ -153,6 +154,11 @@ _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locke
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
+_keep(Webhook, "webhook", "party_id", "state", locked=True)
+_keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", "event_id")])
+_keep(CallbackKey, "callback_key", "venue")
+_keep(Callback, "callback", "subject_id", unique=[("venue", "message_id")])
+_keep(Reconciliation, "reconciliation", "venue")
 
 
 # --- evidence and money: append-only -----------------------------------------------------------

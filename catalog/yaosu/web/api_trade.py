@@ -15,10 +15,11 @@ from pydantic import Field
 
 from yaosu import fulfilment, present, receipt, sharing, trading
 from yaosu.errors import Forbidden, InvalidInput
-from yaosu.identity import absent, allow, can_see, may, must_see, relations
+from yaosu.feed import concerns
+from yaosu.identity import absent, allow, can_see, must_see, relations
 from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
-from yaosu.model import AccessKey, Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
+from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
 from yaosu_connectors.delta_sharing import profile
@@ -504,23 +505,11 @@ async def events(request: Request, after: Serial = 0, limit: int = 100) -> Respo
     def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], int]:
         assert actor is not None
         found = reader.events_after(max(0, after), limit=size)
-        mine = [present.event(e) for e in found if _concerns(reader, actor, e.subject_id)]
+        mine = [present.event(e) for e in found if concerns(reader, actor, e.subject_id)]
         return mine, found[-1].id if found else after
 
     items, last = await read(request, look, needed=True)
     return json_response({"items": items, "next": last})
-
-
-def _concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
-    if subject_id.startswith("trd_"):
-        trade = reader.one(Trade, id=subject_id)
-        return trade is not None and can_see(actor, trade, venue_of(reader, trade))
-    if subject_id.startswith("lst_"):
-        found = reader.one(Listing, id=subject_id)
-        return found is not None and may(
-            actor, "listing.read_draft", found, venue_of(reader, found)
-        )
-    return subject_id == actor.party_id or "admin" in actor.roles
 
 
 @router.get("/jobs", tags=["operation"])

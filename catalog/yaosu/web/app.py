@@ -43,11 +43,14 @@ from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
 from . import (
+    api_evidence,
+    api_exchange,
     api_log,
     api_market,
     api_parties,
     api_quality,
     api_trade,
+    api_webhooks,
     ckan,
     dcat,
     delta,
@@ -61,6 +64,20 @@ from .straight import Straight
 
 log = logging.getLogger(__name__)
 
+# Matched in order: the busiest first.
+NATIVE = (
+    api_trade,
+    api_market,
+    api_quality,
+    sample,
+    uploads,
+    api_parties,
+    api_log,
+    api_evidence,
+    api_webhooks,
+    api_exchange,
+)
+FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
@@ -179,9 +196,7 @@ def create_app(market: Market) -> FastAPI:
     app.state.market = market
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
-    # Matched in order: the busiest first.
-    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
-    for part in (*native, delta, ckan, dcat, oai):
+    for part in (*NATIVE, *FOREIGN):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
@@ -189,7 +204,7 @@ def create_app(market: Market) -> FastAPI:
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
     app.add_middleware(
-        Straight, routes=[r for part in native for r in part.router.routes], problem=problem
+        Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Headers)
