@@ -40,6 +40,12 @@ class Settings:
     origin: str = _setting(
         "", "name of the transparency log; empty: from public_url", "透明日志名称"
     )
+    witnesses: str = _setting(
+        "", "witnesses of the log: address, blank, key; several behind commas", "日志见证方"
+    )
+    witness_quorum: int = _setting(
+        0, "cosignatures that a receipt waits for", "收据所需的最少联署数"
+    )
     market: str = _setting(
         "http://127.0.0.1:8000", "the market a client talks to", "客户端访问的市场"
     )

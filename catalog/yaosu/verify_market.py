@@ -24,8 +24,10 @@ from . import checkpoint as notes
 from . import signing
 from .evidence import COVERED, event_digest
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
-from .verify import DATABASE, check_receipt
+from .verify import DATABASE
 from .verify_log import check_checkpoint, check_log
+from .verify_receipt import check_form, check_receipt
+from .witness import Demand
 
 _MAX_FEN = 10**15
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +35,12 @@ _EVENT = ("id", *COVERED, "payload", "digest")
 
 
 def verify_market(
-    folder: Path, *, log_key: str | None = None, progress: Progress = silent
+    folder: Path,
+    *,
+    log_key: str | None = None,
+    demand: Demand | None = None,
+    database_url: str = "",
+    progress: Progress = silent,
 ) -> VerifyReport:
     """Verify a data directory, or the folder of a log alone."""
     found = Findings()
@@ -41,7 +48,7 @@ def verify_market(
     log = folder if alone else folder / "log"
     tree = None
     with found.shape("/log/checkpoint"):
-        tree = check_checkpoint(log, log_key, found)
+        tree = check_checkpoint(log, log_key, demand or Demand(), found)
     if (folder / DATABASE).exists():
         with open_snapshot(folder / DATABASE) as db:
             _verify_database(db, folder, log, tree, found, progress)
@@ -372,7 +379,9 @@ def _receipts(db: sqlite3.Connection, found: Findings) -> None:
         place = f"/receipts/{key.partition(':')[2]}"
         with found.shape(place):
             part = Findings()
-            check_receipt(strict_json(body), part)
+            document = strict_json(body)
+            check_form(body, document, part)
+            check_receipt(document, part)
             found.checked["receipts"] += 1
             found.within(place, part)
 

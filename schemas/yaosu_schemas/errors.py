@@ -167,6 +167,13 @@ class AlreadyExists(Conflict):
     title = Text("Already exists", "已存在")
 
 
+class InFlight(Conflict):
+    """The same call is being answered right now: send it again in a moment."""
+
+    code = "in_flight"
+    title = Text("Being answered", "正在处理")
+
+
 class OutOfOrder(Conflict):
     """A message is older than one about the same thing that had its effect already."""
 

@@ -30,7 +30,8 @@ from yaosu.market import Market
 from yaosu.model import SYSTEM, Actor, Role
 from yaosu.settings import load
 from yaosu.signing import Signer
-from yaosu.verify import verify_path, verify_receipt
+from yaosu.verify import verify_path
+from yaosu.verify_receipt import verify_receipt
 from yaosu.web.app import create_app
 from yaosu_schemas.canonical import digest
 

@@ -54,6 +54,7 @@ class Kind(Generic[T]):
     columns: tuple[str, ...]
     adapter: TypeAdapter[T]
     locked: bool
+    kept: bool
 
     def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
         """Return the values of these columns by name."""
@@ -94,11 +95,13 @@ def _keep(
     unique: Sequence[tuple[str, ...]] = (),
     summed: Sequence[str] = (),
     locked: bool = False,
+    kept: bool = False,
 ) -> None:
     """Declare the table of a kind; a lookup column is indexed together with the id (paging).
 
     `locked`: a step that gets the record has it to itself (PostgreSQL). Not for what every step
-    looks at (venues, parties, keys): they would all wait for each other.
+    looks at (venues, parties, keys): they would all wait for each other. Those are `kept`: the one
+    writer of an embedded store remembers them.
     """
     hints = get_type_hints(type_)
     names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key), *summed]))
@@ -115,7 +118,7 @@ def _keep(
         *(sa.Index(f"{name}_{c}_idx", c, "id") for c in looked_up_by),
     )
     assert set(names) <= {f.name for f in fields(type_)}, name  # type: ignore[arg-type]
-    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_), locked)
+    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_), locked, kept)
 
 
 def _optional(hint: Any) -> bool:
@@ -129,11 +132,13 @@ def kind_of(type_: type[T]) -> Kind[T]:
 
 # One line per kind: the type, its table, what it is looked up by. A line that is added or
 # changed here needs a migration; tests/promises/test_migrations.py compares the two.
-_keep(Party, "party", "uscc", unique=[("slug",)])
+_keep(Party, "party", "uscc", unique=[("slug",)], kept=True)
 _keep(Member, "member", "party_id")
-_keep(AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)])
+_keep(
+    AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)], kept=True
+)  # fmt: skip
 _keep(SigningKey, "signing_key", "party_id", "public_key")
-_keep(Venue, "venue", "party_id")
+_keep(Venue, "venue", "party_id", kept=True)
 _keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")], locked=True)
 _keep(
     Listing, "listing", "dataset_id", "provider_id", "state", "venue", "content_digest",

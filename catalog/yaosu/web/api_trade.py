@@ -17,6 +17,7 @@ from yaosu import fulfilment, present, receipt, sharing, trading
 from yaosu.errors import Forbidden, InvalidInput
 from yaosu.feed import concerns
 from yaosu.identity import absent, allow, can_see, must_see, relations
+from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
@@ -30,7 +31,6 @@ from .door import (
     Secret,
     StrictRoute,
     change,
-    idempotency_key,
     json_response,
     market_of,
     must_match,
@@ -528,11 +528,9 @@ async def jobs(request: Request, state: str | None = None) -> Response:
 @router.post("/jobs/{job_id}/restart", tags=["operation"])
 async def restart(request: Request, job_id: Serial, body: bodies.Nothing) -> Response:
     """Give a dead job its attempts back."""
-    idempotency_key(request)
 
-    def look(reader: Reader, actor: Actor | None) -> None:
+    def step(tx: Transaction, actor: Actor) -> Job:
         allow(actor, "jobs")
+        return restart_job(tx, job_id)
 
-    await read(request, look, needed=True)
-    job = await asyncio.to_thread(market_of(request).queue.restart, job_id)
-    return json_response(present.job(job))
+    return await change(request, step, lambda _, job: present.job(job))
