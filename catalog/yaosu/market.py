@@ -27,7 +27,17 @@ from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import fulfilment, market_overlap, present, receipt, review, sharing, signing, voucher
+from . import (
+    fulfilment,
+    market_overlap,
+    present,
+    recall,
+    receipt,
+    review,
+    sharing,
+    signing,
+    voucher,
+)
 from . import listing as shelf
 from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
 from .jobs import Hopeless, SqlJobQueue, Worker
@@ -249,6 +259,7 @@ class Market:
             "receipt": self._receipt,
             "complete": self._complete,
             "accept_silently": self._accept_silently,
+            "recall": self._recall,
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -401,6 +412,10 @@ class Market:
             return body if first is None else first[1]
 
         return self.store.write(keep)
+
+    def _recall(self, body: dict[str, Any]) -> None:
+        """Reach the trades of a recalled version that its step had left, page by page."""
+        self.store.write(lambda tx: recall.spread(tx, body["recall_id"]))
 
     def _complete(self, body: dict[str, Any]) -> None:
         self._if_still(lambda tx: fulfilment.complete(tx, SYSTEM, body["trade_id"]))

@@ -32,6 +32,7 @@ from yaosu.model import (
     Upload,
     Venue,
 )
+from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 
 T = TypeVar("T")
 
@@ -148,6 +149,10 @@ _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locke
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
+_keep(UsageReceipt, "usage_receipt", "party_id", "model")
+_keep(UsageSource, "usage_source", "receipt_id", "trade_id", "listing_id", "party_id")
+_keep(Recall, "recall", "root_id", "listing_id", "provider_id", "state", locked=True)
+_keep(RecallNotice, "recall_notice", "recall_id", "trade_id", "user_id", "state", locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------

@@ -18,8 +18,10 @@ from yaosu.errors import Forbidden, InvalidInput
 from yaosu.identity import absent, allow, can_see, may, must_see, relations
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
+from yaosu.model_evidence import UsageReceipt
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.recall import is_recalled
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.trading_record import build as build_record
 
@@ -418,6 +420,8 @@ async def delivered_file(
         )
     with market.store.read() as reader:
         found = reader.one(Delivery, id=delivery_id)
+        if found is not None and is_recalled(reader, reader.get(Trade, found.trade_id).listing_id):
+            found = None
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)
     file = found.files[number]
@@ -520,6 +524,9 @@ def _concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
         return found is not None and may(
             actor, "listing.read_draft", found, venue_of(reader, found)
         )
+    if subject_id.startswith("usr_"):
+        kept = reader.one(UsageReceipt, id=subject_id)
+        return kept is not None and kept.party_id == actor.party_id
     return subject_id == actor.party_id or "admin" in actor.roles
 
 
