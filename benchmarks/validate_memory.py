@@ -22,7 +22,7 @@ from typing import Any
 
 from figure import Figure
 
-ROW_BYTES = 256
+ROW_BYTES = 223
 CHUNK_ROWS = 1 << 17
 SCHEMA: dict[str, Any] = {
     "fields": [

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from yaosu_schemas.canonical import digest
 
-from . import contract
+from . import amounts, contract
 from .errors import InvalidInput, Unsupported
 from .listing import files_of
 from .model import (
@@ -273,10 +273,9 @@ def settle(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
         billed_fen=trade.billed_fen,
     )
     held = tx.balance(f"escrow:{trade.id}")
-    listing = tx.get(Listing, trade.listing_id)
     # What was agreed, not what the place of trading asks of others today.
     rate = int(trade.agreement.get("fee_permyriad", venue.fee_permyriad))
-    fee, shares = contract.split(held, rate, trade.provider_id, contract.shares_of(tx, listing))
+    fee, shares = amounts.split(held, rate, trade.provider_id, contract.agreed_shares(tx, trade))
     settled, event = move(
         tx,
         trade,

@@ -30,6 +30,7 @@ from yaosu_validators.sandbox import Limits, run_in_sandbox
 from . import (
     fulfilment,
     market_overlap,
+    outgoing,
     present,
     recall,
     receipt,
@@ -39,6 +40,7 @@ from . import (
     voucher,
 )
 from . import listing as shelf
+from .courier import Courier
 from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
@@ -123,8 +125,14 @@ class Market:
         )
         self.witnesses = Witnesses(self.log, places)
         self._secret = _secret(self.keys / "links.key")
+        self._hook_secret = _secret(self.keys / "hooks.key")
+        self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.courier = Courier(
+            self.store, self.clock, self.gate, self.hook_secret, settings.public_url
+        )
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
+        self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -148,11 +156,13 @@ class Market:
             )
             thread.start()
             self._threads.append(thread)
+        self.courier.start(alone=self.embedded)
         self.worker.start()
 
     def close(self) -> None:
         """Stop the loops and close everything; what was acknowledged is on disk already."""
         self._stop.set()
+        self.courier.stop()
         self.worker.stop()
         for thread in self._threads:
             thread.join(timeout=30)
@@ -448,6 +458,14 @@ class Market:
         """Return (public key, save(key id)) of a key that the market will hold."""
         made = signing.generate()
         return made.public_key, lambda key_id: made.save(self.keys / "parties" / f"{key_id}.seed")
+
+    def hook_secret(self, of: str, generation: int) -> bytes:
+        """Return the secret of a webhook or a callback key: derived, and kept nowhere.
+
+        Whoever holds the database alone has none of them; whoever holds `keys/hooks.key` has all.
+        """
+        text = f"{of}/{generation}".encode()
+        return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
 
     def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
         """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""

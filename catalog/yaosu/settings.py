@@ -61,6 +61,11 @@ class Settings:
         7, "days until an unfinished upload expires", "未完成上传的有效天数"
     )
     workers: int = _setting(2, "threads that run jobs", "后台任务线程数")
+    outgoing_allow: str = _setting(
+        "",
+        "closed networks that webhooks may reach, as 10.1.0.0/16; empty: none",
+        "允许推送访问的内部网段；为空则不允许",
+    )
     link_minutes: int = _setting(60, "minutes that a delivery link works", "交付链接有效分钟数")
 
     @property

@@ -348,7 +348,10 @@ def _message(rule: str, error: ValidationError, node: Mapping[str, Any]) -> tupl
             f" ({description[0]})" if description[0] else "",
             f"（{description[1]}）" if description[1] else "",
         )
-        return "missing", Text(f"it is missing{hint.en}", f"尚未填写{hint.zh}")
+        choice = _choice(str(node["x-codes"])) if "x-codes" in node else Text("", "")
+        return "missing", Text(
+            f"it is missing{hint.en}{choice.en}", f"尚未填写{hint.zh}{choice.zh}"
+        )
     if rule == "type":
         kinds = [_TYPES[t] for t in ([limit] if isinstance(limit, str) else limit)]
         en, zh = " or ".join(k.en for k in kinds), "或".join(k.zh for k in kinds)
@@ -387,6 +390,22 @@ def _rule_message(rule: str, limit: Any, node: Mapping[str, Any], shown: Text) -
     text = texts.get(rule, Text(f"it breaks the rule {rule}", f"不符合规则 {rule}"))
     tail = Text("", "") if rule in ("maxLength", "minItems", "maxItems", "uniqueItems") else shown
     return rule.lower(), Text(text.en + tail.en, text.zh + tail.zh)
+
+
+def _choice(name: str) -> Text:
+    """Say which codes a field may have: each with its meaning where a person can read them all."""
+    codes = code_list(name)
+    if len(codes) > 12:
+        return Text(
+            f"; one of the {len(codes)} codes of the list {name!r}",
+            f"；取代码表“{codes.title.zh}”（{len(codes)} 项）之一",
+        )
+    # Codes are English words or official numbers: only the latter say nothing by themselves.
+    meant = [f"{e.code} ({e.en})" if len(e.code) < 4 or "-" in e.code else e.code for e in codes]
+    return Text(
+        "; one of " + ", ".join(meant),
+        "；可填：" + "、".join(f"{e.code}（{e.zh}）" for e in codes),
+    )
 
 
 def _code_message(name: str, value: Any) -> Text:

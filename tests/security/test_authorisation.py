@@ -16,6 +16,7 @@ from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
 from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState, new_id
 from yaosu.model_evidence import Recall, UsageReceipt
+from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code
 from yaosu_connectors.ckan_package import flat_name, resource_id
@@ -266,6 +267,10 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         return {"key_id": provider.post("/v1/keys", {})["key_id"]}
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
+    if row.get("on") == "venue":
+        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
+    if row.get("on") == "webhook":
+        return webhook(scene)
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
@@ -285,12 +290,41 @@ def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
     elif "{usage_receipt_id}" in route:
         record = UsageReceipt(
             id=new_id("usr"), party_id=thing.trade.user_id, model="m", model_version="", run="",
-            document={}, digest="sha256:0", signature=thing.trade.signatures[0], **common,
+            document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0], **common,
         )  # fmt: skip
     if record is None:
         return {}
     scene.hall.market.store.write(lambda tx: tx.add(record))
     return {"recall_id" if isinstance(record, Recall) else "usage_receipt_id": record.id}
+
+
+def _callback_key(scene: Scene) -> str:
+    if "callback_key" not in scene.private:
+        made = scene.people["X"].post("/v1/venues/gz-venue/callback-keys", {})
+        scene.private["callback_key"] = made["key_id"]
+    return scene.private["callback_key"]
+
+
+def webhook(scene: Scene) -> dict[str, str]:
+    """Put the provider's webhook and its dead letter back as they were."""
+    provider = scene.people["P"]
+    if "webhook" not in scene.private:
+        body = {"url": "https://example.org/hook", "topics": ["party.x"]}
+        scene.private["webhook"] = provider.post("/v1/webhooks", body)["webhook_id"]
+    name = scene.private["webhook"]
+
+    def step(tx: Any) -> str:
+        hook = tx.get(Webhook, name)
+        tx.put(replace(hook, state="active", url="https://example.org/hook"))
+        kept = tx.one(Message, webhook_id=name, event_id="ping_x")
+        dead = kept or Message(
+            id=new_id("whm"), webhook_id=name, event_id="ping_x", type="ping",
+            subject_id=name, created_at=tx.now,
+        )  # fmt: skip
+        (tx.put if kept else tx.add)(replace(dead, state="dead"))
+        return dead.id
+
+    return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
 
 
 def mark(response: httpx2.Response) -> str:

@@ -328,3 +328,11 @@ def test_a_tokenizer_that_is_not_there_is_refused_before_anything_is_read(tmp_pa
                 tmp_path / "a.jsonl", checks=CHECKS, options={"corpus.text": {"tokenizer": name}}
             )
         assert str(tmp_path) not in str(why.value)
+
+
+def test_the_steps_of_lengths_are_four_to_each_power_of_two() -> None:
+    steps = {n: next(b["below"] for b in histogram(Counter([n]))) for n in range(5000)}
+    assert all(n < below for n, below in steps.items())
+    edges = sorted(set(steps.values()))
+    assert all(steps[edge] != edge for edge in edges if edge in steps)
+    assert [e for e in edges if 64 < e <= 128] == [80, 96, 112, 128]

@@ -437,7 +437,7 @@ def report_error(finding: Finding) -> ReportError:
         field_name=finding.field_name,
         field_number=finding.field_number,
         cell=cell,
-        cells=None if finding.cells is None else tuple(_short(c) for c in finding.cells[:100]),
+        cells=None if finding.cells is None else tuple(map(_short, finding.cells[:100])),
         labels=None if finding.labels is None else finding.labels[:100],
         pointer=finding.pointer,
         blocking=finding.severity == "error",

@@ -15,7 +15,6 @@ from typing import IO, Any, Literal
 
 from yaosu_schemas.errors import Text
 
-from .blocks import Blocks
 from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
@@ -220,6 +219,8 @@ def _columns(part: Part, file: IO[bytes], state: TableState) -> None:
 
 def _text(part: Part, file: IO[bytes], state: TableState) -> int:
     """Judge a range of text and return where its last complete row ends."""
+    from .blocks import Blocks  # only here: it brings Arrow, which small files do without
+
     assert part.check is not None
     assert part.dialect is not None
     file.seek(part.start)

@@ -209,7 +209,7 @@ def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
 def print_findings(body: Mapping[str, Any]) -> None:
     """Write what a report found: every error by row and field, what a corpus holds by its kind.
 
-    A corpus has thousands of findings of a few kinds: a person reads the kinds, with the first rows.
+    A corpus has thousands of findings of a few kinds: a person reads the kinds and where to look.
     """
     found = [*_errors(body), *_kinds(body)]
     if not found:

@@ -33,6 +33,7 @@ from yaosu.model import (
     Venue,
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
+from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Kind(Generic[T]):
     columns: tuple[str, ...]
     adapter: TypeAdapter[T]
     locked: bool
+    kept: bool
 
     def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
         """Return the values of these columns by name."""
@@ -94,11 +96,13 @@ def _keep(
     unique: Sequence[tuple[str, ...]] = (),
     summed: Sequence[str] = (),
     locked: bool = False,
+    kept: bool = False,
 ) -> None:
     """Declare the table of a kind; a lookup column is indexed together with the id (paging).
 
     `locked`: a step that gets the record has it to itself (PostgreSQL). Not for what every step
-    looks at (venues, parties, keys): they would all wait for each other.
+    looks at (venues, parties, keys): they would all wait for each other. Those are `kept`: the one
+    writer of an embedded store remembers them.
     """
     hints = get_type_hints(type_)
     names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key), *summed]))
@@ -115,7 +119,7 @@ def _keep(
         *(sa.Index(f"{name}_{c}_idx", c, "id") for c in looked_up_by),
     )
     assert set(names) <= {f.name for f in fields(type_)}, name  # type: ignore[arg-type]
-    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_), locked)
+    KINDS[type_] = Kind(type_, table, ("id", *names), TypeAdapter(type_), locked, kept)
 
 
 def _optional(hint: Any) -> bool:
@@ -129,11 +133,13 @@ def kind_of(type_: type[T]) -> Kind[T]:
 
 # One line per kind: the type, its table, what it is looked up by. A line that is added or
 # changed here needs a migration; tests/promises/test_migrations.py compares the two.
-_keep(Party, "party", "uscc", unique=[("slug",)])
+_keep(Party, "party", "uscc", unique=[("slug",)], kept=True)
 _keep(Member, "member", "party_id")
-_keep(AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)])
+_keep(
+    AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)], kept=True
+)  # fmt: skip
 _keep(SigningKey, "signing_key", "party_id", "public_key")
-_keep(Venue, "venue", "party_id")
+_keep(Venue, "venue", "party_id", kept=True)
 _keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")], locked=True)
 _keep(
     Listing, "listing", "dataset_id", "provider_id", "state", "venue", "content_digest",
@@ -153,6 +159,11 @@ _keep(UsageReceipt, "usage_receipt", "party_id", "model")
 _keep(UsageSource, "usage_source", "receipt_id", "trade_id", "listing_id", "party_id")
 _keep(Recall, "recall", "root_id", "listing_id", "provider_id", "state", locked=True)
 _keep(RecallNotice, "recall_notice", "recall_id", "trade_id", "user_id", "state", locked=True)
+_keep(Webhook, "webhook", "party_id", "state", locked=True)
+_keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", "event_id")])
+_keep(CallbackKey, "callback_key", "venue")
+_keep(Callback, "callback", "subject_id", unique=[("venue", "message_id")])
+_keep(Reconciliation, "reconciliation", "venue")
 
 
 # --- evidence and money: append-only -----------------------------------------------------------
