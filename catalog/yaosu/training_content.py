@@ -361,16 +361,16 @@ def cell(value: Any) -> str | int | float:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
-    text = _words(value)
+    text = words(value)
     return (
         "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠") else text
     )
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
     """Return lists and objects as text that people read."""
     if isinstance(value, Mapping):
-        return "; ".join(f"{k}: {_words(v)}" for k, v in value.items() if v not in (None, "", []))
+        return "; ".join(f"{k}: {words(v)}" for k, v in value.items() if v not in (None, "", []))
     if isinstance(value, (list, tuple)):
-        return " | ".join(_words(v) for v in value if v is not None)
+        return " | ".join(words(v) for v in value if v is not None)
     return str(value)

@@ -340,3 +340,57 @@ def test_a_voucher_says_that_its_data_was_recalled(hall: Hall, provider: Person)
     assert re.search("召回", httpx2.get(f"{hall.address}/verify/{code}").text)
     with pytest.raises(Refused):
         hall.stranger.get(f"{path}/recall")
+
+
+def logged_in(hall: Hall, person: Person) -> httpx2.Client:
+    browser = httpx2.Client(base_url=hall.address, follow_redirects=True)
+    token = re.search(r'name="([a-z_]+)" value="([^"]+)"', browser.get("/login").text)
+    assert token is not None
+    browser.post("/login", data={token[1]: token[2], "key": str(person.key)})
+    return browser
+
+
+def token_of(page: str) -> dict[str, str]:
+    found = re.search(r'<input type="hidden" name="([a-z_]+)" value="([^"]+)">', page)
+    assert found is not None
+    return {found[1]: found[2]}
+
+
+def test_the_pages_lead_from_a_recall_to_a_confirmed_deletion(hall: Hall, provider: Person) -> None:
+    buyer = hall.person("page-lab", "buyer")
+    held = buyer.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]
+    listing = offered(hall, provider, "paged-zh")
+    trade = delivered(hall, buyer, listing)
+    buyer.post("/v1/usage-receipts", said_of(buyer, [trade]))
+    office, desk = logged_in(hall, provider), logged_in(hall, buyer)
+    page = desk.get("/training").text
+    assert "zhujiang-7b" in page
+    assert BLANK.zh in page
+    for name in ("training-content.csv", "training-content.json", "source-records.csv"):
+        answer = desk.get(f"/training/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"].endswith(f'"{name}"')
+    assert desk.get("/training/other.csv").status_code == 404
+    assert office.get("/training").status_code == 403
+    form = office.get(f"/recalls?listing_id={listing}").text
+    made = office.post(
+        "/recalls", data={**token_of(form), "listing_id": listing, "reason": "同意被撤回"}
+    )
+    assert made.status_code == 200
+    assert "同意被撤回" in made.text
+    assert "page-lab" in made.text
+    assert "zhujiang-7b" not in made.text
+    path = f"/trades/{trade['trade_id']}"
+    assert f"{path}/recall" in desk.get(path).text
+    asked = desk.get(f"{path}/recall").text
+    assert "同意被撤回" in asked
+    done = desk.post(
+        f"{path}/confirm-deletion/deleted", data={**token_of(asked), "key": f"{held}:platform"}
+    )
+    assert done.status_code == 200
+    assert "全部副本已删除" in desk.get(f"{path}/recall").text
+    assert "全部副本已删除" in office.get(str(made.url)).text
+    ended = office.post(f"{made.url}/close", data={**token_of(made.text), "reason": "完成"})
+    assert ended.status_code == 200
+    assert office.get(f"{path}/recall").status_code == 200
+    assert logged_in(hall, hall.person("nosy", "buyer")).get(f"{path}/recall").status_code == 404

@@ -290,7 +290,8 @@ def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
     elif "{usage_receipt_id}" in route:
         record = UsageReceipt(
             id=new_id("usr"), party_id=thing.trade.user_id, model="m", model_version="", run="",
-            document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0], **common,
+            document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0],
+            **common,
         )  # fmt: skip
     if record is None:
         return {}
