@@ -233,10 +233,12 @@ def test_a_recall_stops_everything_and_tracks_who_has_deleted(
     for stranger in (*buyers, hall.person("other", "provider", uscc=USCC[2])):
         assert stranger.raw("GET", f"/v1/recalls/{made['recall_id']}").status_code == 404
         assert stranger.get("/v1/recalls")["items"] == []
-    if hall.market.embedded:
-        hall.market.integrate()
-        report = verify_path(hall.market.settings.folder)
-        assert report.valid, report.problems
+    hall.market.integrate()
+    folder, url = hall.market.settings.folder, hall.market.settings.database_url
+    report = verify_path(folder, database_url=url)
+    assert report.valid, report.problems
+    assert report.checked["records"] > 20
+    assert report.checked["entries"] == report.checked["events"]
 
 
 def test_the_same_content_under_another_name_is_found(hall: Hall, provider: Person) -> None:

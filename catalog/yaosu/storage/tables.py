@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
 
+from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
@@ -60,7 +61,7 @@ class Kind(Generic[T]):
     def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
         """Return the values of these columns by name."""
         values = {c: column_value(getattr(record, c)) for c in columns if c != "body"}
-        values["body"] = self.adapter.dump_json(record).decode()
+        values["body"] = summed(self.adapter.dump_json(record).decode())
         return values
 
     def changed(self, before: T | None, after: T) -> tuple[str, ...]:
@@ -72,6 +73,14 @@ class Kind(Generic[T]):
 
     def load(self, body: str) -> T:
         return self.adapter.validate_json(body)
+
+
+def summed(body: str) -> str:
+    """Return the JSON of a record with its own sum as the first member (`yaosu verify` reads it).
+
+    No part of a record lies outside: a bit that turns on the disk is found, whatever it says.
+    """
+    return f'{{"#":"{row_sum(body)}",{body[1:]}'
 
 
 KINDS: dict[type[Any], Kind[Any]] = {}
