@@ -22,7 +22,9 @@ from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.recall import is_recalled
 from yaosu_connectors.delta_sharing import profile
+from yaosu_connectors.exchange import form as exchange_form
 from yaosu_connectors.trading_record import build as build_record
 
 from . import bodies
@@ -212,13 +214,14 @@ async def trade_receipt(request: Request, trade_id: str) -> Response:
 
 
 @router.get("/trades/{trade_id}/record")
-async def trade_record(request: Request, trade_id: str) -> Response:
-    """Return the neutral trading record of a trade (dictionary c.1)."""
+async def trade_record(request: Request, trade_id: str, form: str = "") -> Response:
+    """Return the neutral trading record of a trade (dictionary c.1), or a form of it."""
+    said = exchange_form(form).say if form else dict
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         assert actor is not None
         trade, _ = load(reader, actor, trade_id)
-        return neutral_record(reader, trade)
+        return said(neutral_record(reader, trade))
 
     return json_response(await read(request, look, needed=True))
 
@@ -419,6 +422,8 @@ async def delivered_file(
         )
     with market.store.read() as reader:
         found = reader.one(Delivery, id=delivery_id)
+        if found is not None and is_recalled(reader, reader.get(Trade, found.trade_id).listing_id):
+            found = None
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)
     file = found.files[number]

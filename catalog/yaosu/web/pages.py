@@ -7,7 +7,9 @@ from fastapi import APIRouter
 from . import (
     pages_account,
     pages_console,
+    pages_evidence,
     pages_market,
+    pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
@@ -21,9 +23,11 @@ for part in (
     pages_market,
     pages_account,
     pages_voucher,
+    pages_evidence,
     pages_trade,
     pages_review,
     pages_console,
+    pages_registered,
 ):
     router.include_router(part.router)
 
