@@ -12,6 +12,7 @@ from .evidence import stamp
 from .identity import can_see, may
 from .listing import venue_of
 from .model import Actor, Event, Listing, Trade
+from .model_evidence import UsageReceipt
 from .ports import Reader
 
 _KINDS = {"trd": "trade", "lst": "listing", "pty": "party"}
@@ -29,6 +30,9 @@ def concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
         return found is not None and may(
             actor, "listing.read_draft", found, venue_of(reader, found)
         )
+    if subject_id.startswith("usr_"):
+        kept = reader.one(UsageReceipt, id=subject_id)
+        return kept is not None and kept.party_id == actor.party_id
     return subject_id == actor.party_id or "admin" in actor.roles
 
 

@@ -32,6 +32,7 @@ from . import (
     market_overlap,
     outgoing,
     present,
+    recall,
     receipt,
     review,
     sharing,
@@ -268,6 +269,7 @@ class Market:
             "receipt": self._receipt,
             "complete": self._complete,
             "accept_silently": self._accept_silently,
+            "recall": self._recall,
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -420,6 +422,10 @@ class Market:
             return body if first is None else first[1]
 
         return self.store.write(keep)
+
+    def _recall(self, body: dict[str, Any]) -> None:
+        """Reach the trades of a recalled version that its step had left, page by page."""
+        self.store.write(lambda tx: recall.spread(tx, body["recall_id"]))
 
     def _complete(self, body: dict[str, Any]) -> None:
         self._if_still(lambda tx: fulfilment.complete(tx, SYSTEM, body["trade_id"]))

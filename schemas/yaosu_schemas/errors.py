@@ -13,7 +13,7 @@ YaosuError
 ├── Conflict                the thing is not in a state that allows the step
 │   ├── WrongState          names the legal next steps
 │   ├── AlreadyExists
-│   ├── InFlight            the same call is under way
+│   ├── InFlight            the same call is being answered right now: send it again
 │   ├── OutOfOrder          a message is older than one that had its effect
 │   └── Stale               the thing changed since it was read (If-Match)
 ├── Gone                    it was there; a tombstone remains

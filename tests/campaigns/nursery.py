@@ -39,10 +39,12 @@ def main() -> None:
 
     if "--lie" in sys.argv:
         tell_lies()
+    alive: set[int] = set()
     for line in sys.stdin:
         told = json.loads(line)
         if isinstance(told, int):
             print(os.waitpid(told, 0)[1], flush=True)
+            alive.discard(told)
             continue
         child = os.fork()
         if child == 0:
@@ -56,7 +58,10 @@ def main() -> None:
             except SystemExit as end:
                 os._exit(int(end.code or 0))
             os._exit(0)
+        alive.add(child)
         print(child, flush=True)
+    for child in alive:  # of a test that failed
+        os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
 from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState, new_id
+from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code
@@ -128,6 +129,8 @@ def put_back(scene: Scene, thing: Thing, route: str, row: dict[str, Any]) -> Non
         tx.put(listing)
         tx.put(trade)
         tx.put(thing.delivery)
+        for kept in tx.find(Recall, listing_id=listing.id, state="open"):
+            tx.put(replace(kept, state="closed"))
         tx.keep_view(f"listing:{listing.id}", None)
 
     scene.hall.market.store.write(step_)
@@ -203,6 +206,8 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
     known: dict[str, Any] = {
         "$new": f"n{uuid.uuid4().hex[:20]}",
         "$listing": thing.listing.id,
+        "$trade": trade.id,
+        "$content": trade.content_digest,
         "$descriptor": thing.listing.descriptor,
         "$nothing": nothing,
         "$package": flat_name(thing.listing.publisher, thing.listing.name),
@@ -226,7 +231,7 @@ def ask(
     thing = scene.things[row.get("on", "gz") if row.get("on") == "otc" else "gz"]
     if not missing:
         put_back(scene, thing, route, row)
-    known = ids(scene, thing) | own_things(scene, route, row)
+    known = ids(scene, thing) | own_things(scene, route, row) | evidence_of(scene, thing, route)
     if missing:
         known = {k: absent(v) for k, v in known.items()}
     more: dict[str, Any] = {"headers": {}}
@@ -282,6 +287,28 @@ def _reconciliation(scene: Scene) -> str:
         made = scene.people["X"].post(path, [], params={"day": "2026-11-01"})
         scene.private["reconciliation"] = made["reconciliation_id"]
     return scene.private["reconciliation"]
+
+
+def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
+    """Return a fresh recall by the operator, or a usage receipt of the buyer, where asked for."""
+    common: dict[str, Any] = {"created_at": thing.trade.created_at}
+    record: Any = None
+    if "{recall_id}" in route:
+        record = Recall(
+            id=new_id("rcl"), root_id="r", listing_id=thing.listing.id, actor_id="mbr_x",
+            provider_id=thing.listing.provider_id, party_id="pty_x", reason="r", scope="version",
+            **common,
+        )  # fmt: skip
+    elif "{usage_receipt_id}" in route:
+        record = UsageReceipt(
+            id=new_id("usr"), party_id=thing.trade.user_id, model="m", model_version="", run="",
+            document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0],
+            **common,
+        )  # fmt: skip
+    if record is None:
+        return {}
+    scene.hall.market.store.write(lambda tx: tx.add(record))
+    return {"recall_id" if isinstance(record, Recall) else "usage_receipt_id": record.id}
 
 
 def _callback_key(scene: Scene) -> str:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
 
+from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
@@ -32,6 +33,7 @@ from yaosu.model import (
     Upload,
     Venue,
 )
+from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")
@@ -59,7 +61,7 @@ class Kind(Generic[T]):
     def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
         """Return the values of these columns by name."""
         values = {c: column_value(getattr(record, c)) for c in columns if c != "body"}
-        values["body"] = self.adapter.dump_json(record).decode()
+        values["body"] = summed(self.adapter.dump_json(record).decode())
         return values
 
     def changed(self, before: T | None, after: T) -> tuple[str, ...]:
@@ -71,6 +73,14 @@ class Kind(Generic[T]):
 
     def load(self, body: str) -> T:
         return self.adapter.validate_json(body)
+
+
+def summed(body: str) -> str:
+    """Return the JSON of a record with its own sum as the first member (`yaosu verify` reads it).
+
+    No part of a record lies outside: a bit that turns on the disk is found, whatever it says.
+    """
+    return f'{{"#":"{row_sum(body)}",{body[1:]}'
 
 
 KINDS: dict[type[Any], Kind[Any]] = {}
@@ -154,6 +164,10 @@ _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locke
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
+_keep(UsageReceipt, "usage_receipt", "party_id", "model")
+_keep(UsageSource, "usage_source", "receipt_id", "trade_id", "listing_id", "party_id")
+_keep(Recall, "recall", "root_id", "listing_id", "provider_id", "state", locked=True)
+_keep(RecallNotice, "recall_notice", "recall_id", "trade_id", "user_id", "state", locked=True)
 _keep(Webhook, "webhook", "party_id", "state", locked=True)
 _keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", "event_id")])
 _keep(CallbackKey, "callback_key", "venue")

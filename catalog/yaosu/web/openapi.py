@@ -201,7 +201,8 @@ _EXACT = {
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
                  "/standing-offer", "/files/", "/sketch",
-                 "/scorecard", "/attestation", "/records", "/sample")  # fmt: skip
+                 "/scorecard", "/attestation", "/records", "/sample", "/recall",
+                 "/confirm-deletion")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from . import (
     pages_account,
     pages_console,
+    pages_evidence,
     pages_market,
     pages_review,
     pages_trade,
@@ -21,6 +22,7 @@ for part in (
     pages_market,
     pages_account,
     pages_voucher,
+    pages_evidence,
     pages_trade,
     pages_review,
     pages_console,
