@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paper import Paper
 from people import USCC, Hall, open_hall, small_corpus
 from stall import sold_as
 from yaosu import reconcile, sheets, statement
@@ -346,3 +347,31 @@ def test_a_day_is_found_among_many_events(desk: Desk) -> None:
             found = reader.events_after(0, limit=10_000)
             assert all(e.at < at for e in found if e.id <= before)
             assert sum(e.at < at for e in found if e.id > before) <= 1
+
+
+def test_the_pages_show_the_day_and_what_differs_in_both_languages(desk: Desk) -> None:
+    assert desk.person.key
+    for lang, words in (("en", ("Paid in", "Different")), ("zh", ("当日收款", "不一致"))):
+        who = Paper(desk.hall.address, lang)
+        who.log_in(desk.person.key)
+        page = who.get(f"/exchange?day={TODAY}")
+        assert page.says(words[0])
+        assert page.says("¥100.01")
+        rows = [{"trade_id": desk.settled["trade_id"], "fee_fen": 301, "filing_no": "<b>x</b>"}]
+        page = who.send_file(
+            page, "/exchange/gz-test/reconciliation", "b.json", json.dumps(rows).encode()
+        )
+        assert page.status == 200, page.words
+        assert page.says(words[1])
+        assert page.says("<b>x</b>")
+        assert page.says("¥3.01")
+        for kind in ("csv", "xlsx"):
+            link = next(a for a in page.links if a.endswith(f".{kind}"))
+            assert who.http.get(link).headers["content-type"] == sheets.MEDIA[kind]
+    answer = who.get(f"/exchange?day={TODAY}&venue=sz-test")
+    assert answer.status == 403
+    broken = who.send_file(
+        who.get(f"/exchange?day={TODAY}"), "/exchange/gz-test/reconciliation", "b.csv", b"a,b\n1,2"
+    )
+    assert broken.status == 422
+    assert broken.says("trade_id")

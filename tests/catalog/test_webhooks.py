@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
+from paper import Paper
 from people import USCC, Hall, Person, open_hall, until
 from receiver import Got, receiver
 from stall import offered
@@ -198,3 +199,36 @@ def test_what_is_no_topic_or_no_address_is_refused_by_name(stall: Stall) -> None
     ):
         answer = stall.buyer.raw("POST", "/v1/webhooks", {**good, field: wrong})
         assert answer.status_code in (400, 422), (field, wrong, answer.text)
+
+
+def test_a_webhook_is_looked_after_on_pages_in_both_languages(stall: Stall) -> None:
+    assert stall.buyer.key
+    with receiver() as inbox:
+        who = Paper(stall.hall.address, "en")
+        who.log_in(stall.buyer.key)
+        page = who.send(
+            who.get("/webhooks"), "/webhooks", url=inbox.url, topics="party.*", description="d"
+        )
+        assert page.status == 201
+        assert page.says("whsec_")
+        path = next(f.action for f in page.forms if f.action.endswith("/ping"))
+        here = path.removesuffix("/ping")
+        assert not who.get(here).says("whsec_"), "shown once"
+        until(lambda: inbox.got, bool)
+        inbox.answer = lambda got: (500, {}, b"")
+        who.send(who.get(here), f"{here}/ping")
+        page = until(lambda: who.get(here), lambda p: p.says("Send once more"), every=0.2)
+        inbox.answer = lambda got: (204, {}, b"")
+        who.send(page, f"{here}/retry")
+        until(lambda: who.get(here), lambda p: not p.says("Send once more"), every=0.2)
+        assert who.send(who.get(here), f"{here}/rotate").says("whsec_")
+        who.send(who.get(here), f"{here}/replay", event_id="0")
+        assert who.send(who.get(here), f"{here}/pause").says("paused")
+        chinese = Paper(stall.hall.address, "zh")
+        chinese.log_in(stall.buyer.key)
+        assert chinese.get(here).says("已暂停")
+        who.send(who.get(here), f"{here}/remove")
+        assert who.get(here).status == 404
+        refused = who.send(who.get("/webhooks"), "/webhooks", url="https://10.0.0.1/", topics="*")
+        assert refused.status == 422
+        assert refused.says("internal")
