@@ -38,7 +38,11 @@ def concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
 
 def topic(event: Event) -> str:
     """Return the topic of an event: what it is about, a full stop, what happened."""
-    return f"{_KINDS.get(event.subject_id[:3], 'market')}.{event.type}"
+    return topic_of(event.subject_id, event.type)
+
+
+def topic_of(subject_id: str, type: str) -> str:
+    return f"{_KINDS.get(subject_id[:3], 'market')}.{type}"
 
 
 def chosen(topics: Iterable[str], name: str) -> bool:

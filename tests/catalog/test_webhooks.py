@@ -186,6 +186,15 @@ def test_a_dead_letter_is_seen_and_sent_again(stall: Stall) -> None:
         assert answer.status_code == 409
 
 
+def test_who_is_not_verified_has_nothing_sent_to_others(stall: Stall) -> None:
+    made = stall.hall.stranger.post(
+        "/v1/parties", {"slug": "new-one", "name": "n", "member": "m", "roles": ["buyer"]}
+    )
+    unknown = Person(stall.hall.address, made["key"], made["party"])
+    body = {"url": "http://127.0.0.1:9/", "topics": ["*"]}
+    assert unknown.raw("POST", "/v1/webhooks", body).status_code == 403
+
+
 def test_what_is_no_topic_or_no_address_is_refused_by_name(stall: Stall) -> None:
     good = {"url": "http://127.0.0.1:9/", "topics": ["*"]}
     for field, wrong in (
