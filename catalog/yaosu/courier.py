@@ -28,6 +28,7 @@ from .model import SYSTEM, Event, Party, new_id
 from .outgoing import Answer, Gate, NotSent
 from .outside import Attempt, Message, Webhook
 from .ports import Clock, Reader, Store, Transaction
+from .topics import chosen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class Courier:
             if leaf not in pages:
                 pages[leaf] = reader.leaves(leaf, limit=PAGE)
             for number, event in enumerate(pages[leaf], leaf):
-                if feed.chosen(hook.topics, feed.topic(event)) and feed.concerns(
+                if chosen(hook.topics, feed.topic_of(event)) and feed.concerns(
                     reader, actor, event.subject_id
                 ):
                     self._clear[hook.id] = (hook.cursor, number)
@@ -229,7 +230,7 @@ class Courier:
                 id=new_id("whm"),
                 webhook_id=hook.id,
                 event_id=name,
-                type=feed.topic(event),
+                type=feed.topic_of(event),
                 subject_id=event.subject_id,
                 created_at=now,
             )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from . import feed, present
+from . import present
+from . import topics as topics_
 from .errors import Conflict, InvalidInput
 from .identity import absent, require_verified
 from .model import Actor, Role, new_id
@@ -69,7 +70,7 @@ def create(
         id=new_id("whk"),
         party_id=actor.party_id,
         url=url,
-        topics=feed.checked(topics),
+        topics=topics_.checked(topics),
         roles=tuple(sorted(actor.roles)),
         description=description,
         scheme=scheme,

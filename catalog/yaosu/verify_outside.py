@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .feed import chosen, topic_of
 from .proofs import Findings, strict_json
+from .topics import chosen, topic
 from .verify_database import Database
 
 _SIDES = (("provider_id", "provider"), ("user_id", "buyer"))
@@ -43,7 +43,7 @@ def _check(
         (hook["since"], hook["cursor"]),
     )
     for event_id, subject, kind in rows:
-        if subject in own and chosen(hook["topics"], topic_of(subject, kind)):
+        if subject in own and chosen(hook["topics"], topic(subject, kind)):
             found.checked["messages"] += 1
             found.need(
                 f"evt_{event_id}" in sent,
