@@ -59,6 +59,25 @@ class _Work:
     leaf: int | None
 
 
+class _Once:
+    """A snapshot in which each thing is read once, however many webhooks ask about it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._things: dict[tuple[Any, str], Any] = {}
+
+    def one(self, kind: Any, *, id: str) -> Any:
+        if (kind, id) not in self._things:
+            self._things[kind, id] = self._reader.one(kind, id=id)
+        return self._things[kind, id]
+
+    def get(self, kind: Any, id: str) -> Any:
+        return self.one(kind, id=id)
+
+    def leaves(self, start: int, *, limit: int) -> list[Event]:
+        return self._reader.leaves(start, limit=limit)
+
+
 class Courier:
     """Brings events to the webhooks of a store."""
 
@@ -130,6 +149,7 @@ class Courier:
         pages: dict[int, list[Event]] = {}
         found: list[str] = []
         with self._store.read() as reader:
+            once: Any = _Once(reader)
             head = reader.log_size()
             waiting = {m.webhook_id for m in reader.find(Message, state="waiting", limit=PAGE)}
             after: str | None = None
@@ -140,7 +160,7 @@ class Courier:
                         continue
                     ready = hook.next_at is None or hook.next_at <= now
                     ready = ready and self._seen(hook) < head
-                    ready = ready and self._next(reader, hook, pages) is not None
+                    ready = ready and self._next(once, hook, pages) is not None
                     if ready or hook.id in waiting:
                         found.append(hook.id)
                     self._move_far(hook)

@@ -27,7 +27,7 @@ def checked(topics: Iterable[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(topics))
     if not found or len(found) > MOST or not all(_TOPIC.fullmatch(t) for t in found):
         raise InvalidInput(
-            "topics are 1 to 50 of '*', 'trade.*' or 'trade.paid' (trade, listing, party, usage, market)",
+            "topics: 1 to 50 of '*', 'trade.*', 'trade.paid' (or listing, party, usage, market)",
             "主题为 1–50 个，形如 *、trade.* 或 trade.paid（trade、listing、party、usage、market）",
             field="topics",
         )
