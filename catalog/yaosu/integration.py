@@ -78,7 +78,10 @@ class Desk:
         return self._connection.call("GET", self._path("statement"), params=params).content
 
     def reconcile(self, day: str, file: str | Path, *, form: str = "") -> JSON:
-        """Compare a day with the other side's file; the outcome is kept by the market."""
+        """Compare a day with the other side's file; the market keeps the outcome.
+
+        The reply holds the first 500 lines, what is not the same first (`reconciliation` all).
+        """
         path = Path(file)
         kind = MEDIA.get(path.suffix.lower().lstrip("."))
         if kind is None:

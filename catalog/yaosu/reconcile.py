@@ -245,10 +245,17 @@ def keep(
     return made
 
 
-def shown(made: Reconciliation, *, whole: bool = True) -> dict[str, Any]:
-    hidden = {"id", "venue", *(() if whole else ("result",))}
+def shown(made: Reconciliation, *, most: int | None = None) -> dict[str, Any]:
+    """Return an outcome with at most so many of its lines; `more` counts the others."""
+    hidden = {"id", "venue", "result"}
     facts = {k: v for k, v in present.plain(made).items() if k not in hidden}
-    return {"reconciliation_id": made.id, "venue_id": made.venue, **facts}
+    told = {"reconciliation_id": made.id, "venue_id": made.venue, **facts}
+    if most == 0:
+        return told
+    items = (made.result or {}).get("items", [])
+    first = items[:most]
+    result = {**(made.result or {}), "items": first}
+    return {**told, "result": result, "more": len(items) - len(first)}
 
 
 def header() -> list[str]:

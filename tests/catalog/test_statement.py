@@ -311,6 +311,12 @@ def test_the_forms_of_an_exchange_are_compared_through_their_mapping(desk: Desk)
     assert amounts == [{"field": "amount_fen", "ours": 10_001, "theirs": 10_002}]
 
 
+def test_the_schema_of_the_neutral_record_is_there_for_everyone(desk: Desk) -> None:
+    schema = desk.hall.stranger.get("/v1/schemas/trading-record")
+    assert schema["$id"] == "urn:yaosu:schema:trading-record:1.0"
+    assert desk.hall.stranger.raw("GET", "/v1/schemas/..%2fsecret").status_code == 404
+
+
 def test_the_same_call_is_compared_once(desk: Desk) -> None:
     key = {"idempotency-key": uuid.uuid4().hex, "content-type": "application/json"}
     path = "/v1/venues/gz-test/reconciliation"

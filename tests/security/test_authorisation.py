@@ -171,6 +171,7 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "path": "0/000.p/1",
         "share": "provider-one",
         "schema": "thing",
+        "schema_name": "trading-record",
         "table": "train",
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,

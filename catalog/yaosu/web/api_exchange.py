@@ -18,6 +18,7 @@ from yaosu.model import Actor, Listing, Party, Reply, Trade
 from yaosu.outside import CallbackKey, Reconciliation
 from yaosu.ports import Reader, Transaction
 from yaosu.statement import Statement
+from yaosu_schemas import documents
 
 from .bodies import Body, Line, Nothing
 from .door import (
@@ -37,7 +38,8 @@ from .strict import parse
 T = TypeVar("T")
 PAGE = 100
 
-router = APIRouter(prefix="/v1/venues/{venue_id}", route_class=StrictRoute, tags=["exchange"])
+router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["exchange"])
+VENUE = "/venues/{venue_id}"
 
 
 class NewCallbackKey(Body):
@@ -47,10 +49,18 @@ class NewCallbackKey(Body):
     label: Line = ""
 
 
+@router.get("/schemas/{schema_name}")
+async def one_schema(request: Request, schema_name: str) -> Response:
+    """Return one of the market's JSON Schemas, as `trading-record`; its version is in `$id`."""
+    if schema_name not in documents.names():
+        raise absent("schema", schema_name)
+    return json_response(documents.load(schema_name))
+
+
 # --- keys -------------------------------------------------------------------------------------
 
 
-@router.post("/callback-keys", status_code=201)
+@router.post(VENUE + "/callback-keys", status_code=201)
 async def new_key(request: Request, venue_id: str, body: NewCallbackKey) -> Response:
     """Register what callbacks are signed with; a secret made here is shown once."""
     market = market_of(request)
@@ -72,7 +82,7 @@ async def new_key(request: Request, venue_id: str, body: NewCallbackKey) -> Resp
     )
 
 
-@router.get("/callback-keys")
+@router.get(VENUE + "/callback-keys")
 async def keys(request: Request, venue_id: str) -> Response:
     """List the keys of one's own place of trading."""
 
@@ -84,7 +94,7 @@ async def keys(request: Request, venue_id: str) -> Response:
     return page(request, await read(request, look, needed=True), None)
 
 
-@router.post("/callback-keys/{key_id}/revoke")
+@router.post(VENUE + "/callback-keys/{key_id}/revoke")
 async def end_key(request: Request, venue_id: str, key_id: str, body: Nothing) -> Response:
     """End a key at once."""
     return await change(
@@ -97,7 +107,7 @@ async def end_key(request: Request, venue_id: str, key_id: str, body: Nothing) -
 # --- callbacks --------------------------------------------------------------------------------
 
 
-@router.post("/callbacks")
+@router.post(VENUE + "/callbacks")
 async def callback(request: Request, venue_id: str) -> Response:
     """Take a signed message of the exchange: filed, payment confirmed, certificate issued.
 
@@ -142,9 +152,10 @@ def _shown(reader: Reader, result: Trade | Listing) -> dict[str, Any]:
 Format = Annotated[str, Field(pattern="^(json|csv|xlsx)$")]
 Day = Annotated[str, Field(max_length=10)]
 MAX_FILE = 8 << 20
+FIRST_LINES = 500
 
 
-@router.get("/statement")
+@router.get(VENUE + "/statement")
 async def one_day(request: Request, venue_id: str, day: Day, format: Format = "json") -> Response:
     """Return what happened to the trades of one's own place on a day (in Beijing), in fen."""
 
@@ -183,7 +194,7 @@ def table(format_: str, name: str, header: list[str], rows: Sequence[sheets.Row]
     )
 
 
-@router.post("/reconciliation", status_code=201, max_body_size=MAX_FILE)
+@router.post(VENUE + "/reconciliation", status_code=201, max_body_size=MAX_FILE)
 async def new_reconciliation(
     request: Request, venue_id: str, day: Day, form: Annotated[str, Field(max_length=40)] = ""
 ) -> Response:
@@ -200,7 +211,7 @@ async def new_reconciliation(
     return await change(
         request,
         step,
-        lambda _, made: reconcile.shown(made),
+        lambda _, made: reconcile.shown(made, most=FIRST_LINES),
         status=201,
         location=lambda made: f"/v1/venues/{venue_id}/reconciliations/{made.id}",
     )
@@ -233,7 +244,7 @@ async def compared(
     return await asyncio.to_thread(reconcile.compare, ours, key, theirs)
 
 
-@router.get("/reconciliations")
+@router.get(VENUE + "/reconciliations")
 async def reconciliations(request: Request, venue_id: str, cursor: str | None = None) -> Response:
     """List what was compared, newest first."""
 
@@ -244,10 +255,10 @@ async def reconciliations(request: Request, venue_id: str, cursor: str | None = 
 
     found = await read(request, look, needed=True)
     after = found[-1].id if len(found) == PAGE else None
-    return page(request, [reconcile.shown(r, whole=False) for r in found], after)
+    return page(request, [reconcile.shown(r, most=0) for r in found], after)
 
 
-@router.get("/reconciliations/{reconciliation_id}")
+@router.get(VENUE + "/reconciliations/{reconciliation_id}")
 async def one_reconciliation(
     request: Request, venue_id: str, reconciliation_id: str, format: Format = "json"
 ) -> Response:

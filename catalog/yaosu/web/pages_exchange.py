@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ from yaosu.ports import Reader, Transaction
 from yaosu.statement import Statement
 
 from . import session
-from .api_exchange import MAX_FILE, table
+from .api_exchange import FIRST_LINES, MAX_FILE, table
 from .door import in_children
 from .multipart import FormStream
 from .strict import parse
@@ -67,11 +66,12 @@ async def _day_page(
             "venues": venues,
             "venue": venue,
             "day": at.isoformat(),
-            "lines": made.as_json()["items"],
+            "lines": [statement.line_json(line) for line in made.lines[:FIRST_LINES]],
+            "more": max(0, len(made.lines) - FIRST_LINES),
             "totals": made.totals,
             "titles": statement.TITLES,
             "money": statement.MONEY,
-            "compared": [reconcile.shown(r, whole=False) for r in found],
+            "compared": [reconcile.shown(r, most=0) for r in found],
             "outcomes": reconcile.OUTCOMES,
         }
 
@@ -183,15 +183,15 @@ async def comparison(request: Request, venue_id: str, name: str) -> Response:
         made = _compared(reader, visit.known, venue_id, name)
         items = [i for i in made.result["items"] if not outcome or i["outcome"] == outcome]
         return {
-            "made": reconcile.shown(made, whole=False),
-            "items": items[:500],
-            "more": max(0, len(items) - 500),
+            "made": reconcile.shown(made, most=0),
+            "items": items[:FIRST_LINES],
+            "more": max(0, len(items) - FIRST_LINES),
             "result": made.result,
             "outcomes": reconcile.OUTCOMES,
             "outcome": outcome,
             "titles": statement.TITLES,
             "money": statement.MONEY,
-            "at": datetime.fromisoformat(reconcile.shown(made)["created_at"]),
+            "at": made.created_at,
         }
 
     return await show(request, "reconciliation.html", look)
