@@ -23,6 +23,7 @@ from .errors import InvalidInput, NotFound, Problem
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
+    from .integration import Desk, Webhooks
     from .signing import Signer
     from .submission import Submission
     from .transfer import Progress
@@ -324,6 +325,19 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """One's webhooks: events sent to addresses of one's own."""
+        from .integration import Webhooks
+
+        return Webhooks(self.connection)
+
+    def exchange(self, venue_id: str) -> Desk:
+        """Return the desk of a place of trading that is one's own."""
+        from .integration import Desk
+
+        return Desk(self.connection, venue_id)
 
     # --- evidence and operation -----------------------------------------------------------------
 

@@ -13,7 +13,6 @@ YaosuError
 ├── Conflict                the thing is not in a state that allows the step
 │   ├── WrongState          names the legal next steps
 │   ├── AlreadyExists
-│   ├── InFlight            the same call is being answered right now
 │   ├── InFlight            the same call is being answered right now: send it again
 │   ├── OutOfOrder          a message is older than one that had its effect
 │   └── Stale               the thing changed since it was read (If-Match)

@@ -172,6 +172,7 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "path": "0/000.p/1",
         "share": "provider-one",
         "schema": "thing",
+        "schema_name": "trading-record",
         "table": "train",
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
@@ -270,7 +271,11 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
     if row.get("on") == "venue":
-        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
+        return {
+            "venue_id": "gz-venue",
+            "key_id": _callback_key(scene),
+            "reconciliation_id": _reconciliation(scene),
+        }
     if row.get("on") == "webhook":
         return webhook(scene)
     if row.get("on") in REGISTERED:
@@ -279,6 +284,14 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _reconciliation(scene: Scene) -> str:
+    if "reconciliation" not in scene.private:
+        path = "/v1/venues/gz-venue/reconciliation"
+        made = scene.people["X"].post(path, [], params={"day": "2026-11-01"})
+        scene.private["reconciliation"] = made["reconciliation_id"]
+    return scene.private["reconciliation"]
 
 
 def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:

@@ -8,11 +8,13 @@ from . import (
     pages_account,
     pages_console,
     pages_evidence,
+    pages_exchange,
     pages_market,
     pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
+    pages_webhooks,
     sample,
 )
 from .visit import error_page
@@ -23,6 +25,8 @@ for part in (
     pages_market,
     pages_account,
     pages_voucher,
+    pages_webhooks,
+    pages_exchange,
     pages_evidence,
     pages_trade,
     pages_review,
