@@ -173,6 +173,11 @@ class Market:
         self.log.close()
         self.store.close()
 
+    def free_bytes(self) -> int:
+        """Return what the disk of the data folder has left for this process."""
+        stat = os.statvfs(self.settings.folder)
+        return stat.f_bavail * stat.f_frsize
+
     def _broke(self, error: BaseException) -> None:
         """Remember that writing has ended for good (P1), and tell the server."""
         self.fatal = error
