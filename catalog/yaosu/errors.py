@@ -2,6 +2,7 @@
 
 from yaosu_schemas.errors import (
     AlreadyExists,
+    BelowFloor,
     Conflict,
     Forbidden,
     Gone,
@@ -11,11 +12,13 @@ from yaosu_schemas.errors import (
     Malformed,
     NoSpace,
     NotFound,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     Text,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     UnsafePath,
@@ -27,6 +30,7 @@ from yaosu_schemas.errors import (
 
 __all__ = [
     "AlreadyExists",
+    "BelowFloor",
     "Conflict",
     "Forbidden",
     "Gone",
@@ -36,11 +40,13 @@ __all__ = [
     "Malformed",
     "NoSpace",
     "NotFound",
+    "PaymentNeeded",
     "Problem",
     "SandboxFailed",
     "Stale",
     "Text",
     "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "UnsafePath",

@@ -28,10 +28,12 @@ from yaosu.errors import (
     Malformed,
     NoSpace,
     NotFound,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -44,6 +46,7 @@ from yaosu_schemas.texts import clip
 from . import (
     api_log,
     api_market,
+    api_money,
     api_parties,
     api_quality,
     api_trade,
@@ -73,6 +76,8 @@ STATUS: tuple[tuple[type[YaosuError], int], ...] = (
     (AlreadyExists, 409),
     (Conflict, 409),
     (Gone, 410),
+    (PaymentNeeded, 402),
+    (TooMany, 429),
     (TooLarge, 413),
     (Unsupported, 415),
     (Unverified, 422),
@@ -109,8 +114,8 @@ def problem(error: YaosuError) -> Response:
     headers = {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in (503, 507):
-        headers["retry-after"] = "5"
+    if status in (429, 503, 507):
+        headers["retry-after"] = str(error.facts.get("retry_after", 5))
     return Response(
         orjson.dumps(body, default=str),
         status_code=status,
@@ -176,7 +181,7 @@ def create_app(market: Market) -> FastAPI:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     # Matched in order: the busiest first.
-    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
+    native = (api_trade, api_money, api_market, api_quality, sample, uploads, api_parties, api_log)
     for part in (*native, delta, ckan, dcat, oai):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from yaosu import fulfilment, present, trading
+from yaosu import endings, fulfilment, periods, present, trading
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, relations
 from yaosu.model import (
@@ -328,13 +328,32 @@ STEPS: Mapping[str, Do] = {
     "rate": lambda t, a, i, f: fulfilment.rate(
         t, a, i, whole(one(f, "score"), "score", low=1, high=5), one(f, "text")
     ),
-    "terminate": lambda t, a, i, f: fulfilment.terminate(t, a, i, one(f, "reason")),
-    "dispute": lambda t, a, i, f: fulfilment.dispute(
+    "terminate": lambda t, a, i, f: endings.terminate(t, a, i, one(f, "reason")),
+    "dispute": lambda t, a, i, f: endings.dispute(
         t, a, i, ground=one(f, "ground"), channel=one(f, "channel", "negotiation")
     ),
-    "resolve": lambda t, a, i, f: fulfilment.resolve(
-        t, a, i, outcome=one(f, "outcome"), to=one(f, "to")
+    "resolve": lambda t, a, i, f: endings.resolve(
+        t,
+        a,
+        i,
+        outcome=one(f, "outcome"),
+        to=one(f, "to"),
+        refund_fen=fen(one(f, "refund")) if one(f, "refund") else None,
     ),
+    "exhibit": lambda t, a, i, f: endings.exhibit(
+        t, a, i, text=one(f, "text")[:4000], about=one(f, "digest")
+    ),
+    "correct": lambda t, a, i, f: endings.correct(
+        t,
+        a,
+        i,
+        reason=_needed(f, "reason"),
+        lines={
+            _needed(f, "from_account"): -fen(one(f, "amount")),
+            _needed(f, "to_account"): fen(one(f, "amount")),
+        },
+    ),
+    "stop": lambda t, a, i, f: periods.stop(t, a, i, one(f, "reason")),
 }
 
 

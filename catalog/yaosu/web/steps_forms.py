@@ -14,6 +14,7 @@ from yaosu import review
 from yaosu.errors import InvalidInput
 from yaosu.identity import relations
 from yaosu.model import Actor, Delivery, Listing, Trade, Venue
+from yaosu.moves import EVERYWHERE
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, Relation
 
 from .visit import Form, one
@@ -83,7 +84,7 @@ def trade_forms(
     found = []
     for row in TRADE_STEPS:
         may = row.actors & mine
-        if Relation.ADMIN in may and venue.party_id is not None and row.action != "resolve":
+        if Relation.ADMIN in may and venue.party_id is not None and row.action not in EVERYWHERE:
             may -= {Relation.ADMIN}
         if trade.state not in row.sources or not may:
             continue
