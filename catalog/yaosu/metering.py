@@ -10,7 +10,15 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from .errors import Conflict, Forbidden, IdempotencyReuse, PaymentNeeded, Stale, TooMany
+from .errors import (
+    Conflict,
+    Forbidden,
+    IdempotencyReuse,
+    Malformed,
+    PaymentNeeded,
+    Stale,
+    TooMany,
+)
 from .identity import absent, allow, authenticate, can_see, issue_key
 from .listing import venue_of
 from .model import AccessKey, Actor, Call, Delivery, Listing, Member, Trade, TradeState, new_id
@@ -104,7 +112,7 @@ def call_id_of(given: str | None) -> str:
     if given is None:
         return uuid.uuid4().hex
     if not given or len(given) > MAX_CALL_ID or not given.isprintable():
-        raise Conflict("an id of a call has 1 to 255 characters", "调用编号应为 1–255 个字符")
+        raise Malformed("an id of a call has 1 to 255 characters", "调用编号应为 1–255 个字符")
     return given
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus, until
 from stall import sold_as
+from yaosu.verify_market import verify_market
 
 
 class Held:
@@ -39,6 +40,9 @@ def hall(request: pytest.FixtureRequest, tmp_path: Path, clock: Held) -> Iterato
     url = request.getfixturevalue("migrated_url") if other else ""
     with open_hall(tmp_path / "data", database_url=url, clock=clock) as found:
         yield found
+        if not other:  # whatever a test did, the books are in order
+            report = verify_market(found.market.settings.folder)
+            assert [p for p in report.problems if p.severity == "error"] == []
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from yaosu.ports import Reader, Transaction
 from . import session
 from .api_trade import is_open, links, neutral_record, visible_trades
 from .pages_market import dataset_view
+from .pages_money import money_facts
 from .steps_forms import fen, given_terms, trade_forms, whole
 from .visit import (
     Form,
@@ -193,6 +194,7 @@ def trade_facts(request: Request, reader: Reader, visit: Visit, trade_id: str) -
         "files": links(request, delivery)
         if delivery is not None and open_now and "buyer" in mine
         else None,
+        **money_facts(reader, trade, venue, actor),
         "postings": reader.postings(trade.id),
         "moving": trade.state in MOVING and not any(f.weight == "main" for f in forms),
         "side": "buyer" if "buyer" in mine else "provider" if "provider" in mine else "operator",
