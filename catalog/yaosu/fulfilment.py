@@ -24,6 +24,7 @@ from .model import (
 )
 from .moves import load, move, need, permit, written
 from .ports import Transaction
+from .recall import is_recalled
 
 DELIVERY_DAYS = 30
 
@@ -109,6 +110,7 @@ def _need_whole(trade: Trade) -> None:
 def deliver_if_due(tx: Transaction, trade: Trade) -> Trade:
     """Start delivery by itself where the provider's standing offer says so."""
     due = trade.terms.payment_timing == "postpaid" or trade.paid_fen == trade.terms.amount_fen
+    due = due and not is_recalled(tx, trade.listing_id)
     return deliver(tx, SYSTEM, trade.id) if trade.standing and due else trade
 
 
@@ -147,6 +149,8 @@ def delivered(tx: Transaction, trade_id: str) -> Trade:
         return trade
     row = permit(tx, trade, venue, "delivered", SYSTEM, None)
     delivery = tx.get(Delivery, str(trade.delivery_id))
+    if delivery.revoked_at is not None:
+        return trade  # recalled while it was being prepared
     days = trade.terms.term_days or DELIVERY_DAYS
     tx.put(
         replace(delivery, state="open", opens_at=tx.now, closes_at=tx.now + timedelta(days=days))

@@ -27,6 +27,7 @@ from .model import (
 from .moves import move, need
 from .package_files import tables_of
 from .ports import Reader, Transaction
+from .recall import is_recalled
 from .steps import Step
 
 COMPLETE_AFTER = timedelta(days=7)
@@ -36,6 +37,12 @@ def new_delivery(
     tx: Transaction, trade: Trade, listing: Listing, period: Period | None = None
 ) -> Delivery:
     """Add the delivery of a version, as files or as rows over the API; a job opens it (T9)."""
+    need(
+        not is_recalled(tx, listing.id),
+        "this version was recalled: nothing of it is delivered",
+        "该版本已被召回，不再交付",
+        next=["terminate"],
+    )
     made = (_rows if trade.terms.delivery_mode == "api" else _files)(tx, trade, listing, period)
     tx.add(made)
     tx.enqueue(

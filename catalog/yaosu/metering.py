@@ -24,6 +24,7 @@ from .listing import venue_of
 from .model import AccessKey, Actor, Call, Delivery, Listing, Member, Trade, TradeState, new_id
 from .moves import load
 from .ports import Reader, Transaction
+from .recall import is_recalled
 from .sharing import SharedTable, table_of
 
 SCOPE = "api:"
@@ -86,6 +87,12 @@ def admitted(reader: Reader, key: str, delivery_id: str, now: datetime) -> tuple
 def table(reader: Reader, delivery: Delivery, resource: str) -> SharedTable:
     """Return the columns of a resource of a delivery."""
     listing = reader.get(Listing, str(delivery.listing_id))
+    if is_recalled(reader, listing.id):
+        raise Forbidden(
+            "this version was recalled: nothing of it is answered",
+            "该版本已被召回，不再提供数据",
+            operation="rows",
+        )
     found = table_of(reader, listing, resource) if resource in delivery.resources else None
     if found is None:
         raise absent("resource", resource)

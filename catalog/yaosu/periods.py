@@ -17,7 +17,7 @@ from typing import Any
 from yaosu_schemas.canonical import digest
 
 from . import amounts, contract, floors
-from .errors import BelowFloor, InvalidInput, NotFound
+from .errors import Conflict, InvalidInput, NotFound
 from .handover import new_delivery, pay_out, revoke, vouch
 from .identity import absent
 from .model import (
@@ -269,7 +269,7 @@ def _deliver_if_due(tx: Transaction, trade: Trade, period: Period) -> Trade:
         return trade
     try:
         return _deliver(tx, trade, period, _row("deliver"), SYSTEM, newest_version(tx, trade))
-    except BelowFloor as why:
+    except Conflict as why:  # below the agreed quality, or recalled
         said = f"{why.en} / {why.zh}"
         if period.reason != said:
             tx.put(replace(period, reason=said, updated_at=tx.now))

@@ -5,7 +5,8 @@ YaosuError
 │   ├── InvalidDocument     a descriptor breaks its profile: all problems at once
 │   ├── Malformed           not parseable at all (JSON, header, cursor)
 │   ├── UnsafePath          a path that leaves its folder, hides, or points elsewhere
-│   └── IdempotencyReuse    the key was used before with another request
+│   ├── IdempotencyReuse    the key was used before with another request
+│   └── OutOfTime           a signed message is not of these minutes
 ├── Unauthenticated         no key, or one that is unknown, expired or revoked
 ├── Forbidden               the actor may not take this step
 ├── NotFound                absent, or not visible to the actor
@@ -13,6 +14,8 @@ YaosuError
 │   ├── WrongState          names the legal next steps
 │   ├── AlreadyExists
 │   ├── BelowFloor          a version does not keep to the quality floors of the contract
+│   ├── InFlight            the same call is being answered right now: send it again
+│   ├── OutOfOrder          a message is older than one that had its effect
 │   └── Stale               the thing changed since it was read (If-Match)
 ├── Gone                    it was there; a tombstone remains
 ├── PaymentNeeded           what was paid for is used up
@@ -119,6 +122,13 @@ class IdempotencyReuse(InvalidInput):
     title = Text("Idempotency key reused", "幂等键被重复用于不同请求")
 
 
+class OutOfTime(InvalidInput):
+    """A signed message was not sent within the minutes around its arrival."""
+
+    code = "out_of_time"
+    title = Text("Message out of time", "消息超出时间窗口")
+
+
 class Unauthenticated(YaosuError):
     """No key, or one that is unknown, expired or revoked."""
 
@@ -166,6 +176,20 @@ class BelowFloor(Conflict):
 
     code = "below_floor"
     title = Text("Below the agreed quality", "低于约定的质量下限")
+
+
+class InFlight(Conflict):
+    """The same call is being answered right now: send it again in a moment."""
+
+    code = "in_flight"
+    title = Text("Being answered", "正在处理")
+
+
+class OutOfOrder(Conflict):
+    """A message is older than one about the same thing that had its effect already."""
+
+    code = "out_of_order"
+    title = Text("Message out of order", "消息顺序错误")
 
 
 class Stale(Conflict):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ckanapi import RemoteCKAN
 
 from paper import Page, Paper
 from people import USCC, Hall, Person, open_hall, small_corpus, until
@@ -360,6 +363,19 @@ def test_those_who_ask_for_json_get_the_descriptor(hall: Hall, provider: Person)
     assert who.get("/dataset/lingnan__paper-json").url.path == "/datasets/lingnan/paper-json"
     assert who.get("/dataset/lingnan-paper-json").url.path == "/datasets/lingnan/paper-json"
     assert who.get("/dataset/none").status == 404
+
+
+def test_what_a_page_says_to_copy_into_a_tool_works(hall: Hall, provider: Person) -> None:
+    listed(hall, provider, "paper-tools", mode="free")
+    stranger = browser(hall)
+    text = html.unescape(stranger.http.get("/datasets/lingnan/paper-tools").text)
+    described = re.search(r'mlcroissant\.Dataset\("([^"]+)"\)', text)
+    named = re.search(r'RemoteCKAN\("([^"]+)"\)\.action\.package_show\(id="([^"]+)"\)', text)
+    assert described
+    assert named
+    assert stranger.http.get(described[1]).json()["name"]
+    with RemoteCKAN(named[1]) as ckan:
+        assert ckan.action.package_show(id=named[2])["title"]
 
 
 def test_whatever_strangers_type_gets_an_answer_and_the_server_stays_well(

@@ -45,6 +45,7 @@ _UNITS = {
     "px": "像素",
 }
 _CONTESTED = Text("contested by the provider", "提供方有异议")
+_MOST_COLUMNS = 14
 _MOST_BARS = 8
 
 
@@ -265,16 +266,27 @@ def _lengths(page: _Page, card: Scorecard) -> Iterator[str]:
             counts[int(step["below"])] += int(step["records"])
     if not counts:
         return
-    edges = sorted(counts)
-    steps = [edges[0]]
-    while steps[-1] < edges[-1]:  # an empty step between two others is shown as one
-        steps.append(min(steps[-1] * 2, edges[-1]))
+    steps = _steps(min(counts), max(counts), 4)
+    if len(steps) > _MOST_COLUMNS:
+        coarse: Counter[int] = Counter()
+        for edge, n in counts.items():
+            coarse[1 << (edge - 1).bit_length()] += n
+        counts = coarse
+        steps = _steps(min(counts), max(counts), 1)
     label = page.say(Text("records by number of characters", "按字符数统计的记录"))
     drawn = columns([(f"<{_short(step)}", counts[step]) for step in steps], label)
     middle = next((x for x in card.lines() if x.id == "own:len_stats"), None)
     told = str(middle.value) if middle is not None and middle.applies else "–"
     note = Text(f"characters of a record, median {told}", f"每条记录的字符数，中位数 {told}")
     yield page.figure(Text("Lengths", "文本长度分布"), drawn, note)
+
+
+def _steps(first: int, last: int, parts: int) -> list[int]:
+    """Return every upper edge from first to last, so many to a power of two, empty ones too."""
+    steps = [first]
+    while steps[-1] < last:
+        steps.append(steps[-1] + max((1 << (steps[-1].bit_length() - 1)) // parts, 1))
+    return steps
 
 
 def _languages(page: _Page, card: Scorecard) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from yaosu.client import Client
-    from yaosu_connectors import Change, Record
+    from yaosu_connectors import Change, Record, Report
 
 app = family("Other people's catalogs, in and out.\n\n对接其他目录：导入与导出。")
 
@@ -104,15 +105,7 @@ def import_(
             if who is not None and change.record is not None:
                 change = _bring(who, change, known, venue, files, watch)
             done.append(change)
-    report = Report.of(done)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        print_table(("outcome 结果", "n"), [(k, len(v)) for k, v in report.as_json().items()])
-        for origin, why in report.skipped:
-            note(Text(f"{origin}: {why.en}", f"{origin}：{why.zh}"), mark="!")
-    if report.skipped:
-        raise typer.Exit(NOT_VALID)
+    _tell(Report.of(done), as_json)
 
 
 def _known(who: Client) -> dict[str, dict[str, Any]]:
@@ -200,7 +193,48 @@ def export(
     trades = "trade" in publisher.about().kinds  # type: ignore[attr-defined]
     who = client(market, key_needed=trades)
     records = _trades(who) if trades else _listings(who, query)
-    report = publisher.publish(records, target, prune=prune)
+    _tell(publisher.publish(records, target, prune=prune), as_json)
+
+
+@app.command()
+@command
+def convert(
+    connector: Connector,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder. 来源目录。")],
+    other: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Into which. 目标连接器。")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder. 目标目录。")],
+    as_json: Json = False,
+) -> None:
+    """Write the records of one form in another, as an exchange's forms as trading records.
+
+    在两种格式之间转换记录，如将交易场所表单转换为中立交易记录。
+
+    Exit 1 when something could not be converted.
+    """
+    from yaosu_connectors import Change, Harvests, Publishes, Record, Report, load
+
+    harvester, publisher = load(connector), load(other)
+    if not isinstance(harvester, Harvests) or not isinstance(publisher, Publishes):
+        raise InvalidInput(
+            "this needs a connector that can read and one that can write",
+            "需要可导入的连接器与可导出的连接器",
+            field="connector",
+        )
+    found = list(harvester.harvest(source))
+    report = publisher.publish([r for r in found if isinstance(r, Record)], target)
+    skipped = [
+        Change(outcome="skipped", origin_id=item.origin_id, why=item.why)
+        for item in found
+        if not isinstance(item, Record)
+    ]
+    report = replace(report, skipped=(*report.skipped, *Report.of(skipped).skipped))
+    for record in found:
+        for note_ in getattr(record, "notes", ()):
+            note(Text(f"{record.origin_id} {note_.pointer}: {note_.en}", note_.zh), mark="!")
+    _tell(report, as_json)
+
+
+def _tell(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.as_json())
     else:

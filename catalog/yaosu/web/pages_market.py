@@ -31,6 +31,7 @@ from yaosu.model import (
 )
 from yaosu.ports import Reader, SearchQuery
 from yaosu.storage.search_order import SORTS
+from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 from yaosu_validators.scorecard import scorecard
@@ -71,6 +72,13 @@ SHOWN_FACETS = (
 )
 OPEN_FACETS = frozenset({"modality", "price_band", "licence", "language", "stage"})
 LIMITS = ("buyer", "buyer_qualification", "environment", "territory", "resale", "export")
+OTHER_FORMATS = (
+    ("Data Package", "/datapackage.json"),
+    ("Croissant", "/croissant.json"),
+    ("DCAT-AP Turtle", ".ttl"),
+    ("RDF/XML", ".rdf"),
+    ("JSON-LD", ".jsonld"),
+)
 SAMPLE_ROWS = 10
 SAMPLES_KEPT = 256
 
@@ -303,6 +311,11 @@ def dataset_facts(
         "sample": None,
         "new_trade_id": new_id("trd"),
         "given": {},
+        "tools": {
+            "url": visit.market.settings.public_url.rstrip("/"),
+            "ckan": flat_name(dataset.publisher, dataset.name),
+            "links": OTHER_FORMATS,
+        },
         "jsonld": _for_engines(visit, reader, dataset, listing),
         "owner_verified": visit.party is not None and visit.party.verified_at is not None,
     }

@@ -5,19 +5,19 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 NUMBER = sa.BigInteger()
-APPEND_ONLY = ("usage", "invoice")
+APPEND_ONLY = ("metered_call", "invoice")
 
 
 def upgrade() -> None:
     _record("period", "trade_id provider_id user_id state")
     _record(
-        "usage",
+        "metered_call",
         "delivery_id trade_id",
         plain="call_id",
         numbers="units rows bytes",
