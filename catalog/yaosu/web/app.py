@@ -31,10 +31,12 @@ from yaosu.errors import (
     Malformed,
     NoSpace,
     NotFound,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -49,6 +51,7 @@ from . import (
     api_exchange,
     api_log,
     api_market,
+    api_money,
     api_parties,
     api_quality,
     api_registered,
@@ -71,6 +74,7 @@ log = logging.getLogger(__name__)
 # Matched in order: the busiest first.
 NATIVE = (
     api_trade,
+    api_money,
     api_market,
     api_quality,
     sample,
@@ -97,6 +101,8 @@ STATUS: tuple[tuple[type[YaosuError], int], ...] = (
     (AlreadyExists, 409),
     (Conflict, 409),
     (Gone, 410),
+    (PaymentNeeded, 402),
+    (TooMany, 429),
     (TooLarge, 413),
     (Unsupported, 415),
     (Unverified, 422),
@@ -133,8 +139,8 @@ def problem(error: YaosuError) -> Response:
     headers = {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in (503, 507):
-        headers["retry-after"] = "5"
+    if status in (429, 503, 507):
+        headers["retry-after"] = str(error.facts.get("retry_after", 5))
     if isinstance(error, InFlight):
         headers["retry-after"] = "1"
     return Response(
