@@ -95,7 +95,10 @@ def read(content: bytes) -> Note:
             found = _SIGNATURE.fullmatch(line)
             if found is None:
                 raise ValueError("no signature line")
-            signatures.append((found["name"], base64.b64decode(found["value"], validate=True)))
+            value = base64.b64decode(found["value"], validate=True)
+            if base64.b64encode(value).decode() != found["value"]:
+                raise ValueError("another spelling of a signature")
+            signatures.append((found["name"], value))
     except (ValueError, binascii.Error) as error:
         raise Malformed(
             f"this is not a signed checkpoint: {error}",

@@ -49,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),
     "verify": Entry("verify:verify", "Check evidence offline.", "离线验证凭证。", EVIDENCE),
+    "witness": Entry("witness:witness", "Watch over logs of others.", "日志见证服务。", EVIDENCE),
     "log": Entry("log:app", "The transparency log.", "透明日志。", EVIDENCE),
     "demo": Entry("operate:demo", "A market with demonstration data.", "演示市场。", RUN),
     "serve": Entry("operate:serve", "A market.", "启动市场服务。", RUN),

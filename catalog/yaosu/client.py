@@ -12,7 +12,7 @@ Loads neither the server nor, before the first call, an HTTP library.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from .connection import Connection, error_from, problems_from, route
 from .errors import InvalidInput, NotFound, Problem
-from .remote import Listing, Results, Trade
+from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
     from .signing import Signer
@@ -217,6 +217,49 @@ class Client:
     ) -> list[Path]:
         """Fetch all files of a trade, resuming what was begun; returns where they are."""
         return self.trade(trade_id).open(folder, progress=progress).files()
+
+    def record_usage(
+        self,
+        model: str,
+        trades: Sequence[str] | Mapping[str, int | None],
+        *,
+        version: str = "",
+        key: str | Path | Signer | None = None,
+        platform: bool = False,
+        **more: Any,
+    ) -> JSON:
+        """Record, signed, which trades fed a model: ids, or how many tokens of each.
+
+        More: run, stage, trained_from, trained_to.
+        """
+        from .agreements import signature_over, usage_document
+
+        sources = usage_sources(self.connection, trades)
+        given = {"model": model, "model_version": version, "sources": sources, **_given(more)}
+        said = usage_document(str(self.me()["party"]["party_id"]), given)
+        signature = signature_over(self.connection, said, key, platform)
+        return dict(self.connection.post("/v1/usage-receipts", {**given, "signature": signature}))
+
+    def usage_receipts(self, model: str | None = None) -> Iterator[JSON]:
+        """Yield one's own usage receipts, newest first."""
+        return self.connection.pages("/v1/usage-receipts", {"model": model})
+
+    def training_content(self, model: str | None = None, version: str | None = None) -> JSON:
+        """Return the summary of training content for bought data; blanks are named."""
+        found = self.connection.get("/v1/training-content", {"model": model, "version": version})
+        return dict(found)
+
+    def source_records(self) -> list[JSON]:
+        """Return the records of corpus sources of everything that was bought."""
+        return list(self.connection.get("/v1/source-records")["items"])
+
+    def recalls(self) -> Iterator[JSON]:
+        """Yield the recalls of one's own listings; operators: those they handle."""
+        return self.connection.pages("/v1/recalls")
+
+    def recall(self, recall_id: str) -> JSON:
+        """Return a recall with the trades it reached and what buyers confirmed."""
+        return dict(self.connection.get(route("v1", "recalls", recall_id)))
 
     # --- who ------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from .errors import (
     Forbidden,
     Gone,
+    InFlight,
     InvalidDocument,
     InvalidInput,
     Malformed,
@@ -163,7 +164,8 @@ class Connection:
                     raise
                 self.pause(attempt)
                 continue
-            if reply.status not in RETRY_STATUS or attempt == self.attempts:
+            again = reply.status in RETRY_STATUS or _in_flight(reply)
+            if not again or attempt == self.attempts:
                 return self._checked(reply)
             self.pause(attempt, reply.headers.get("retry-after"))
         raise AssertionError("unreachable")
@@ -265,6 +267,15 @@ def _connection(
     url: str, key: str | None, timeout: float, attempts: int, patience: float
 ) -> Connection:
     return Connection(url, key, timeout=timeout, attempts=attempts, patience=patience)
+
+
+def _in_flight(reply: Reply) -> bool:
+    """Tell whether an earlier sending of this very call is still being answered."""
+    return (
+        reply.status == 409
+        and isinstance(reply.json, dict)
+        and reply.json.get("code") == InFlight.code
+    )
 
 
 def error_from(body: Mapping[str, Any]) -> YaosuError:

@@ -1,7 +1,7 @@
 """What the two sides put their names to: prices, the standing offer, the agreement.
 
 Documents are JSON, their digest is SHA-256 over JCS (RFC 8785), and a signature is over that
-digest. Amounts are integer fen; rounding happens in `split` and nowhere else (I6).
+digest. Amounts are integer fen; rounding happens in `amounts` and nowhere else (I6).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from yaosu_schemas.canonical import digest
 
-from . import signing
+from . import amounts, signing
 from .errors import Conflict, Forbidden, InvalidInput, Text, Unsupported, Unverified
 from .identity import absent
 from .model import (
@@ -105,20 +105,6 @@ def default_mode(listing: Listing) -> str:
     return str(pricing[0]["mode"])
 
 
-def split(
-    amount_fen: int, fee_permyriad: int, provider_id: str, shares: Sequence[tuple[str, int]]
-) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """Return (platform fee, ((party, fen), …)): fee and shares floor, the rest to the seller.
-
-    `shares` are (party id, per mille of the net); fee + Σ shares = amount, always.
-    """
-    fee = amount_fen * fee_permyriad // 10_000
-    net = amount_fen - fee
-    parts = [(party, net * permille // 1000) for party, permille in shares]
-    rest = net - sum(fen for _, fen in parts)
-    return fee, ((provider_id, rest), *parts)
-
-
 def holder_of(tx: Reader, uscc: str) -> Party | None:
     """Return the organisation of that credit code whose identity was verified, or None.
 
@@ -129,8 +115,8 @@ def holder_of(tx: Reader, uscc: str) -> Party | None:
 
 
 def shares_of(tx: Reader, listing: Listing) -> list[tuple[str, int]]:
-    """Return the other right holders' shares of a listing, as (party id, per mille)."""
-    found = []
+    """Return the other right holders' shares of a listing, as (party id, basis points)."""
+    found: dict[str, int] = {}
     for share in _offer(listing).get("splits") or ():
         holder = holder_of(tx, share["holder_uscc"])
         if holder is None:
@@ -140,10 +126,24 @@ def shares_of(tx: Reader, listing: Listing) -> list[tuple[str, int]]:
                 holder_uscc=share["holder_uscc"],
             )
         if holder.id != listing.provider_id:
-            found.append((holder.id, int(share["permille"])))
-    if sum(permille for _, permille in found) > 1000:
+            found[holder.id] = found.get(holder.id, 0) + points_of(share)
+    if sum(found.values()) > amounts.WHOLE:
         raise InvalidInput("the shares exceed the whole", "分成合计超过 100%", field="splits")
-    return found
+    return list(found.items())
+
+
+def points_of(share: Mapping[str, Any]) -> int:
+    """Return a declared share in basis points of the net (万分比)."""
+    points = share.get("basis_points")
+    return int(points) if points is not None else 10 * int(share.get("permille") or 0)
+
+
+def agreed_shares(tx: Reader, trade: Trade) -> list[tuple[str, int]]:
+    """Return the shares that the agreement pins: who is paid does not change after signing (I7)."""
+    pinned = trade.agreement.get("splits")
+    if pinned is None:  # signed before agreements named them; the version it is of never changes
+        return shares_of(tx, tx.get(Listing, trade.listing_id))
+    return [(share["party_id"], int(share["basis_points"])) for share in pinned]
 
 
 # --- documents --------------------------------------------------------------------------------
@@ -219,7 +219,13 @@ def terms_json(terms: Terms) -> dict[str, Any]:
 
 
 def agreement(
-    trade: Trade, listing: Listing, provider: Party, user: Party, venue: Venue, at: datetime
+    trade: Trade,
+    listing: Listing,
+    provider: Party,
+    user: Party,
+    venue: Venue,
+    at: datetime,
+    shares: Sequence[tuple[str, int]] = (),
 ) -> dict[str, Any]:
     """Return the contract as data; article numbers are those of GF-2025-2615 (domain b.19).
 
@@ -295,6 +301,7 @@ def agreement(
         "agreed_at": at.isoformat(),
         "end_at": (at + timedelta(days=days)).isoformat() if days else None,
         "fee_permyriad": venue.fee_permyriad,
+        "splits": [{"party_id": party, "basis_points": points} for party, points in shares],
     }
 
 

@@ -205,6 +205,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "provider": "pengcheng-robotics",
         "name": "humanoid-inspection-zh",
         "title": "2026年广东省人形机器人巡检指令微调数据集",
+        "title_en": "Humanoid inspection instructions, Guangdong 2026",
         "description": "一千五百条人形机器人巡检指令与应答，**训练集与测试集已划分**。\n\n"
         "Instructions and answers for humanoid inspection robots, split into train and test.",
         "keywords": ["人形机器人", "巡检", "指令微调", "humanoid", "robotics"],
@@ -221,6 +222,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "name": "inspection-preference-zh",
         "undocumented": ("baseline", "cases", "limitations"),
         "title": "2026年广东省机器人安全偏好对比数据集",
+        "title_en": "Robot safety preference pairs, Guangdong 2026",
         "description": "巡检安全问答的偏好对，用于强化学习与奖励模型。\n\n"
         "Preference pairs on safe behaviour, for reward models.",
         "keywords": ["偏好", "强化学习", "安全", "preference", "RLHF"],
@@ -237,6 +239,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "name": "word-problems-bench",
         "undocumented": ("cases",),
         "title": "2026年全国中英算术应用题测评数据集",
+        "title_en": "Bilingual word problems for evaluation, 2026",
         "description": "四百道中英文应用题，免费用于测评。\n\n"
         "Four hundred word problems in Chinese and English, free for evaluation.",
         "keywords": ["测评", "数学", "benchmark", "math"],
@@ -253,6 +256,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "name": "guangzhou-charging-load",
         "undocumented": ("annotation", "labels", "baseline", "evaluation"),
         "title": "2026年6月广州市充电站小时负荷数据集",
+        "title_en": "Hourly load of charging stations, Guangzhou, June 2026",
         "description": "六个区充电站的小时负荷、会话数与可用状态（模拟数据）。\n\n"
         "Hourly load of charging stations in six districts (simulated).",
         "keywords": ["充电桩", "负荷", "时间序列", "EV", "time series"],
@@ -276,6 +280,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "provider": "pengcheng-robotics",
         "name": "seven-axis-trajectories",
         "title": "2026年深圳市七轴机械臂轨迹数据集",
+        "title_en": "Trajectories of a seven-axis arm, Shenzhen 2026",
         "description": "三段仿真七轴机械臂的关节轨迹与夹爪状态。\n\n"
         "Joint trajectories of a simulated seven-axis arm, three episodes.",
         "keywords": ["具身智能", "轨迹", "机械臂", "embodied", "trajectory"],
@@ -293,6 +298,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "provider": "pengcheng-robotics",
         "name": "machine-warning-tones",
         "title": "2026年广东省设备告警音频数据集",
+        "title_en": "Warning tones of machines, Guangdong 2026",
         "description": "十二段设备告警音与标签。\n\nTwelve warning tones with labels.",
         "keywords": ["音频", "告警", "audio"],
         "stage": ["pretraining"],
@@ -308,6 +314,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "name": "gauge-readings",
         "undocumented": ("support", "baseline", "cases", "distribution"),
         "title": "2026年广东省仪表读数图像数据集",
+        "title_en": "Pictures of gauges with readings, Guangdong 2026",
         "description": "十二张仪表图像与读数，用于视觉读表。\n\nDrawn gauges with their readings.",
         "keywords": ["图像", "仪表", "image", "gauge"],
         "stage": ["pretraining"],
@@ -323,6 +330,7 @@ ALL: tuple[dict[str, Any], ...] = (
         "name": "maintenance-corpus-zh",
         "undocumented": ("annotation", "baseline"),
         "title": "2026年广东省设备检修文本语料",
+        "title_en": "Maintenance texts for pre-training, Guangdong 2026",
         "description": "六百段设备检修文本，用于预训练。\n\nMaintenance texts for pre-training.",
         "keywords": ["语料", "检修", "预训练", "corpus"],
         "stage": ["pretraining"],

@@ -302,6 +302,7 @@ def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party)
         },
         "update_frequency": "other",
         "license_spdx": facts["license"],
+        **({"titles": {"en": facts["title_en"]}} if "title_en" in facts else {}),
         "scenario": "演示：从描述、校验到交易的全过程",
         "contract_template": "GF-2025-2615",
         "provenance": {

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from yaosu_schemas.canonical import digest
 
-from . import contract
+from . import amounts, contract
 from .errors import InvalidInput, Unsupported
 from .listing import files_of
 from .model import (
@@ -30,6 +30,7 @@ from .model import (
 )
 from .moves import load, move, need, permit, written
 from .ports import Reader, Transaction
+from .recall import is_recalled
 from .steps import Step
 
 DELIVERY_DAYS = 30
@@ -107,6 +108,7 @@ def confirm_payment(
 def deliver_if_due(tx: Transaction, trade: Trade) -> Trade:
     """Start delivery by itself where the provider's standing offer says so."""
     due = trade.terms.payment_timing == "postpaid" or trade.paid_fen == trade.terms.amount_fen
+    due = due and not is_recalled(tx, trade.listing_id)
     return deliver(tx, SYSTEM, trade.id) if trade.standing and due else trade
 
 
@@ -129,6 +131,12 @@ def deliver(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
 
 def _delivery(tx: Transaction, trade: Trade) -> Delivery:
     listing = tx.get(Listing, trade.listing_id)
+    need(
+        not is_recalled(tx, listing.id),
+        "this version was recalled: nothing of it is delivered",
+        "该版本已被召回，不再交付",
+        next=["terminate"],
+    )
     files = []
     for _, path, sha256, _size in files_of(listing.descriptor):
         holding = tx.one(Holding, party_id=trade.provider_id, sha256=sha256)
@@ -178,6 +186,8 @@ def delivered(tx: Transaction, trade_id: str) -> Trade:
         return trade
     row = permit(tx, trade, venue, "delivered", SYSTEM, None)
     delivery = tx.get(Delivery, str(trade.delivery_id))
+    if delivery.revoked_at is not None:
+        return trade  # recalled while it was being prepared
     days = trade.terms.term_days or DELIVERY_DAYS
     tx.put(
         replace(delivery, state="open", opens_at=tx.now, closes_at=tx.now + timedelta(days=days))
@@ -263,10 +273,9 @@ def settle(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
         billed_fen=trade.billed_fen,
     )
     held = tx.balance(f"escrow:{trade.id}")
-    listing = tx.get(Listing, trade.listing_id)
     # What was agreed, not what the place of trading asks of others today.
     rate = int(trade.agreement.get("fee_permyriad", venue.fee_permyriad))
-    fee, shares = contract.split(held, rate, trade.provider_id, contract.shares_of(tx, listing))
+    fee, shares = amounts.split(held, rate, trade.provider_id, contract.agreed_shares(tx, trade))
     settled, event = move(
         tx,
         trade,

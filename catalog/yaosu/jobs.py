@@ -34,6 +34,20 @@ class Hopeless(Exception):
     """Raised by a handler when another attempt cannot help: the job is dead at once."""
 
 
+def restart(tx: Transaction, job_id: int) -> Job:
+    """Give a dead job its attempts back (a person's decision)."""
+    job = tx.job(job_id)
+    if job.state != "dead":
+        raise WrongState(
+            "only a dead job can be restarted",
+            "只有失败终止的任务可以重新启动",
+            state=job.state,
+        )
+    again = replace(job, state="ready", attempts=0, run_at=tx.now)
+    tx.put_job(again)
+    return again
+
+
 class SqlJobQueue:
     """The queue over a store: each move of a job is one step."""
 
@@ -94,21 +108,8 @@ class SqlJobQueue:
         self._store.write(step)
 
     def restart(self, job_id: int) -> Job:
-        """Give a dead job its attempts back (a person's decision)."""
-
-        def step(tx: Transaction) -> Job:
-            job = tx.job(job_id)
-            if job.state != "dead":
-                raise WrongState(
-                    "only a dead job can be restarted",
-                    "只有失败终止的任务可以重新启动",
-                    state=job.state,
-                )
-            again = replace(job, state="ready", attempts=0, run_at=tx.now)
-            tx.put_job(again)
-            return again
-
-        return self._store.write(step)
+        """Give a dead job its attempts back."""
+        return self._store.write(lambda tx: restart(tx, job_id))
 
     def take_back(self) -> int:
         """Free every leased job; for an embedded store at start, when no worker can be alive."""

@@ -15,7 +15,8 @@ from typing import Any
 from yaosu_schemas.canonical import content_digest, digest, terms_digest
 
 from . import present
-from .contract import holder_of
+from .amounts import WHOLE
+from .contract import holder_of, points_of
 from .errors import (
     AlreadyExists,
     Conflict,
@@ -49,6 +50,7 @@ DELIVERABLE = frozenset({"file"})
 PRICED = frozenset(
     {"one_off", "subscription", "per_call", "per_volume", "staged", "negotiated", "free"}
 )
+_SHARE = ("basis_points", "permille")
 VIEW_POLICIES = frozenset({"public", "member", "private"})
 
 
@@ -432,7 +434,8 @@ def _split_problems(reader: Reader, descriptor: dict[str, Any]) -> Iterator[Prob
                 en="no verified party of this market has this credit code: it could not be paid",
                 zh="本市场没有该统一社会信用代码的已审核主体，无法向其分账",
             )
-    if sum(s["permille"] for s in splits if isinstance(s.get("permille"), int)) > 1000:
+    named = [s for s in splits if all(isinstance(s.get(n, 0), int) for n in _SHARE)]
+    if sum(points_of(s) for s in named) > WHOLE:
         yield Problem(
             pointer="/dataElement/offer/splits",
             code="too_much",

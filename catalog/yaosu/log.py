@@ -29,6 +29,7 @@ from .model import Event
 from .ports import Store, Transaction
 from .signing import Signer
 from .tiles import TileFolder, write_durably
+from .witness import WitnessKey, cosigned_at, holding, merged
 
 _log = logging.getLogger("yaosu.log")
 
@@ -49,7 +50,16 @@ def entry_of(event: Event) -> bytes:
 class Log:
     """One log in one folder, signed with one key, fed by one sequencer at a time."""
 
-    def __init__(self, folder: Path, store: Store, key: Signer, origin: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        key: Signer,
+        origin: str,
+        *,
+        witnesses: Sequence[WitnessKey] = (),
+        quorum: int = 0,
+    ) -> None:
         self.folder = Path(folder)
         self._store = store
         self._key = key
@@ -61,8 +71,14 @@ class Log:
         self.origin = self._kept_origin(check_origin(origin))
         self._keep_key()
         self._seen: tuple[int, int, int] | None = None
+        self._witness_keys = tuple(witnesses)
+        self._quorum = quorum
+        self._cosigned: tuple[Checkpoint, bytes] | None = None
+        self._cosigned_seen: tuple[int, int] | None = None
         with self._held():
             self._open()
+            self._keep_witnesses()
+            self._take_cosigned()
 
     # --- what anyone may read -------------------------------------------------------------------
 
@@ -83,17 +99,28 @@ class Log:
         }
 
     def checkpoint_bytes(self) -> bytes:
-        """Return the latest signed checkpoint."""
-        return self._current()[1]
+        """Return the latest signed checkpoint, with the cosignatures that are there.
+
+        Where a quorum of witnesses is asked for, the latest that has one.
+        """
+        checkpoint, signed = self._current()
+        seen = self._cosigned
+        if seen is not None and (self._quorum or seen[0] == checkpoint):
+            return seen[1]
+        return signed
+
+    def witnesses(self) -> list[str]:
+        """Return the keys of the witnesses that this log asks, in their one-line form."""
+        return [str(key) for key in self._witness_keys]
 
     def resource(self, path: str) -> bytes:
         """Return `checkpoint`, a tile or an entry bundle by its path; NotFound if not (yet) there.
 
         Nothing beyond the checkpoint is shown. A partial tile is the beginning of a fuller one.
         """
-        checkpoint, signed = self._current()
+        checkpoint, _ = self._current()
         if path == "checkpoint":
-            return signed
+            return self.checkpoint_bytes()
         wanted = merkle.read_path(path)
         if wanted is not None:
             level, index, width = wanted
@@ -124,8 +151,20 @@ class Log:
         return {"event_digest": event_digest, "index": index, "size": size, "hashes": hashes}
 
     def prove(self, event_digests: Sequence[str]) -> tuple[str, list[dict[str, Any]]]:
-        """Return one checkpoint and the inclusion proofs of all these events in it."""
+        """Return one checkpoint and the inclusion proofs of all these events in it.
+
+        Where a quorum of witnesses is asked for, only a checkpoint that has one will do; else one
+        that has cosignatures is preferred if the events are in it.
+        """
         checkpoint, signed = self._current()
+        if self._cosigned is not None:
+            with self._store.read() as reader:
+                places = [reader.leaf_by_digest(d) for d in event_digests]
+            in_it = all(p is not None and p < self._cosigned[0].size for p in places)
+            if in_it or self._quorum:
+                checkpoint, signed = self._cosigned
+        elif self._quorum:
+            raise NotFound("no witness has cosigned the log yet", "尚无见证方联署日志")
         return signed.decode(), [self.inclusion(d, checkpoint.size) for d in event_digests]
 
     def seal(self, document: dict[str, Any]) -> dict[str, str]:
@@ -238,6 +277,62 @@ class Log:
         at = (self.folder / "checkpoint").stat()
         self._seen = (at.st_ino, at.st_mtime_ns, at.st_size)
 
+    # --- witnesses ------------------------------------------------------------------------------
+
+    def waits_for_witnesses(self) -> bytes | None:
+        """Return the latest checkpoint if a witness has not cosigned it yet, else None."""
+        checkpoint, signed = self._current()
+        kept = self._cosigned
+        if kept is not None and kept[0] == checkpoint:
+            note = read(kept[1])
+            if all(cosigned_at(note, key) for key in self._witness_keys):
+                return None
+            signed = kept[1]
+        return signed if self._witness_keys else None
+
+    def keep_cosignatures(self, signed: bytes, lines: Sequence[str]) -> int:
+        """Keep what witnesses said of a checkpoint of this log; return how many cosigned it.
+
+        Cosignatures that do not hold are left out; a checkpoint with fewer than the quorum never
+        takes the place of one that has it.
+        """
+        checkpoint = verified(signed, self.origin, self._key.public_key)
+        with self._lock:
+            kept = self._cosigned
+            if kept is not None and kept[0].size > checkpoint.size:
+                return 0
+            base = kept[1] if kept is not None and kept[0] == checkpoint else signed
+            good = [w for key in self._witness_keys for w in holding(signed, "".join(lines), key)]
+            whole = merged(base, good)
+            note = read(whole)
+            count = sum(cosigned_at(note, key) is not None for key in self._witness_keys)
+            if count and count >= self._quorum:
+                write_durably(self.folder / "cosigned", whole)
+                self._cosigned = checkpoint, whole
+            return count
+
+    def _keep_witnesses(self) -> None:
+        """Leave the keys of the witnesses beside the tiles, for whoever verifies a copy."""
+        path = self.folder / "witnesses"
+        if self._witness_keys:
+            write_durably(path, "".join(f"{key}\n" for key in self._witness_keys).encode())
+        elif path.exists():
+            # What witnesses said before goes on to be checkable; nobody is asked any more.
+            _log.info("the log has cosignatures of witnesses that are no longer asked")
+
+    def _take_cosigned(self) -> None:
+        """Take over what is on disk, if this process or another has written it since."""
+        path = self.folder / "cosigned"
+        try:
+            seen = (path.stat().st_ino, path.stat().st_mtime_ns)
+            if seen == self._cosigned_seen:
+                return
+            whole = path.read_bytes()
+        except FileNotFoundError:
+            return
+        self._cosigned = verified(whole, self.origin, self._key.public_key), whole
+        self._cosigned_seen = seen
+
     # --- opening --------------------------------------------------------------------------------
 
     def _kept_origin(self, wanted: str) -> str:
@@ -323,6 +418,7 @@ class Log:
         if (at.st_ino, at.st_mtime_ns, at.st_size) != self._seen:
             self._tiles.forget()
             self._take((self.folder / "checkpoint").read_bytes())
+        self._take_cosigned()
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -23,12 +23,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import fulfilment, market_overlap, present, receipt, review, sharing, signing
+from . import (
+    fulfilment,
+    market_overlap,
+    outgoing,
+    present,
+    recall,
+    receipt,
+    review,
+    sharing,
+    signing,
+    voucher,
+)
 from . import listing as shelf
-from .errors import Conflict, NotFound, Unsupported, Unverified, WrongState
+from .courier import Courier
+from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
 from .model import (
@@ -49,6 +62,7 @@ from .storage.blobs import LocalBlobs, sweep_orphans
 from .storage.search import TantivyIndex
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
+from .witness_client import Witnesses, read_places
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -59,6 +73,7 @@ PREVIEW_ROWS = 100
 PREVIEWS = 64
 FOLLOW_S = 0.2
 LOG_S = 0.25
+WITNESS_S = 0.5
 SWEEP_S = 3600.0
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
@@ -99,15 +114,25 @@ class Market:
         )
         self.search: SearchIndex = TantivyIndex(folder / "search")
         self.keys = folder / "keys"
+        places = read_places(settings.witnesses)
         self.log = Log(
             folder / "log",
             self.store,
             signing.load_or_create(self.keys / "log.seed"),
             settings.log_origin,
+            witnesses=[place.key for place in places],
+            quorum=_quorum(settings.witness_quorum, len(places)),
         )
+        self.witnesses = Witnesses(self.log, places)
         self._secret = _secret(self.keys / "links.key")
+        self._hook_secret = _secret(self.keys / "hooks.key")
+        self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.courier = Courier(
+            self.store, self.clock, self.gate, self.hook_secret, settings.public_url
+        )
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
+        self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -123,6 +148,7 @@ class Market:
         for name, loop, pause in (
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
+            ("witnesses", self.witnesses.ask, WITNESS_S),
             ("sweep", self.sweep, SWEEP_S),
         ):
             thread = threading.Thread(
@@ -130,15 +156,18 @@ class Market:
             )
             thread.start()
             self._threads.append(thread)
+        self.courier.start(alone=self.embedded)
         self.worker.start()
 
     def close(self) -> None:
         """Stop the loops and close everything; what was acknowledged is on disk already."""
         self._stop.set()
+        self.courier.stop()
         self.worker.stop()
         for thread in self._threads:
             thread.join(timeout=30)
         self.search.close()
+        self.witnesses.close()
         self.log.close()
         self.store.close()
 
@@ -240,6 +269,7 @@ class Market:
             "receipt": self._receipt,
             "complete": self._complete,
             "accept_silently": self._accept_silently,
+            "recall": self._recall,
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -381,9 +411,21 @@ class Market:
                     "the log has not taken up this trade yet: try again in a second",
                     "日志尚未收录该交易，请稍后再试",
                 ) from error
-        body = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
-        self.store.write(lambda tx: tx.keep_view(name, body))
-        return body
+        body, code = jcs(made), voucher.code_of(made)
+        about = voucher.public(made)
+
+        def keep(tx: Transaction) -> bytes:
+            first = tx.view(name)
+            if first is None:  # else another thread was faster, and one trade has one receipt
+                tx.keep_view(name, body)
+                tx.keep_view(f"voucher:{code}", jcs(about))
+            return body if first is None else first[1]
+
+        return self.store.write(keep)
+
+    def _recall(self, body: dict[str, Any]) -> None:
+        """Reach the trades of a recalled version that its step had left, page by page."""
+        self.store.write(lambda tx: recall.spread(tx, body["recall_id"]))
 
     def _complete(self, body: dict[str, Any]) -> None:
         self._if_still(lambda tx: fulfilment.complete(tx, SYSTEM, body["trade_id"]))
@@ -417,6 +459,14 @@ class Market:
         made = signing.generate()
         return made.public_key, lambda key_id: made.save(self.keys / "parties" / f"{key_id}.seed")
 
+    def hook_secret(self, of: str, generation: int) -> bytes:
+        """Return the secret of a webhook or a callback key: derived, and kept nowhere.
+
+        Whoever holds the database alone has none of them; whoever holds `keys/hooks.key` has all.
+        """
+        text = f"{of}/{generation}".encode()
+        return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
+
     def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
         """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""
         text = f"{delivery_id}/{number}/{expires}".encode()
@@ -428,6 +478,16 @@ class Market:
     def seal(self, text: str) -> str:
         """Return a MAC over text for cookies and form tokens."""
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
+
+
+def _quorum(wanted: int, witnesses: int) -> int:
+    if 0 <= wanted <= witnesses:
+        return wanted
+    raise InvalidInput(
+        f"a quorum of {wanted} cannot come from {witnesses} witnesses",
+        f"{witnesses} 个见证方无法满足 {wanted} 个的法定数",
+        field="witness_quorum",
+    )
 
 
 def _taken_out(report: dict[str, Any], check: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 from yaosu_schemas.codes import code_list
@@ -41,9 +42,12 @@ PRICE_BANDS = (
 )
 
 
+_PLAIN = frozenset((str, int, bool, float, type(None)))
+
+
 def plain(value: Any) -> Any:
     """Return the value as JSON: dates as text, tuples as lists, records as objects."""
-    if value is None or isinstance(value, (str, int, float)):
+    if type(value) in _PLAIN or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
@@ -54,7 +58,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]
     # Not `asdict`: it copies deeply what is only read here.
-    return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    return {name: plain(getattr(value, name)) for name in _names(value.__class__)}
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
 
 
 def party(who: Party, *, private: bool = False) -> dict[str, Any]:

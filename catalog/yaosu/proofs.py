@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from yaosu_schemas.errors import Malformed, Problem, YaosuError
+from yaosu_schemas.errors import Malformed, Problem, Text, YaosuError
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class VerifyReport:
     facts: Mapping[str, Any] = field(default_factory=dict)
     checked: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    proved: tuple[Text, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -43,6 +44,7 @@ class VerifyReport:
             "valid": self.valid,
             "facts": dict(self.facts),
             "checked": dict(self.checked),
+            "proved": [{"en": p.en, "zh": p.zh} for p in self.proved],
             "problems": [p.as_json() for p in self.problems],
         }
 
@@ -54,6 +56,7 @@ class Findings:
         self.problems: list[Problem] = []
         self.checked: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}
+        self.proved: list[Text] = []
 
     def wrong(self, pointer: str, code: str, en: str, zh: str, *, severity: str = "error") -> None:
         self.problems.append(Problem(pointer=pointer, code=code, en=en, zh=zh, severity=severity))
@@ -63,6 +66,15 @@ class Findings:
         if not holds:
             self.wrong(pointer, code, en, zh)
         return holds
+
+    @contextmanager
+    def proving(self, pointer: str, en: str, zh: str) -> Iterator[None]:
+        """Say that something is proved if nothing was found wrong while it was checked."""
+        before = len(self.problems)
+        with self.shape(pointer):
+            yield
+        if len(self.problems) == before:
+            self.proved.append(Text(en, zh))
 
     @contextmanager
     def shape(self, pointer: str) -> Iterator[None]:
@@ -85,6 +97,7 @@ class Findings:
         for p in other.problems:
             self.wrong(f"{prefix}{p.pointer}", p.code, p.en, p.zh, severity=p.severity)
         self.checked.update(other.checked)
+        self.proved += other.proved
 
     def report(self, kind: str, target: str) -> VerifyReport:
         return VerifyReport(
@@ -93,6 +106,7 @@ class Findings:
             facts=self.facts,
             checked=dict(self.checked),
             problems=tuple(self.problems),
+            proved=tuple(self.proved),
         )
 
 
@@ -117,12 +131,17 @@ def strict_json(content: bytes | str) -> Any:
         ) from None
 
 
-def read_json(path: Path, *, limit: int = 256 << 20) -> Any:
-    """Return the JSON value of a file; Malformed when it is none or larger than `limit` bytes."""
+def read_bytes(path: Path, *, limit: int = 256 << 20) -> bytes:
+    """Return the content of a file; Malformed when it is larger than `limit` bytes."""
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise Malformed(
             f"{path.name} is larger than {limit >> 20} MiB", f"{path.name} 超过 {limit >> 20} MiB"
         )
-    return strict_json(content)
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value of a file; Malformed when it is none, or too large."""
+    return strict_json(read_bytes(path))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from yaosu_schemas.canonical import content_digest, digest
+from yaosu_schemas.canonical import content_digest, digest, jcs
 from yaosu_schemas.paths import collisions, safe_path
 
 from .connection import Connection, route
@@ -212,7 +212,7 @@ class Purchase:
                 if time.monotonic() >= end:
                     return None
                 time.sleep(0.2)
-        _write(self.documents / "receipt.json", found)
+        _place(self.documents / "receipt.json", jcs(found))  # as issued: every byte counts
         return found
 
     # --- as tables ------------------------------------------------------------------------------
@@ -380,7 +380,11 @@ def _json_of(path: Path) -> JSON:
 
 def _write(path: Path, document: Any) -> None:
     """Write a JSON document whole or not at all."""
+    _place(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _place(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    part.write_bytes(content)
     part.replace(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from . import present
+from . import attestation, present, voucher
 from .errors import Conflict
-from .model import Event, Party, Trade
+from .model import Event, Listing, Party, Trade
 from .ports import Reader
 
 
@@ -17,6 +17,7 @@ class Prover(Protocol):
     def prove(self, event_digests: Sequence[str]) -> tuple[str, list[dict[str, Any]]]: ...
     def seal(self, document: dict[str, Any]) -> dict[str, str]: ...
     def identity(self) -> dict[str, str]: ...
+    def witnesses(self) -> list[str]: ...
 
 
 def public_trade(trade: Trade, provider: Party, user: Party) -> dict[str, Any]:
@@ -41,16 +42,20 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
     made = {
         "type": "yaosu-receipt",
-        "version": 1,
+        "version": 2,
         "trade": public_trade(trade, provider, user),
         "agreement": trade.agreement,
         "agreement_digest": trade.agreement_digest,
         "signatures": present.plain(trade.signatures),
+        "quality": attestation.build(reader, log, reader.get(Listing, trade.listing_id)),
+        "settlement": {"postings": [present.posting(p) for p in reader.postings(trade_id)]},
         "events": [present.event(event) for event in events],
         "checkpoint": checkpoint,
         "proofs": proofs,
         "log": log.identity(),
+        "witnesses": log.witnesses(),
     }
+    made["digests"] = voucher.digests(made)
     return {**made, "seal": log.seal(made)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,6 +19,10 @@ from .errors import Unavailable
 from .market import Market
 from .settings import Settings
 from .web.app import create_app
+
+# The writer gives the interpreter up at every SQL statement and gets it back from the event loop
+# after this time at the latest: with the default of 5 ms a step would wait for it a dozen times.
+SWITCH_S = 0.0005
 
 
 class _Server(uvicorn.Server):
@@ -69,6 +74,7 @@ def run(
     except BaseException:
         bound.close()
         raise
+    sys.setswitchinterval(SWITCH_S)
     app = create_app(market)
     config = uvicorn.Config(
         app,

@@ -40,6 +40,12 @@ class Settings:
     origin: str = _setting(
         "", "name of the transparency log; empty: from public_url", "透明日志名称"
     )
+    witnesses: str = _setting(
+        "", "witnesses of the log: address, blank, key; several behind commas", "日志见证方"
+    )
+    witness_quorum: int = _setting(
+        0, "cosignatures that a receipt waits for", "收据所需的最少联署数"
+    )
     market: str = _setting(
         "http://127.0.0.1:8000", "the market a client talks to", "客户端访问的市场"
     )
@@ -55,6 +61,11 @@ class Settings:
         7, "days until an unfinished upload expires", "未完成上传的有效天数"
     )
     workers: int = _setting(2, "threads that run jobs", "后台任务线程数")
+    outgoing_allow: str = _setting(
+        "",
+        "closed networks that webhooks may reach, as 10.1.0.0/16; empty: none",
+        "允许推送访问的内部网段；为空则不允许",
+    )
     link_minutes: int = _setting(60, "minutes that a delivery link works", "交付链接有效分钟数")
 
     @property

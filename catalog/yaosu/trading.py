@@ -234,9 +234,9 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     """T2: the provider answers, as it was wished or with other terms; the buyer's turn."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "answer", actor, None)
-    offered = replace(_changed(tx, trade, changes), turn=trade.user_id)
+    offered = _changed(tx, trade, changes)
     payload = {"offer_digest": offered.offer_digest}
-    return move(tx, offered, row, actor, payload)[0]
+    return move(tx, offered, row, actor, payload, turn=trade.user_id)[0]
 
 
 def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -245,8 +245,9 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     row = permit(tx, trade, venue, "counter", actor, None)
     _need_turn(trade, actor)
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
-    offered = replace(_changed(tx, trade, changes), turn=other)
-    return move(tx, offered, row, actor, {"offer_digest": offered.offer_digest})[0]
+    offered = _changed(tx, trade, changes)
+    payload = {"offer_digest": offered.offer_digest}
+    return move(tx, offered, row, actor, payload, turn=other)[0]
 
 
 def _need_turn(trade: Trade, actor: Actor) -> None:
@@ -333,7 +334,8 @@ def _document(
     tx: Reader, trade: Trade, listing: Listing, venue: Venue, at: datetime
 ) -> dict[str, Any]:
     provider, user = tx.get(Party, trade.provider_id), tx.get(Party, trade.user_id)
-    return contract.agreement(trade, listing, provider, user, venue, at)
+    shares = contract.shares_of(tx, listing)
+    return contract.agreement(trade, listing, provider, user, venue, at, shares)
 
 
 def assess(tx: Transaction, actor: Actor, trade_id: str, *, passed: bool, opinion: str) -> Trade:

@@ -14,9 +14,12 @@ from . import merkle, signing
 from .evidence import leaf_entry
 from .proofs import Findings, Progress
 from .tiles import TileFolder
+from .witness import Demand, check_witnesses, read_key
 
 
-def check_checkpoint(log: Path, log_key: str | None, found: Findings) -> notes.Checkpoint | None:
+def check_checkpoint(
+    log: Path, log_key: str | None, demand: Demand, found: Findings
+) -> notes.Checkpoint | None:
     """Return the checkpoint if its signature holds under the key of the log."""
     try:
         signed = (log / "checkpoint").read_bytes()
@@ -41,9 +44,89 @@ def check_checkpoint(log: Path, log_key: str | None, found: Findings) -> notes.C
         "日志密钥与您已知的密钥不同",
     )
     tree = notes.verified(signed, name, public_key)
+    found.need(
+        signed == tree.body().encode() + b"\n" + signed.rpartition(b"\n\n")[2]
+        and signed.count(b"\n") == 5,
+        "/log/checkpoint",
+        "form",
+        "the checkpoint is not in the form in which it was signed",
+        "检查点与签名时的形式不同",
+    )
+    with found.shape("/log/origin"):
+        kept = _optional(log / "origin")
+        found.need(
+            kept in (None, f"{name}\n".encode()),
+            "/log/origin",
+            "mismatch",
+            "the name of the log is not that of its key",
+            "日志名称与其密钥不符",
+        )
     found.facts["log_size"] = tree.size
     found.checked["checkpoints"] += 1
+    _check_cosigned(log, tree, name, public_key, demand, found)
     return tree
+
+
+def _optional(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _check_cosigned(
+    log: Path, tree: notes.Checkpoint, name: str, key: str, demand: Demand, found: Findings
+) -> None:
+    """Check what witnesses said of the log; its root is compared once the entries are read."""
+    with found.shape("/log/cosigned"):
+        kept = _optional(log / "witnesses") or b""
+        keys = kept.decode("utf-8").split("\n")[:-1]
+        found.need(
+            kept == "".join(f"{read_key(k)}\n" for k in keys).encode(),
+            "/log/witnesses",
+            "form",
+            "the keys of the witnesses are not in the form in which they were written",
+            "见证方密钥与写入时的形式不同",
+        )
+        whole = _optional(log / "cosigned")
+        if whole is None:
+            found.need(
+                demand.quorum == 0,
+                "/log/cosigned",
+                "witness",
+                "no witness has cosigned this log",
+                "没有见证方联署该日志",
+            )
+            return
+        seen = notes.verified(whole, name, key)
+        holds = check_witnesses(whole, keys, demand, "/log/cosigned", found)
+        lines = {who for who, _ in notes.read(whole).signatures} - {name}
+        found.need(
+            lines <= {k.partition("+")[0] for k in holds} and seen.size <= tree.size,
+            "/log/cosigned",
+            "witness",
+            "a cosignature here is of nobody that is named, or of a larger log",
+            "存在未列名的联署，或联署的日志更大",
+        )
+        found.facts["witnesses"] = {k: str(at) for k, at in holds.items()}
+        found.facts["cosigned_size"] = seen.size
+
+
+def _cosigned_root(log: Path, hashes: list[bytes], found: Findings) -> None:
+    """What witnesses have signed is the beginning of what is here."""
+    whole = _optional(log / "cosigned")
+    if whole is None:
+        return
+    with found.shape("/log/cosigned"):
+        seen = notes.read(whole).checkpoint
+        node = merkle.node_in_memory(hashes[: seen.size] or [b""])
+        found.need(
+            (merkle.root(node, seen.size) if seen.size else merkle.EMPTY_ROOT) == seen.root,
+            "/log/cosigned",
+            "root",
+            "the witnesses have cosigned another log than this one",
+            "见证方联署的是另一个日志",
+        )
 
 
 def check_log(
@@ -74,6 +157,7 @@ def check_log(
                 _entry(entries, at, index * merkle.TILE_WIDTH + at, next(events, None), found)
         progress("log", min(tree.size, (index + 1) * merkle.TILE_WIDTH), tree.size)
     root = _check_tiles(tiles, hashes, found) if tree.size else merkle.EMPTY_ROOT
+    _cosigned_root(log, hashes, found)
     found.need(
         root == tree.root,
         "/log/checkpoint",
@@ -157,13 +241,24 @@ def _unreadable(found: Findings, pointer: str, error: Exception) -> None:
 
 def _note(log: Path, tree: notes.Checkpoint, found: Findings) -> None:
     """The root that was noted before its signature is the one that was signed (I10)."""
-    try:
-        note = json.loads((log / "next").read_bytes())
-    except FileNotFoundError:
+    noted = _optional(log / "next")
+    if noted is None:
         return
-    if note["size"] == tree.size:
+    with found.shape("/log/next"):
+        note = json.loads(noted)
+        size, root = note["size"], note["root"]
         found.need(
-            bytes.fromhex(note["root"]) == tree.root,
+            noted == json.dumps({"size": size, "root": root}).encode()
+            and root == bytes.fromhex(root).hex(),
+            "/log/next",
+            "form",
+            "the noted root is not in the form in which it was written",
+            "记录的根与写入时的形式不同",
+        )
+        # A larger size waits for its signature; its tiles were written before it was noted.
+        there = merkle.root(TileFolder(log).node(size), size) if size > tree.size else tree.root
+        found.need(
+            size >= tree.size and bytes.fromhex(root) == there,
             "/log/next",
             "root",
             "another root was noted for the size that was signed",

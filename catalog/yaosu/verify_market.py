@@ -1,31 +1,30 @@
 """Offline verification of a data directory: ledger, log and blobs, live or copied.
 
-The database is read through the standard library alone, in one read-only snapshot that is taken
+The database is read in one read-only snapshot that is taken
 after the checkpoint was read, so that it knows every leaf the checkpoint counts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import shutil
-import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.errors import Unavailable
 
 from . import checkpoint as notes
 from . import signing
 from .evidence import COVERED, event_digest
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
-from .verify import DATABASE, check_receipt
+from .resting import holds
+from .verify import DATABASE
+from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
+from .verify_receipt import check_form, check_receipt
+from .witness import Demand
 
 _MAX_FEN = 10**15
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +32,12 @@ _EVENT = ("id", *COVERED, "payload", "digest")
 
 
 def verify_market(
-    folder: Path, *, log_key: str | None = None, progress: Progress = silent
+    folder: Path,
+    *,
+    log_key: str | None = None,
+    demand: Demand | None = None,
+    database_url: str = "",
+    progress: Progress = silent,
 ) -> VerifyReport:
     """Verify a data directory, or the folder of a log alone."""
     found = Findings()
@@ -41,10 +45,15 @@ def verify_market(
     log = folder if alone else folder / "log"
     tree = None
     with found.shape("/log/checkpoint"):
-        tree = check_checkpoint(log, log_key, found)
-    if (folder / DATABASE).exists():
+        tree = check_checkpoint(log, log_key, demand or Demand(), found)
+    at_rest = (folder / DATABASE).exists()
+    if at_rest and not database_url:
+        _at_rest(folder / DATABASE, found)
         with open_snapshot(folder / DATABASE) as db:
             _verify_database(db, folder, log, tree, found, progress)
+    elif database_url:
+        with open_postgres(database_url) as there:
+            _verify_database(there, folder, log, tree, found, progress)
     elif not alone:
         found.wrong(
             f"/{DATABASE}",
@@ -54,7 +63,7 @@ def verify_market(
             severity="warning",
         )
         _blobs(folder / "blobs", {}, found, progress)
-    if tree is not None and not (folder / DATABASE).exists():
+    if tree is not None and not (at_rest or database_url):
         check_log(log, tree, None, found, progress)
     return found.report("log" if alone else "market", folder.name)
 
@@ -62,39 +71,22 @@ def verify_market(
 # --- the database -----------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def open_snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database read-only in one transaction; Unavailable when it cannot be read.
-
-    Beside a write-ahead log SQLite needs to write its index file; where the folder is read-only
-    the two files are read from a copy.
-    """
-    with contextlib.ExitStack() as stack:
-        wal = path.with_name(f"{path.name}-wal")
-        options = "mode=ro"
-        if not os.access(path.parent, os.W_OK):
-            if wal.exists() and wal.stat().st_size:
-                copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                shutil.copyfile(path, copy / path.name)
-                shutil.copyfile(wal, copy / wal.name)
-                path = copy / path.name
-            else:
-                options = "mode=ro&immutable=1"
-        try:
-            db = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
-            stack.callback(db.close)
-            db.execute("PRAGMA query_only = ON")
-            db.execute("BEGIN")
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"the database cannot be read: {error}", f"无法读取数据库：{error}"
-            ) from None
-        yield db
+def _at_rest(database: Path, found: Findings) -> None:
+    """The file is as the market closed it, to the last unused byte (R7)."""
+    as_closed = holds(database)
+    if as_closed is not None:
+        found.checked["sums"] += 1
+        found.need(
+            as_closed,
+            "/database",
+            "digest",
+            "the database file was changed since the market closed it",
+            "数据库文件在市场关闭后被改动",
+        )
 
 
 def _verify_database(
-    db: sqlite3.Connection,
+    db: Database,
     folder: Path,
     log: Path,
     tree: notes.Checkpoint | None,
@@ -102,10 +94,11 @@ def _verify_database(
     progress: Progress,
 ) -> None:
     steps: dict[str, Callable[[], None]] = {
-        "/database": lambda: _integrity(db, found),
+        "/database": lambda: db.sound(found),
         "/events": lambda: _events(db, found, progress),
         "/postings": lambda: _postings(db, found),
         "/leaves": lambda: _places(db, found),
+        "/records": lambda: check_records(db, found, progress),
         "/trades": lambda: _trades(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
@@ -117,7 +110,7 @@ def _verify_database(
         with found.shape(pointer):
             try:
                 step()
-            except sqlite3.Error as error:
+            except db.errors as error:
                 found.wrong(
                     pointer,
                     "database",
@@ -126,36 +119,11 @@ def _verify_database(
                 )
 
 
-def _integrity(db: sqlite3.Connection, found: Findings) -> None:
-    for (line,) in db.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            found.wrong(
-                "/database", "database", f"SQLite finds: {line}", f"SQLite 检查发现：{line}"
-            )
-    for table, child, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        found.wrong(
-            "/database",
-            "database",
-            f"a row of {table} ({child}) refers to a missing one of {parent}",
-            f"{table} 的一行（{child}）引用了不存在的 {parent}",
-        )
-    guards = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='trigger'")}
-    for table in ("event", "posting", "reply", "leaf"):
-        for verb in ("update", "delete"):
-            found.need(
-                f"{table}_no_{verb}" in guards,
-                f"/database/{table}",
-                "unguarded",
-                f"nothing in the database refuses to {verb} rows of {table}",
-                f"数据库未阻止对 {table} 的{'修改' if verb == 'update' else '删除'}",
-            )
-
-
 def _row_event(row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(_EVENT, row, strict=True))
 
 
-def _events(db: sqlite3.Connection, found: Findings, progress: Progress) -> None:
+def _events(db: Database, found: Findings, progress: Progress) -> None:
     """Every chain is dense from 0 and linked, and every event is what its digests say (I1)."""
     total = db.execute("SELECT count(*) FROM event").fetchone()[0]
     columns = ", ".join(f'"{c}"' for c in _EVENT)
@@ -212,7 +180,7 @@ def _event(event: Mapping[str, Any], before: Mapping[str, Any] | None, found: Fi
         )
 
 
-def _postings(db: sqlite3.Connection, found: Findings) -> None:
+def _postings(db: Database, found: Findings) -> None:
     """Entries balance, belong to an event of their trade, and overdraw no escrow (I2, I3)."""
     found.checked["postings"] += db.execute("SELECT count(*) FROM posting").fetchone()[0]
     unbalanced = (
@@ -227,13 +195,13 @@ def _postings(db: sqlite3.Connection, found: Findings) -> None:
         )
     strays = (
         "SELECT p.id FROM posting p LEFT JOIN event e ON e.digest = p.event_digest "
-        "WHERE e.id IS NULL OR e.subject_id <> p.trade_id"
+        "WHERE e.id IS NULL OR e.subject_id <> p.trade_id OR e.at <> p.at"
     )
     for (number,) in db.execute(strays):
         found.wrong(
             f"/postings/{number}",
             "unbound",
-            "the posting belongs to no event of its trade",
+            "the posting belongs to no event of its trade and time",
             "该分录不属于其交易的任何事件",
         )
     held: dict[str, int] = {}
@@ -268,7 +236,7 @@ def _postings(db: sqlite3.Connection, found: Findings) -> None:
         )
 
 
-def _places(db: sqlite3.Connection, found: Findings) -> None:
+def _places(db: Database, found: Findings) -> None:
     """Leaves are dense, and every event either has its leaf or waits for one (I10)."""
     found.checked["leaves"] += db.execute("SELECT count(*) FROM leaf").fetchone()[0]
     for n, (place,) in enumerate(db.execute("SELECT place FROM leaf ORDER BY place")):
@@ -293,7 +261,7 @@ def _places(db: sqlite3.Connection, found: Findings) -> None:
         found.wrong(f"/leaves/{place}", "unbound", "the leaf has no event", "该叶子没有对应事件")
 
 
-def _trades(db: sqlite3.Connection, found: Findings) -> None:
+def _trades(db: Database, found: Findings) -> None:
     """A trade stands where its events led it; its documents and signatures hold (I4, I7)."""
     _states(db, "trade", found)
     _states(db, "listing", found)
@@ -325,9 +293,9 @@ def _trades(db: sqlite3.Connection, found: Findings) -> None:
                 )
 
 
-def _states(db: sqlite3.Connection, table: str, found: Findings) -> None:
+def _states(db: Database, table: str, found: Findings) -> None:
     query = (
-        f"SELECT t.id, json_extract(t.body, '$.state'), (SELECT e.to_state FROM event e "
+        f"SELECT t.id, {db.member('t.body', 'state')}, (SELECT e.to_state FROM event e "
         f"WHERE e.subject_id = t.id ORDER BY e.seq DESC LIMIT 1) FROM {table} t ORDER BY t.id"
     )
     for number, state, last in db.execute(query):
@@ -341,7 +309,7 @@ def _states(db: sqlite3.Connection, table: str, found: Findings) -> None:
         )
 
 
-def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: Findings) -> None:
+def _money(db: Database, trade: Mapping[str, Any], place: str, found: Findings) -> None:
     """What was posted for the trade is what it says was paid, settled and given back (I3, I6)."""
     paid, back = trade["paid_fen"], trade["refund_fen"]
     lines = [(f"buyer:{trade['user_id']}", back - paid)]
@@ -367,17 +335,19 @@ def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: 
         )
 
 
-def _receipts(db: sqlite3.Connection, found: Findings) -> None:
+def _receipts(db: Database, found: Findings) -> None:
     for key, body in db.execute("SELECT key, body FROM view WHERE key LIKE 'receipt:%'"):
         place = f"/receipts/{key.partition(':')[2]}"
         with found.shape(place):
             part = Findings()
-            check_receipt(strict_json(body), part)
+            document = strict_json(bytes(body))
+            check_form(bytes(body), document, part)
+            check_receipt(document, part)
             found.checked["receipts"] += 1
             found.within(place, part)
 
 
-def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+def _leaf_events(db: Database) -> Iterator[dict[str, Any]]:
     columns = ", ".join(f'e."{c}"' for c in _EVENT)
     query = f"SELECT {columns} FROM leaf l JOIN event e ON e.id = l.event_id ORDER BY l.place"
     return map(_row_event, db.execute(query))
@@ -386,7 +356,7 @@ def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
 # --- blobs ------------------------------------------------------------------------------------
 
 
-def _references(db: sqlite3.Connection, found: Findings) -> dict[str, tuple[int | None, str]]:
+def _references(db: Database, found: Findings) -> dict[str, tuple[int | None, str]]:
     """Return SHA-256 → (bytes, where) of every blob that the database refers to."""
     wanted: dict[str, tuple[int | None, str]] = {}
     for number, body in db.execute("SELECT id, body FROM holding"):

@@ -16,6 +16,7 @@ from yaosu_schemas.measures import measure
 from yaosu_schemas.paths import path_problem
 
 from .proofs import Findings, read_json
+from .verify_receipt import check_seal
 
 FILE = "quality.json"
 _UNCOUNTED = "corpus.sketch"
@@ -27,8 +28,6 @@ def check_quality(folder: Path, manifest: Any, found: Findings, log_key: str | N
 
     Where the files lack or differ, nothing is counted: the number would be of something else.
     """
-    from .verify import check_seal
-
     sound = not any(p.severity == "error" for p in found.problems)
     with found.shape(f"/{FILE}"):
         attestation = read_json(folder / FILE)

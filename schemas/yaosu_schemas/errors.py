@@ -5,13 +5,17 @@ YaosuError
 │   ├── InvalidDocument     a descriptor breaks its profile: all problems at once
 │   ├── Malformed           not parseable at all (JSON, header, cursor)
 │   ├── UnsafePath          a path that leaves its folder, hides, or points elsewhere
-│   └── IdempotencyReuse    the key was used before with another request
+│   ├── IdempotencyReuse    the key was used before with another request
+│   └── OutOfTime           a signed message is not of these minutes
 ├── Unauthenticated         no key, or one that is unknown, expired or revoked
 ├── Forbidden               the actor may not take this step
 ├── NotFound                absent, or not visible to the actor
 ├── Conflict                the thing is not in a state that allows the step
 │   ├── WrongState          names the legal next steps
 │   ├── AlreadyExists
+│   ├── InFlight            the same call is being answered right now
+│   ├── InFlight            the same call is being answered right now: send it again
+│   ├── OutOfOrder          a message is older than one that had its effect
 │   └── Stale               the thing changed since it was read (If-Match)
 ├── Gone                    it was there; a tombstone remains
 ├── TooLarge                over a stated limit
@@ -116,6 +120,13 @@ class IdempotencyReuse(InvalidInput):
     title = Text("Idempotency key reused", "幂等键被重复用于不同请求")
 
 
+class OutOfTime(InvalidInput):
+    """A signed message was not sent within the minutes around its arrival."""
+
+    code = "out_of_time"
+    title = Text("Message out of time", "消息超出时间窗口")
+
+
 class Unauthenticated(YaosuError):
     """No key, or one that is unknown, expired or revoked."""
 
@@ -156,6 +167,20 @@ class AlreadyExists(Conflict):
 
     code = "already_exists"
     title = Text("Already exists", "已存在")
+
+
+class InFlight(Conflict):
+    """The same call is being answered right now: send it again in a moment."""
+
+    code = "in_flight"
+    title = Text("Being answered", "正在处理")
+
+
+class OutOfOrder(Conflict):
+    """A message is older than one about the same thing that had its effect already."""
+
+    code = "out_of_order"
+    title = Text("Message out of order", "消息顺序错误")
 
 
 class Stale(Conflict):

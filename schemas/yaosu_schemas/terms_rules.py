@@ -48,6 +48,13 @@ def offer_rules(offer: Mapping[str, Any], place: Place, schema: str) -> Iterator
         yield from _tiers(price, here, schema)
         yield from _share(price, "share_rate", here, schema)
     yield from _share(offer, "tax_rate", place, schema)
+    for i, share in rows(offer, "splits"):
+        if len({"permille", "basis_points"} & share.keys()) != 1:
+            text = Text(
+                "a share is given once: per mille or in basis points",
+                "分成须以千分比或万分比填写一次",
+            )
+            yield wrong((*place, "splits", i), "share_once", text, schema=schema)
 
 
 def _tiers(price: Mapping[str, Any], place: Place, schema: str) -> Iterator[Problem]:

@@ -43,6 +43,7 @@ def visible(text: str) -> bool:
 
 def clip(value: object, limit: int = 80) -> str:
     """Return a value as one printable line of at most `limit` characters, for a message."""
-    text = value if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text[: limit + 1])
+    text = (value if isinstance(value, str) else str(value))[: limit + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -70,6 +70,14 @@ def test_what_is_refused_is_not_sent_again() -> None:
     assert len(seen) == 1
 
 
+def test_a_step_that_is_still_being_answered_is_sent_again() -> None:
+    flying = Answer(409, json={"code": "in_flight"})
+    replies = iter([flying, flying, Answer(json={"key_id": "key_1"})])
+    with scripted(lambda _: next(replies)) as (address, seen):
+        assert quick(address).new_key("laptop")["key_id"] == "key_1"
+    assert len({a.headers["idempotency-key"] for a in seen}) == 1
+
+
 def every_error() -> list[type[errors.YaosuError]]:
     found, stack = [], [errors.YaosuError]
     while stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
@@ -13,8 +14,11 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState
+from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState, new_id
+from yaosu.model_evidence import Recall, UsageReceipt
+from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
+from yaosu.voucher import read_code
 from yaosu_connectors.ckan_package import flat_name, resource_id
 
 SUBJECTS = "ABbPpRXxS"
@@ -125,6 +129,8 @@ def put_back(scene: Scene, thing: Thing, route: str, row: dict[str, Any]) -> Non
         tx.put(listing)
         tx.put(trade)
         tx.put(thing.delivery)
+        for kept in tx.find(Recall, listing_id=listing.id, state="open"):
+            tx.put(replace(kept, state="closed"))
         tx.keep_view(f"listing:{listing.id}", None)
 
     scene.hall.market.store.write(step_)
@@ -168,7 +174,17 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "table": "train",
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
+        "code": _voucher_of(scene, thing),
     }
+
+
+def _voucher_of(scene: Scene, thing: Thing) -> str:
+    """Keep what a code shows, as if the trade had its receipt; returns the code."""
+    code = read_code(thing.trade.id[-16:])
+    dates = dict.fromkeys(("signed_at", "settled_at", "vouchered_at"))
+    about = json.dumps({"trade_id": thing.trade.id, "digest": "sha256:0", **dates}).encode()
+    scene.hall.market.store.write(lambda tx: tx.keep_view(f"voucher:{code}", about))
+    return str(code)
 
 
 def _resource_of(listing: Listing) -> str:
@@ -190,6 +206,8 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
     known: dict[str, Any] = {
         "$new": f"n{uuid.uuid4().hex[:20]}",
         "$listing": thing.listing.id,
+        "$trade": trade.id,
+        "$content": trade.content_digest,
         "$descriptor": thing.listing.descriptor,
         "$nothing": nothing,
         "$package": flat_name(thing.listing.publisher, thing.listing.name),
@@ -213,7 +231,7 @@ def ask(
     thing = scene.things[row.get("on", "gz") if row.get("on") == "otc" else "gz"]
     if not missing:
         put_back(scene, thing, route, row)
-    known = ids(scene, thing) | own_things(scene, route, row)
+    known = ids(scene, thing) | own_things(scene, route, row) | evidence_of(scene, thing, route)
     if missing:
         known = {k: absent(v) for k, v in known.items()}
     more: dict[str, Any] = {"headers": {}}
@@ -249,10 +267,65 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         return {"key_id": provider.post("/v1/keys", {})["key_id"]}
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
+    if row.get("on") == "venue":
+        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
+    if row.get("on") == "webhook":
+        return webhook(scene)
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
+    """Return a fresh recall by the operator, or a usage receipt of the buyer, where asked for."""
+    common: dict[str, Any] = {"created_at": thing.trade.created_at}
+    record: Any = None
+    if "{recall_id}" in route:
+        record = Recall(
+            id=new_id("rcl"), root_id="r", listing_id=thing.listing.id, actor_id="mbr_x",
+            provider_id=thing.listing.provider_id, party_id="pty_x", reason="r", scope="version",
+            **common,
+        )  # fmt: skip
+    elif "{usage_receipt_id}" in route:
+        record = UsageReceipt(
+            id=new_id("usr"), party_id=thing.trade.user_id, model="m", model_version="", run="",
+            document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0],
+            **common,
+        )  # fmt: skip
+    if record is None:
+        return {}
+    scene.hall.market.store.write(lambda tx: tx.add(record))
+    return {"recall_id" if isinstance(record, Recall) else "usage_receipt_id": record.id}
+
+
+def _callback_key(scene: Scene) -> str:
+    if "callback_key" not in scene.private:
+        made = scene.people["X"].post("/v1/venues/gz-venue/callback-keys", {})
+        scene.private["callback_key"] = made["key_id"]
+    return scene.private["callback_key"]
+
+
+def webhook(scene: Scene) -> dict[str, str]:
+    """Put the provider's webhook and its dead letter back as they were."""
+    provider = scene.people["P"]
+    if "webhook" not in scene.private:
+        body = {"url": "https://example.org/hook", "topics": ["party.x"]}
+        scene.private["webhook"] = provider.post("/v1/webhooks", body)["webhook_id"]
+    name = scene.private["webhook"]
+
+    def step(tx: Any) -> str:
+        hook = tx.get(Webhook, name)
+        tx.put(replace(hook, state="active", url="https://example.org/hook"))
+        kept = tx.one(Message, webhook_id=name, event_id="ping_x")
+        dead = kept or Message(
+            id=new_id("whm"), webhook_id=name, event_id="ping_x", type="ping",
+            subject_id=name, created_at=tx.now,
+        )  # fmt: skip
+        (tx.put if kept else tx.add)(replace(dead, state="dead"))
+        return dead.id
+
+    return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
 
 
 def mark(response: httpx2.Response) -> str:

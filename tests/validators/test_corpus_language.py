@@ -39,7 +39,7 @@ def languages(texts: list[str], *, model: bool = True) -> list[str]:
     found: list[str] = []
     for flat in flats(column):
         some = column.slice(flat.first, len(flat))
-        ask = offline_model() if model else None
+        ask = offline_model if model else None
         found += spoken(some, flat, flat.counts(), ask).tags.tolist()
     return found
 

@@ -48,15 +48,20 @@ def places(raw: Any, chars: bytes) -> Any:
 class Lines:
     """The lines of a block, where they lie: line i is data[ends[i] : ends[i + 1]], break included.
 
-    A last line without a line break is given one.
+    A last line without a line break is given one. Where a delimiter is named, `separators` are the
+    offsets of all delimiters and line breaks, and `breaks` tells which of them are line breaks.
     """
 
-    def __init__(self, data: bytes, *, last: bool) -> None:
+    def __init__(self, data: bytes, *, last: bool, delimiter: bytes = b"") -> None:
         if last and data and not data.endswith(b"\n"):
             data += b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
-        breaks = places(self.raw, b"\n")
+        self.separators = places(self.raw, delimiter + b"\n")
+        breaks = self.separators
+        if delimiter:
+            self.breaks = np.flatnonzero(self.raw[breaks] == ord("\n"))
+            breaks = breaks[self.breaks]
         self.ends = np.zeros(len(breaks) + 1, np.int32)
         np.add(breaks, 1, out=self.ends[1:])
 
@@ -64,7 +69,7 @@ class Lines:
         return len(self.ends) - 1
 
     def __getitem__(self, at: int) -> bytes:
-        return self.data[self.ends[at] : self.ends[at + 1] - 1]
+        return self.data[self.ends.item(at) : self.ends.item(at + 1) - 1]
 
     def column(self) -> Any:
         """Return the lines as an Arrow column over the block itself."""
@@ -100,23 +105,26 @@ class Blocks:
         held, start, ahead = b"", self._offset, self._next()
         failure: SourceProblem | None = None
         while isinstance(ahead, bytes):
-            held += ahead
-            if self._mark and held.startswith(codecs.BOM_UTF8):
-                held, start = held[3:], start + 3
+            piece = ahead
+            if self._mark and piece.startswith(codecs.BOM_UTF8):
+                piece, start = piece[3:], start + 3
             self._mark = False
             ahead = self._next()
             failure = ahead if isinstance(ahead, SourceProblem) else None
             last = ahead is None and not self._open_end
-            cut = len(held) if last else held.rfind(b"\n") + 1
-            if not cut:
+            cut = len(piece) if last else piece.rfind(b"\n") + 1
+            if not cut and failure is None and not (last and held):
+                held += piece  # one line is longer than a piece
                 if len(held) > MAX_ROW_BYTES:
                     raise row_too_long()
-                if failure is None:
-                    continue
+                continue
+            whole = cut or last
+            data = b"".join((held, memoryview(piece)[:cut])) if whole else b""
+            held = piece[cut:] if whole else held + piece
             self._left = b""
-            yield Block(held[:cut], last, start, failure)
-            start += cut - len(self._left)
-            held = self._left + held[cut:]
+            yield Block(data, last, start, failure)
+            start += len(data) - len(self._left)
+            held = self._left + held
         if isinstance(ahead, SourceProblem) and failure is None:
             raise ahead  # nothing could be read before it
         self.unused = len(held)

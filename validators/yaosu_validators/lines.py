@@ -305,7 +305,7 @@ class LineJudge:
             raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytes, last: bool, first: int) -> int:
-        lines = Lines(data, last=last)
+        lines = Lines(data, last=last, delimiter=self.plain.delimiter if self.plain else b"")
         if not len(lines):
             return 0
         plain = None if self.plain is None else self.plain.cut(lines)
@@ -474,6 +474,9 @@ class _Pass:
         check, state, dialect = self.judge.check, self.state, self.judge.dialect
         start = feed.at
         rows: list[list[str]] = []
+        if (plain := self._plain(start)) is not None:
+            rows.append(plain)
+            feed.at += 1
         try:
             while not rows or feed.pending:
                 rows.append(next(reader))
@@ -494,6 +497,13 @@ class _Pass:
                 if len(state.skips) < MAX_SKIPS:
                     state.skips.append(number)
         return None
+
+    def _plain(self, line: int) -> list[str] | None:
+        """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""
+        raw = self.lines[line]
+        if self.plain is None or not raw or b'"' in raw or b"\r" in raw:
+            return None
+        return raw.decode("utf-8").split(self.judge.dialect.delimiter or ",")
 
     def _keys(self) -> None:
         if not self.judge.check.keys or not self.runs:

@@ -67,7 +67,7 @@ class PlainFilter:
         delimiter: str,
         quote: str,
     ) -> None:
-        self.separators = delimiter.encode() + b"\n"
+        self.delimiter = delimiter.encode()
         self.quote = quote.encode()
         self.width = len(columns)
         self.sizes: dict[int, tuple[int, int, bool]] = {}
@@ -90,14 +90,12 @@ class PlainFilter:
                 self.spans.append((i, i, f"(?:{form})"))
 
     def cut(self, lines: Lines) -> PlainLines | None:
-        """Cut a block into cells; None where that is not safe or not worth it."""
+        """Cut a block into cells by its separators; None where that is not safe or not worth it."""
         data, raw = lines.data, lines.raw
         if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
             return None
-        separators = places(raw, self.separators)
-        breaks = np.flatnonzero(raw[separators] == ord("\n"))
-        counts = np.diff(breaks, prepend=-1)
-        plain = counts == self.width
+        breaks = lines.breaks
+        plain = np.diff(breaks, prepend=-1) == self.width
         if self.quote and self.quote in data:
             at = places(raw, self.quote)
             plain[np.searchsorted(lines.ends[1:], at, "right")] = False
@@ -105,7 +103,7 @@ class PlainFilter:
         if 2 * len(numbers) < len(plain) or not is_utf8(data):
             return None
         first = breaks[numbers] - (self.width - 1)
-        return PlainLines(lines, numbers, separators, first, self.width)
+        return PlainLines(lines, numbers, lines.separators, first, self.width)
 
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every cell of it is proven valid."""

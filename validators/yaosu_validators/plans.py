@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yaosu_schemas.canonical import content_digest, digest
 from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, Unsupported
@@ -27,11 +27,13 @@ from .descriptors import (
     schema_from_document,
 )
 from .fields import Schema, schema_from
-from .filecheck import PackageFiles, files_of
 from .judge import Outcome
 from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
 from .sources import is_lines
 from .streams import SourceProblem, magic, open_file
+
+if TYPE_CHECKING:
+    from .filecheck import PackageFiles
 
 DESCRIPTORS = (
     "datapackage.json",
@@ -62,6 +64,8 @@ class Plan:
 
     def package(self) -> PackageFiles | None:
         """Return all files of the target; None where they do not lie below one folder."""
+        from .filecheck import files_of
+
         roots = {r.root for r in self.resources} | ({self.folder} if self.folder else set())
         if len(roots) != 1:
             return None

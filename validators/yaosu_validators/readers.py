@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
@@ -205,10 +206,10 @@ def _conforms(field: Field, schema: Any) -> Callable[[Any], bool]:
 
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "minimum": _compared(lambda value, bound: value >= bound),
-    "maximum": _compared(lambda value, bound: value <= bound),
-    "exclusiveMinimum": _compared(lambda value, bound: value > bound),
-    "exclusiveMaximum": _compared(lambda value, bound: value < bound),
+    "minimum": _compared(operator.ge),
+    "maximum": _compared(operator.le),
+    "exclusiveMinimum": _compared(operator.gt),
+    "exclusiveMaximum": _compared(operator.lt),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from .check import Finding
@@ -31,11 +32,11 @@ class RowReader:
         wrong: list[tuple[int, Any]] = []
         blank = 0
         count = len(cells)
-        for i, reader in enumerate(self._readers):
-            value, notes = reader(cells[i] if i < count else None)
-            values.append(value)
+        for reader, cell in zip_longest(self._readers, cells[: self._width]):
+            value, notes = reader(cell)
             if notes:
-                wrong.append((i, notes))
+                wrong.append((len(values), notes))
+            values.append(value)
             if value is None and (not notes or notes[0][0] != "type-error"):
                 blank += 1
         if not wrong and count == self._width and blank < self._width:
@@ -87,7 +88,7 @@ class RowReader:
 
 
 def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(spelled(c)[:200] for c in cells[:_SHOWN_CELLS])
+    return tuple([(c if type(c) is str else spelled(c))[:200] for c in cells[:_SHOWN_CELLS]])
 
 
 def spelled(value: Any) -> str:

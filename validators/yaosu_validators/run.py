@@ -12,14 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import InvalidInput, Text
 from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
 
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
-from .filecheck import Looked, PackageFiles, look
 from .indexes import Indexes
 from .judge import Limits, Outcome, Tell
 from .messages import report_error, report_text
@@ -27,6 +26,9 @@ from .parts import Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
+
+if TYPE_CHECKING:
+    from .filecheck import Looked, PackageFiles
 
 Progress = Callable[..., None]  # called with done, total (bytes), rows and name
 RULESET = "yaosu-validators/1"
@@ -126,6 +128,8 @@ def _look(
     """Show the files of the target to the checks of files; adds what they conclude."""
     if not wanted.files or files is None:
         return None
+    from .filecheck import look
+
     if workers <= 1:
         looked = look(files, wanted.files)
     else:

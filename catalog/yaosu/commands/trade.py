@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yaosu.errors import InvalidInput, Text
+from yaosu_schemas.canonical import jcs
 
 from .family import family
 from .listing import Platform, SigningKey, print_events
@@ -125,7 +126,7 @@ def receipt(trade: Id, market: Market = None) -> None:
 
     输出交易收据（可离线验证）。
     """
-    print_json(client(market).trade(trade).receipt())
+    typer.echo(jcs(client(market).trade(trade).receipt()))
 
 
 @app.command()

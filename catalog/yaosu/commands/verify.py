@@ -33,6 +33,18 @@ def verify(
         str | None,
         typer.Option(metavar="KEY", help="Public key the log must have. 已知的日志公钥。"),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Witness that must have cosigned. 须联署的见证方密钥。"),
+    ] = None,
+    quorum: Annotated[
+        int | None,
+        typer.Option(min=0, help="So many of the witnesses will do. 最少联署数。"),
+    ] = None,
+    database: Annotated[
+        str,
+        typer.Option(metavar="URL", help="PostgreSQL database of the data folder. 数据库地址。"),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Check a receipt, a report, a delivered folder or a whole data folder, offline.
@@ -42,11 +54,14 @@ def verify(
     Exit 1 when anything does not hold.
     """
     from yaosu.verify import verify_path
+    from yaosu.witness import Demand
 
     with Watch() as watch:
         report = verify_path(
             path,
             log_key=log_key,
+            demand=Demand.of(witness or (), quorum),
+            database_url=database,
             progress=lambda stage, done, total: watch("hash", stage, done, total),
         )
     if as_json:
@@ -54,6 +69,8 @@ def verify(
     else:
         if report.problems:
             print_problems(report.problems)
+        if report.proved:
+            say(*(Text(f"✓ {p.en}", f"✓ {p.zh}") for p in report.proved))
         print_facts({**report.facts, **{f"checked {k}": v for k, v in report.checked.items()}})
         holds = Text(f"✓ the {report.kind} holds", f"✓ 验证通过（{report.kind}）")
         broken = Text(f"✗ the {report.kind} does not hold", f"✗ 验证未通过（{report.kind}）")

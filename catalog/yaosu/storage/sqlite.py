@@ -16,14 +16,16 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from yaosu.errors import Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
+from yaosu.resting import seal, unseal
 
 from .refusals import no_space, refused, stopping, tell
-from .transaction import SqlReader, SqlTransaction
+from .transaction import Kept, SqlReader, SqlTransaction
 
 T = TypeVar("T")
 
@@ -86,6 +88,7 @@ class SqliteStore:
         self._closed = False
         self._door = threading.Lock()
         self._uncheckpointed = 0
+        self._kept = Kept()
         self._writer = threading.Thread(
             target=self._write_for_ever, name="store-writer", daemon=True
         )
@@ -154,6 +157,9 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
+        if self._broken is None:
+            with contextlib.suppress(OSError):
+                seal(self.path)
         os.close(self._lock_file)
 
     # --- the writer -----------------------------------------------------------------------------
@@ -215,7 +221,8 @@ class SqliteStore:
         connection = self._connection
         now = max(self._clock.now(), self._last)
         work: list[bool] = []
-        tx = SqlTransaction(connection.cursor(), "sqlite", now, lambda: work.append(True))
+        wake = partial(work.append, True)
+        tx = SqlTransaction(connection.cursor(), "sqlite", now, wake, self._kept)
         connection.execute("SAVEPOINT step")
         try:
             value = step.run(tx)
@@ -236,6 +243,7 @@ class SqliteStore:
 
     def _abandon(self, batch: list[_Step], error: BaseException) -> None:
         """Nothing of the batch is committed: say so to every caller of it."""
+        self._kept.clear()
         fatal = isinstance(error, sqlite3.Error) and _code(error) in _FATAL
         if isinstance(error, sqlite3.Error):
             told: BaseException = translated(error)
@@ -338,6 +346,7 @@ def hold(path: Path) -> int:
         ) from e
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unseal(path)
     except OSError as e:
         os.close(file)
         if e.errno not in (errno.EWOULDBLOCK, errno.EACCES):

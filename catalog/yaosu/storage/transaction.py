@@ -59,6 +59,11 @@ class SqlReader:
 
     def one(self, kind: type[T], **equals: object) -> T | None:
         lookup: Mapping[str, Any] = equals
+        if kind_of(kind).kept and equals.keys() == {"id"}:
+            try:
+                return self.get(kind, lookup["id"])
+            except NotFound:
+                return None
         return next(iter(self.find(kind, limit=1, **lookup)), None)
 
     def find(
@@ -180,6 +185,29 @@ class SqlReader:
         return None if row is None else _job(row)
 
 
+class Kept:
+    """What the one writer of a store remembers of records that many steps look at.
+
+    A step that writes one of them makes it forget it at once, whether or not it is committed;
+    whoever abandons steps that others have built on clears it.
+    """
+
+    LIMIT = 20_000
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[type[Any], str], Any] = {}
+        self.get = self._records.get
+        self.clear = self._records.clear
+
+    def remember(self, name: tuple[type[Any], str], record: object) -> None:
+        if len(self._records) >= self.LIMIT:
+            self.clear()
+        self._records[name] = record
+
+    def forget(self, name: tuple[type[Any], str]) -> None:
+        self._records.pop(name, None)
+
+
 class Collision(Exception):
     """Another step replaced what this one read: it has to start anew."""
 
@@ -190,7 +218,12 @@ class SqlTransaction(SqlReader):
     writing = True
 
     def __init__(
-        self, cursor: Cursor, dialect: str, now: datetime, wake: Callable[[], None]
+        self,
+        cursor: Cursor,
+        dialect: str,
+        now: datetime,
+        wake: Callable[[], None],
+        kept: Kept | None = None,
     ) -> None:
         super().__init__(cursor, dialect)
         self.now = now
@@ -198,8 +231,17 @@ class SqlTransaction(SqlReader):
         self._wake = wake
         # What this step has read or written, and which revision of the row that was.
         self._seen: dict[tuple[type[Any], str], tuple[Any, str | None]] = {}
+        self._kept = kept
+        self._written: set[tuple[type[Any], str]] = set()
 
     # --- records --------------------------------------------------------------------------------
+
+    def get(self, kind: type[T], id: str) -> T:
+        record: T | None = None if self._kept is None else self._kept.get((kind, id))
+        if record is None:
+            return super().get(kind, id)
+        self._seen[kind, id] = (record, None)
+        return record
 
     def add(self, record: object) -> None:
         stored = kind_of(type(record))
@@ -208,7 +250,7 @@ class SqlTransaction(SqlReader):
         if self._cursor.rowcount == 0:
             name, id = stored.table.name, str(getattr(record, "id", ""))
             raise AlreadyExists(f"this {name} is already there", f"{name} 已存在", kind=name, id=id)
-        self._seen[stored.type, str(row["id"])] = (record, None)
+        self._wrote(stored, str(row["id"]), record)
 
     def put(self, record: object) -> None:
         stored = kind_of(type(record))
@@ -227,12 +269,22 @@ class SqlTransaction(SqlReader):
                 self.collided = True
                 raise Collision
             raise absent(stored.table.name, id)
-        self._seen[stored.type, id] = (record, None)
+        self._wrote(stored, id, record)
+
+    def _wrote(self, stored: Kind[Any], id: str, record: object) -> None:
+        name = (stored.type, id)
+        self._seen[name] = (record, None)
+        if self._kept is not None and stored.kept:
+            self._kept.forget(name)
+            self._written.add(name)
 
     def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         record = stored.load(row[0])
         revision = row[1] if self._statements.postgresql else None
-        self._seen[stored.type, record.id] = (record, revision)  # type: ignore[attr-defined]
+        name = (stored.type, record.id)  # type: ignore[attr-defined]
+        self._seen[name] = (record, revision)
+        if self._kept is not None and stored.kept and name not in self._written:
+            self._kept.remember(name, record)
         return record
 
     # --- evidence and money ---------------------------------------------------------------------

@@ -15,12 +15,16 @@ from pydantic import Field
 
 from yaosu import fulfilment, present, receipt, sharing, trading
 from yaosu.errors import Forbidden, InvalidInput
-from yaosu.identity import absent, allow, can_see, may, must_see, relations
+from yaosu.feed import concerns
+from yaosu.identity import absent, allow, can_see, must_see, relations
+from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
-from yaosu.model import AccessKey, Actor, Delivery, Job, Listing, Party, Trade, TradeState, Venue
+from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.recall import is_recalled
 from yaosu_connectors.delta_sharing import profile
+from yaosu_connectors.exchange import form as exchange_form
 from yaosu_connectors.trading_record import build as build_record
 
 from . import bodies
@@ -28,7 +32,6 @@ from .door import (
     Secret,
     StrictRoute,
     change,
-    idempotency_key,
     json_response,
     market_of,
     must_match,
@@ -211,13 +214,14 @@ async def trade_receipt(request: Request, trade_id: str) -> Response:
 
 
 @router.get("/trades/{trade_id}/record")
-async def trade_record(request: Request, trade_id: str) -> Response:
-    """Return the neutral trading record of a trade (dictionary c.1)."""
+async def trade_record(request: Request, trade_id: str, form: str = "") -> Response:
+    """Return the neutral trading record of a trade (dictionary c.1), or a form of it."""
+    said = exchange_form(form).say if form else dict
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         assert actor is not None
         trade, _ = load(reader, actor, trade_id)
-        return neutral_record(reader, trade)
+        return said(neutral_record(reader, trade))
 
     return json_response(await read(request, look, needed=True))
 
@@ -418,6 +422,8 @@ async def delivered_file(
         )
     with market.store.read() as reader:
         found = reader.one(Delivery, id=delivery_id)
+        if found is not None and is_recalled(reader, reader.get(Trade, found.trade_id).listing_id):
+            found = None
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)
     file = found.files[number]
@@ -504,23 +510,11 @@ async def events(request: Request, after: Serial = 0, limit: int = 100) -> Respo
     def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], int]:
         assert actor is not None
         found = reader.events_after(max(0, after), limit=size)
-        mine = [present.event(e) for e in found if _concerns(reader, actor, e.subject_id)]
+        mine = [present.event(e) for e in found if concerns(reader, actor, e.subject_id)]
         return mine, found[-1].id if found else after
 
     items, last = await read(request, look, needed=True)
     return json_response({"items": items, "next": last})
-
-
-def _concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
-    if subject_id.startswith("trd_"):
-        trade = reader.one(Trade, id=subject_id)
-        return trade is not None and can_see(actor, trade, venue_of(reader, trade))
-    if subject_id.startswith("lst_"):
-        found = reader.one(Listing, id=subject_id)
-        return found is not None and may(
-            actor, "listing.read_draft", found, venue_of(reader, found)
-        )
-    return subject_id == actor.party_id or "admin" in actor.roles
 
 
 @router.get("/jobs", tags=["operation"])
@@ -537,11 +531,9 @@ async def jobs(request: Request, state: str | None = None) -> Response:
 @router.post("/jobs/{job_id}/restart", tags=["operation"])
 async def restart(request: Request, job_id: Serial, body: bodies.Nothing) -> Response:
     """Give a dead job its attempts back."""
-    idempotency_key(request)
 
-    def look(reader: Reader, actor: Actor | None) -> None:
+    def step(tx: Transaction, actor: Actor) -> Job:
         allow(actor, "jobs")
+        return restart_job(tx, job_id)
 
-    await read(request, look, needed=True)
-    job = await asyncio.to_thread(market_of(request).queue.restart, job_id)
-    return json_response(present.job(job))
+    return await change(request, step, lambda _, job: present.job(job))

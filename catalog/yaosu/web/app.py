@@ -23,6 +23,7 @@ from yaosu.errors import (
     Forbidden,
     Gone,
     IdempotencyReuse,
+    InFlight,
     InvalidDocument,
     InvalidInput,
     Malformed,
@@ -42,11 +43,14 @@ from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
 from . import (
+    api_evidence,
+    api_exchange,
     api_log,
     api_market,
     api_parties,
     api_quality,
     api_trade,
+    api_webhooks,
     ckan,
     dcat,
     delta,
@@ -56,9 +60,24 @@ from . import (
     sample,
     uploads,
 )
+from .straight import Straight
 
 log = logging.getLogger(__name__)
 
+# Matched in order: the busiest first.
+NATIVE = (
+    api_trade,
+    api_market,
+    api_quality,
+    sample,
+    uploads,
+    api_parties,
+    api_log,
+    api_evidence,
+    api_webhooks,
+    api_exchange,
+)
+FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
@@ -111,6 +130,8 @@ def problem(error: YaosuError) -> Response:
         headers["www-authenticate"] = "Bearer"
     if status in (503, 507):
         headers["retry-after"] = "5"
+    if isinstance(error, InFlight):
+        headers["retry-after"] = "1"
     return Response(
         orjson.dumps(body, default=str),
         status_code=status,
@@ -170,20 +191,21 @@ def create_app(market: Market) -> FastAPI:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        telemetry={"tracing": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.market = market
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
-    # Matched in order: the busiest first.
-    native = (api_trade, api_market, api_quality, sample, uploads, api_parties, api_log)
-    for part in (*native, delta, ckan, dcat, oai):
+    for part in (*NATIVE, *FOREIGN):
         app.include_router(part.router, max_body_size=MAX_BODY)
     _operation(app, market)
     static = files("yaosu").joinpath("static")
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
+    app.add_middleware(
+        Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
+    )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Headers)
     return app

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from yaosu.errors import IdempotencyReuse, Malformed, Stale, Unauthenticated
+from yaosu.errors import IdempotencyReuse, InFlight, Malformed, Stale, Unauthenticated
 from yaosu.identity import authenticate
 from yaosu.market import Market
 from yaosu.model import Actor, Reply
@@ -168,7 +169,7 @@ async def _once(
     key = idempotency_key(request)
     body = await request.body()
     fingerprint = hashlib.sha256(
-        b"\n".join((request.method.encode(), request.url.path.encode(), body))
+        b"\n".join((request.method.encode(), request.scope["path"].encode(), body))
     ).hexdigest()
     shown: list[bytes] = []
 
@@ -200,13 +201,34 @@ async def _once(
         tx.remember(owner, key, reply)
         return reply
 
-    reply = await asyncio.wrap_future(market_of(request).store.submit(work))
+    with in_flight(request, key):
+        reply = await asyncio.wrap_future(market_of(request).store.submit(work))
     return Response(
         shown[0] if shown else reply.body,
         status_code=reply.status,
         headers=dict(reply.headers),
         media_type="application/json",
     )
+
+
+@contextmanager
+def in_flight(request: Request, key: str) -> Iterator[None]:
+    """Refuse a call whose first sending is still being answered by this process.
+
+    Elsewhere two sendings meet in the store: the later one is answered with the first's reply.
+    """
+    flying: set[tuple[str, str, str]] = market_of(request).in_flight
+    who = (request.headers.get("authorization", ""), request.headers.get("cookie", ""), key)
+    if who in flying:
+        raise InFlight(
+            "the same call is being answered right now: send it again in a moment",
+            "相同的请求正在处理，请稍后重发",
+        )
+    flying.add(who)
+    try:
+        yield
+    finally:
+        flying.discard(who)
 
 
 def idempotency_key(request: Request) -> str:

@@ -35,6 +35,8 @@ from yaosu.model import (
 )
 from yaosu_schemas.documents import example as example_descriptor
 
+from . import openapi_outside
+
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _SHA = "3f" * 32
 _DIGEST = f"sha256:{_SHA}"
@@ -189,6 +191,7 @@ _ANSWERS = (
     ("GET /v1/events", "page:Event"),
     ("GET /v1/jobs", "page:Job"),
     ("POST /v1/jobs", "Job"),
+    *openapi_outside.ANSWERS,
 )
 _EXACT = {
     "GET /v1/listings": "SearchPage",
@@ -198,7 +201,8 @@ _EXACT = {
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
                  "/standing-offer", "/files/", "/sketch",
-                 "/scorecard", "/attestation", "/records", "/sample")  # fmt: skip
+                 "/scorecard", "/attestation", "/records", "/sample", "/recall",
+                 "/confirm-deletion")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:
@@ -227,7 +231,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     parts = made.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
-    examples = _examples()
+    examples = _examples() | openapi_outside.examples()
     for name, shown in examples.items():
         schemas[f"{name}Answer"] = {**_schema(shown), "examples": [shown]}
     schemas["Problem"] = _problem()
@@ -259,7 +263,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "required": not path.endswith(("/quote", "/problems")),
+                "required": not path.endswith(("/quote", "/problems", "/callbacks")),
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                 "description": "chosen by the client; the same key has one effect and one reply",
             }

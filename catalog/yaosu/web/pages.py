@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import pages_account, pages_console, pages_market, pages_review, pages_trade, sample
+from . import (
+    pages_account,
+    pages_console,
+    pages_evidence,
+    pages_market,
+    pages_review,
+    pages_trade,
+    pages_voucher,
+    sample,
+)
 from .visit import error_page
 
 router = APIRouter(include_in_schema=False)
 router.include_router(sample.pages)  # before the steps of a listing under review
-for part in (pages_market, pages_account, pages_trade, pages_review, pages_console):
+for part in (
+    pages_market,
+    pages_account,
+    pages_voucher,
+    pages_evidence,
+    pages_trade,
+    pages_review,
+    pages_console,
+):
     router.include_router(part.router)
 
 __all__ = ["error_page", "router"]

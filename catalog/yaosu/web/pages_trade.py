@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from yaosu import fulfilment, present, trading
+from yaosu import fulfilment, present, recall, trading
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, relations
 from yaosu.model import (
@@ -194,6 +194,7 @@ def trade_facts(request: Request, reader: Reader, visit: Visit, trade_id: str) -
         if delivery is not None and open_now and "buyer" in mine
         else None,
         "postings": reader.postings(trade.id),
+        "recalled": any(n.state != "released" for n in recall.notices(reader, trade.id)),
         "moving": trade.state in MOVING and not any(f.weight == "main" for f in forms),
         "side": "buyer" if "buyer" in mine else "provider" if "provider" in mine else "operator",
     }

@@ -15,7 +15,7 @@ from yaosu_validators.check import Conclusion, Finding, check
 
 from .encoding import CONTROLS, DAMAGE, controls, damaged
 from .language_kernel import NONE, offline_model, spoken
-from .script import Bools, flats
+from .script import Bools, parted
 from .view import About, Ints, Places, Role, View
 
 PROSE = (
@@ -75,12 +75,11 @@ class Language:
         about, seen = state
         if not about.text:
             return state
-        bodies = view.joined(view.of(PROSE))
-        model = offline_model() if self.model else None
+        bodies, slices = parted(view, PROSE)
+        model = offline_model if self.model else None
         seen.counts["mended"] += view.mended
-        for flat in flats(bodies):
+        for flat, counts in slices:
             texts = bodies.slice(flat.first, len(flat))
-            counts = flat.counts()
             found = spoken(texts, flat, counts, model)
             tags: Sequence[str] = found.tags.tolist()
             told = Counter(tags)

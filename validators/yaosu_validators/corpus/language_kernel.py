@@ -65,8 +65,13 @@ class Spoken:
     asked: int  # texts that a model was asked about
 
 
-def spoken(texts: pa.LargeStringArray, flat: Flat, counts: Ints, model: Model | None) -> Spoken:
-    """Return the language of each text of a slice; counts: (n, KINDS) of `script`."""
+def spoken(
+    texts: pa.LargeStringArray, flat: Flat, counts: Ints, model: Callable[[], Model] | None
+) -> Spoken:
+    """Return the language of each text of a slice; counts: (n, KINDS) of `script`.
+
+    `model` gives what is asked in doubt: it is loaded for the first text that is.
+    """
     weights = np.stack([counts[:, list(k)].sum(axis=1) for _, k, _ in _SCRIPTS], axis=1)
     letters = weights.copy()
     weights *= _WEIGHTS
@@ -98,7 +103,7 @@ def spoken(texts: pa.LargeStringArray, flat: Flat, counts: Ints, model: Model | 
         open_ = np.flatnonzero(by_words == NONE)
         if model is not None:
             for at in open_.tolist():
-                tag, sure = model(heads[at].as_py())
+                tag, sure = model()(heads[at].as_py())
                 foreign = main[asked[at]] != len(SCRIPTS) - 1 and tag in _OTHER_SCRIPTS
                 tags[asked[at]] = tag if sure >= SURE and not foreign else NONE
         asked = open_

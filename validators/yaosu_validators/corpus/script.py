@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,11 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .view import Ints
+from .view import Ints, View
 
 Bools = npt.NDArray[np.bool_]
 SLICE_BYTES = 1 << 19  # of text at a time: the arrays of a slice stay near the cache
 SLICE_RECORDS = 4096
+SHARED_BYTES = 16 << 20  # of a batch up to which its slices are kept for the next check
 LONGEST = 4 << 20  # bytes of one record that are looked at; what lies behind is told as cut
 
 
@@ -135,33 +136,33 @@ def kinds() -> npt.NDArray[np.uint8]:
 
 def _han(table: npt.NDArray[np.uint8]) -> None:
     """Tell the two written forms apart: GB 2312 has no traditional form, Big5 no simplified."""
-    for code in range(0x4E00, 0x9FA6):
-        character = chr(code)
-        simple, full = _within(character, "gb2312"), _within(character, "big5")
-        if simple != full:
-            table[code] = Kind.SIMPLIFIED if simple else Kind.TRADITIONAL
-    odd = set()
-    for first in _COMMON:
-        for second in _COMMON:
-            odd |= set((first + second).encode().decode("gbk", "ignore"))
-    for character in odd - set(_COMMON):
-        if table[ord(character)] in HAN and not _level_one(character):
-            table[ord(character)] = Kind.HAN_ODD
+    codes = np.arange(0x4E00, 0x9FA6)
+    simple, common_simple = _pairs("gb2312", 0xD7)
+    full, common_full = _pairs("big5", 0xC6)
+    in_simple, in_full = np.isin(codes, simple), np.isin(codes, full)
+    table[codes[in_simple & ~in_full]] = Kind.SIMPLIFIED
+    table[codes[in_full & ~in_simple]] = Kind.TRADITIONAL
+    two = "\n".join(first + second for first in _COMMON for second in _COMMON)
+    odd = np.unique(_points(two.encode().decode("gbk", "ignore")))
+    odd = odd[np.isin(table[odd], HAN)]
+    wanted = np.concatenate((common_simple, common_full, _points(_COMMON)))
+    table[odd[~np.isin(odd, wanted)]] = Kind.HAN_ODD
 
 
-def _within(character: str, encoding: str) -> bool:
-    try:
-        character.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def _points(text: str) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")
 
 
-def _level_one(character: str) -> bool:
-    """Say whether a character is common: level 1 of GB 2312 (3,755) or of Big5 (5,401)."""
-    return (_within(character, "gb2312") and character.encode("gb2312")[0] <= 0xD7) or (
-        _within(character, "big5") and character.encode("big5")[0] <= 0xC6
-    )
+def _pairs(encoding: str, last: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Return the characters of two bytes, and those that are common (first byte up to `last`).
+
+    Common are level 1 of GB 2312 (3,755 characters) and of Big5 (5,401).
+    """
+    rows = []
+    for first in range(0xA1, 0xFF):
+        pairs = bytes(byte for second in range(0x40, 0xFF) for byte in (first, second, 0x0A))
+        rows.append(_points(pairs.decode(encoding, "ignore")))
+    return np.concatenate(rows), np.concatenate(rows[: last - 0xA0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,24 @@ class Flat:
         found: Ints = np.bincount(keys, minlength=n * KINDS).reshape(n, KINDS)
         found[:, Kind.NEWLINE] -= 1
         return found
+
+
+def parted(
+    view: View, roles: Collection[int]
+) -> tuple[pa.LargeStringArray, Iterable[tuple[Flat, Ints]]]:
+    """Return the text of each record in these roles, and its slices with their counts."""
+    mask = view.of(roles)
+
+    def made() -> tuple[pa.LargeStringArray, Iterable[tuple[Flat, Ints]]]:
+        texts = view.joined(mask)
+        return texts, ((flat, flat.counts()) for flat in flats(texts))
+
+    def kept() -> tuple[pa.LargeStringArray, Iterable[tuple[Flat, Ints]]]:
+        texts, slices = made()
+        return texts, list(slices)
+
+    small = view.texts.nbytes <= SHARED_BYTES
+    return view.once(("parted", mask.tobytes()), kept) if small else made()
 
 
 def flats(texts: pa.LargeStringArray) -> Iterator[Flat]:

@@ -36,22 +36,33 @@ _RANGES = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x323
 
 def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     """Return texts in NFKC with runs of white space as one space, and none at the ends."""
-    ascii_ = pc.string_is_ascii(texts)
-    if not pc.all(ascii_).as_py():
-        texts = pc.if_else(ascii_, texts, pc.utf8_normalize(texts, form="NFKC"))
+    wide = pc.invert(pc.string_is_ascii(texts))
+    if pc.any(wide).as_py():
+        changed = pc.utf8_normalize(texts.filter(wide), form="NFKC")
+        texts = pc.replace_with_mask(texts, wide, changed)
     doubled = pc.match_substring_regex(texts, r"[\t-\r]|  |[\x{85}\x{2028}\x{2029}]")
     if pc.any(doubled).as_py():
-        folded = pc.replace_substring_regex(texts, r"[\s\x{85}\p{Z}]+", " ")
-        texts = pc.if_else(doubled, folded, texts)
+        folded = pc.replace_substring_regex(texts.filter(doubled), _FOLDED, " ")
+        texts = pc.replace_with_mask(texts, doubled, folded)
     return pc.utf8_trim_whitespace(texts)
+
+
+# White space that stands together, or is no plain space: what is one already is left alone.
+_FOLDED = (
+    r"[\s\x{85}\p{Z}][\s\x{85}\p{Z}]+"
+    r"|[\t\n\f\r\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]"
+)
 
 
 def mixed(values: U64) -> U64:
     """Return a mix of 64-bit numbers in which every bit depends on every bit (splitmix64)."""
     with np.errstate(over="ignore"):
-        values = (values ^ (values >> np.uint64(30))) * _MIX_1
-        values = (values ^ (values >> np.uint64(27))) * _MIX_2
-    return values ^ (values >> np.uint64(31))
+        values = values ^ (values >> np.uint64(30))
+        values *= _MIX_1
+        values ^= values >> np.uint64(27)
+        values *= _MIX_2
+    values ^= values >> np.uint64(31)
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +138,8 @@ def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64
     points = np.frombuffer(str(body, "utf-8").encode("utf-32-le"), np.uint32)
     if len(points) == len(body):
         return points, ends - ends[0]
-    heads = (np.frombuffer(body, np.uint8) & 0xC0) != 0x80
-    before = np.concatenate(([0], np.cumsum(heads)))
-    return points, before[ends - ends[0]].astype(np.int64)
+    lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    return points, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
 def _characters(
@@ -153,10 +163,11 @@ def _words(
     if alone is not None:
         begins |= alone & inside
         begins[1:] |= alone[:-1] & inside[1:]
-    letters = points[inside]
-    if not len(letters):
+    places = np.flatnonzero(inside)
+    if not len(places):
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    first = np.flatnonzero(begins[inside])
+    letters = points.take(places)
+    first = np.flatnonzero(begins.take(places))
     lengths = np.diff(first, append=len(letters))
     # The place of a letter in its word counts, so that letters in another order differ.
     place = np.arange(len(letters), dtype=np.int64)
@@ -168,8 +179,8 @@ def _words(
     with np.errstate(over="ignore"):
         hashes += letters.astype(np.uint64) * _P
         hashes = np.add.reduceat(hashes, first)
-    owners = np.searchsorted(starts, np.flatnonzero(begins), "right") - 1
-    return mixed(hashes), owners
+    bounds = np.searchsorted(places.take(first), starts)
+    return mixed(hashes), np.repeat(np.arange(len(starts) - 1, dtype=np.int64), np.diff(bounds))
 
 
 _PLACES = 32
@@ -232,5 +243,6 @@ def _kinds() -> npt.NDArray[np.uint8]:
 
 def _counted(flags: npt.NDArray[np.uint8], starts: I64) -> I64:
     """Return how many flags are set in each text: (n,)."""
-    before = np.concatenate(([0], np.cumsum(flags != 0)))
+    before = np.zeros(len(flags) + 1, np.int32)
+    np.cumsum(flags != 0, dtype=np.int32, out=before[1:])
     return np.asarray(np.diff(before[starts]), np.int64)

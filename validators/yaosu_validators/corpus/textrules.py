@@ -25,7 +25,7 @@ from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
 from .encoding import controls, damaged, matching
-from .script import Bools, Flat, Kind, flats
+from .script import Bools, Flat, Kind, parted
 from .textrules_measures import Measured, measure
 from .tokens import TokenCounter, counter_of
 from .view import About, Ints, Places, Role, View
@@ -135,26 +135,26 @@ class TextRules:
     def observe(self, state: TextState, view: View) -> TextState:
         if not state.about.text:
             return state
-        texts = view.joined(view.of(JUDGED))
+        texts, slices = parted(view, JUDGED)
         counter = counter_of(self.tokenizer) if self.tokenizer else None
         residues = _left(texts) if len(texts) else {}
-        for flat in flats(texts):
+        for flat, chars in slices:
             these = slice(flat.first, flat.first + len(flat))
             left = {kind: mask[these] for kind, mask in residues.items()}
             some = texts.slice(flat.first, len(flat))
-            self._observe(state, flat, some, view.positions[these], left, counter)
+            self._observe(state, flat, chars, some, view.positions[these], left, counter)
         return state
 
     def _observe(
         self,
         state: TextState,
         flat: Flat,
+        counts: Ints,
         texts: pa.LargeStringArray,
         where: Ints,
         left: Mapping[str, Bools],
         counter: TokenCounter | None,
     ) -> None:
-        counts = flat.counts()
         found = measure(flat, counts)
         if counter is not None:
             state.tokens += counter(texts, counts)

@@ -37,8 +37,16 @@ def _marks() -> npt.NDArray[np.uint8]:
     return table
 
 
+@functools.cache
+def _table(signs: str) -> Bools:
+    """Return of each character of the first plane whether it is one of the signs."""
+    table = np.zeros(1 << 16, bool)
+    table[[ord(sign) for sign in signs]] = True
+    return table
+
+
 def _among(chars: npt.NDArray[np.uint32], signs: str) -> Bools:
-    return np.isin(chars, np.frombuffer(signs.encode("utf-32-le"), "<u4"))
+    return _table(signs).take(np.minimum(chars, 0xFFFF))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ def _words(of: dict[str, Ints], flat: Flat, tokens: Tokens, n: int) -> None:
         of.update(words=none, alpha_words=none, word_chars=none)
         return
     # What stands between two tokens is white space, which has neither mark.
-    signs = np.bitwise_or.reduceat(_marks()[flat.kinds], tokens.starts)
+    signs = np.bitwise_or.reduceat(_marks().take(flat.kinds), tokens.starts)
     of["alpha_words"] = np.bincount(tokens.owners[signs & 1 > 0], minlength=n)
     solid = signs & 2 > 0
     owners = tokens.owners[solid]

@@ -20,7 +20,8 @@ TOP_BOUND, DUP_BOUND = 16, 10  # the lowest thresholds, per cent: below, nothing
 _FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _LONG = 4095
 _SLOT_BITS = 19
-_MANY = 50_000  # tokens of a record above which repetitions may touch: one by one is slow
+_MANY = 50_000  # tokens of a record above which repetitions may touch
+_ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +74,60 @@ def _of_script(found: Repeats, tokens: Tokens, lengths: Ints, factor: int) -> No
         found.top[size][:] += _counted(some, size * factor, n, joint=factor == 1)[0]
     _, _, again = _counted(tokens, DUP[0] * factor, n, joint=False)
     some = tokens.of(again * 100 >= DUP_BOUND * least)
-    if len(some.owners):
-        some = some.of(_covered(some, DUP[0] * factor, n) * 100 >= DUP_BOUND * least)
+    if not len(some.owners):
+        return
+    grams = _repeated(some, DUP[0] * factor)
+    enough = _covered(some, grams, n) * 100 >= DUP_BOUND * least
     long = np.bincount(some.owners, minlength=n) > _MANY
-    for chosen, counted in ((some.of(~long), _apart), (some.of(long), _covered)):
-        for size in DUP if len(chosen.owners) else ():
-            found.dup[size][:] += counted(chosen, size * factor, n)
+    grams = grams.at(enough[grams.owners])
+    for size in DUP:
+        if size > DUP[0]:
+            grams = _longer(some, grams, factor)
+        apart = _apart(grams.at(~long[grams.owners]))
+        found.dup[size][:] += np.bincount(apart.owners, apart.chars, n).astype(np.int64)
+        if long.any():
+            found.dup[size][:] += _covered(some, grams.at(long[grams.owners]), n)
 
 
 @dataclass(frozen=True, slots=True)
 class _Grams:
     """N-grams that lie within a record."""
 
+    size: int  # tokens
     hashes: Hashes
     owners: Ints
     chars: Ints  # of their tokens
     places: Ints  # numbers of their first tokens
 
     def keys(self) -> Hashes:
-        """Return 12 bits of the record and 52 of the hash."""
-        return (self.owners.astype(np.uint64) << np.uint64(52)) | (self.hashes >> np.uint64(12))
+        return _keys(self.owners, self.hashes)
+
+    def at(self, which: Bools | Ints) -> _Grams:
+        """Return the chosen n-grams."""
+        return _Grams(
+            self.size, self.hashes[which], self.owners[which], self.chars[which], self.places[which]
+        )  # fmt: skip
 
 
 def _grams(tokens: Tokens, size: int) -> _Grams:
+    """Return all n-grams that stand in their record twice, in order, and a few others."""
     count = max(len(tokens.hashes) - size + 1, 0)
-    hashes = _joined(tokens.hashes, size)[:count].copy()
-    hashes ^= hashes >> np.uint64(29)
+    hashes = _joined(tokens.hashes, size)[:count]
+    places = _maybe_twice(_keys(tokens.owners[:count], hashes))
+    owners = tokens.owners[places]
+    inside = tokens.owners[places + (size - 1)] == owners
+    places, owners = places[inside], owners[inside]
     sums = np.concatenate(([0], np.cumsum(tokens.ends - tokens.starts)))
-    last = tokens.owners[size - 1 :] if count else tokens.owners[:0]
-    places = np.flatnonzero(tokens.owners[:count] == last)
-    return _Grams(
-        hashes[places], tokens.owners[places], sums[places + size] - sums[places], places
-    )  # fmt: skip
+    return _Grams(size, hashes[places], owners, sums[places + size] - sums[places], places)
+
+
+def _keys(owners: Ints, hashes: Hashes) -> Hashes:
+    """Return 12 bits of the record and 52 of the hash."""
+    keys = hashes >> np.uint64(29)
+    keys ^= hashes
+    keys >>= np.uint64(12)
+    keys |= owners.view(np.uint64) << np.uint64(52)
+    return keys
 
 
 def _joined(hashes: Hashes, size: int) -> Hashes:
@@ -144,7 +167,7 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
     top, most, again = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     long = np.minimum(grams.chars + (size - 1 if joint else 0), _LONG).astype(np.uint64)
     keys = (grams.keys() & ~np.uint64(_LONG)) | long
-    keys = np.sort(keys[_maybe_twice(keys)])
+    keys.sort()
     same = keys[1:] == keys[:-1]
     if not same.any():
         return top, most, again
@@ -163,41 +186,91 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
     return top, most, again
 
 
-def _covered(tokens: Tokens, size: int, n: int) -> Ints:
+def _repeated(tokens: Tokens, size: int) -> _Grams:
+    """Return the n-grams that stand in their record more than once, in order."""
+    return _twice(_grams(tokens, size))
+
+
+def _longer(tokens: Tokens, grams: _Grams, more: int) -> _Grams:
+    """Return the repeated n-grams of `more` tokens more: they begin with a repeated one."""
+    size = grams.size + more
+    ends = grams.places + (size - 1)
+    inside = ends < len(tokens.owners)
+    inside[inside] = tokens.owners[ends[inside]] == grams.owners[inside]
+    grams = grams.at(inside)
+    hashes, chars = grams.hashes, grams.chars
+    for step in range(grams.size, size):
+        at = grams.places + step
+        hashes = hashes * _FACTOR + tokens.hashes[at]
+        chars = chars + (tokens.ends[at] - tokens.starts[at])
+    return _twice(_Grams(size, hashes, grams.owners, chars, grams.places))
+
+
+def _twice(grams: _Grams) -> _Grams:
+    _, again, times = np.unique(grams.keys(), return_inverse=True, return_counts=True)
+    return grams.at(times[again] > 1)
+
+
+def _covered(tokens: Tokens, grams: _Grams, n: int) -> Ints:
     """Return the characters of each record that lie in an n-gram that stood before it."""
-    grams = _grams(tokens, size)
-    keys = grams.keys()
-    some = _maybe_twice(keys)
-    keys = keys[some]
-    order = np.argsort(keys, kind="stable")
-    again = grams.places[some[order[1:][keys[order][1:] == keys[order][:-1]]]]
-    width = len(tokens.owners) + size + 1
-    steps = np.bincount(again, minlength=width) - np.bincount(again + size, minlength=width)
+    _, firsts = np.unique(grams.keys(), return_index=True)
+    again = np.ones(len(grams.places), bool)
+    again[firsts] = False
+    width = len(tokens.owners) + grams.size + 1
+    places = grams.places[again]
+    steps = np.bincount(places, minlength=width)
+    steps -= np.bincount(places + grams.size, minlength=width)
     inside = np.cumsum(steps)[: len(tokens.owners)] > 0
     chars = np.where(inside, tokens.ends - tokens.starts, 0)
     return np.bincount(tokens.owners, chars, n).astype(np.int64)
 
 
-def _apart(tokens: Tokens, size: int, n: int) -> Ints:
-    """Return the characters of n-grams that stood before, taken from left to right, apart."""
-    grams = _grams(tokens, size)
-    keys = grams.keys()
-    some = _maybe_twice(keys)
-    chars = np.zeros(n, np.int64)
+def _apart(grams: _Grams) -> _Grams:
+    """Return the n-grams that stood before, taken from left to right, none over another.
+
+    What is taken hides the n-grams that begin in it: they are not met. Which are hidden depends on
+    what is left of them alone, so that taking them again and again with those hidden before left
+    out ends where one walk would; each round settles one more at least, mostly all but a few.
+    """
+    count = len(grams.places)
+    _, which = np.unique(grams.keys(), return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    begins = np.flatnonzero(np.diff(which[order], prepend=-1))
+    numbers = np.arange(count)
+    met = np.ones(count, bool)
+    for _ in range(_ROUNDS if count else 0):
+        firsts = np.minimum.reduceat(np.where(met, numbers, count)[order], begins)
+        again = np.flatnonzero(numbers > firsts[which])
+        taken = again[_steps(grams.places[again], grams.size)]
+        before = np.searchsorted(taken, numbers, "right") - 1
+        free = before < 0
+        gone = grams.places - grams.places[taken[before]] if len(taken) else numbers
+        now = free | (gone >= grams.size)
+        if (now == met).all():
+            return grams.at(taken)
+        met = now
+    return grams.at(_walk(grams.places.tolist(), which.tolist(), grams.size))
+
+
+def _steps(places: Ints, size: int) -> list[int]:
+    """Return the first of ascending places, the first at least `size` behind it, and so on."""
+    following = np.searchsorted(places, places + size).tolist()
+    steps, at = [], 0
+    while at < len(following):
+        steps.append(at)
+        at = following[at]
+    return steps
+
+
+def _walk(places: list[int], which: list[int], size: int) -> Ints:
     met: set[int] = set()
-    free = 0
-    for place, key, owner, more in zip(
-        grams.places[some].tolist(),
-        keys[some].tolist(),
-        grams.owners[some].tolist(),
-        grams.chars[some].tolist(),
-        strict=True,
-    ):
+    taken, free = [], 0
+    for number, (place, key) in enumerate(zip(places, which, strict=True)):
         if place < free:
             continue
         if key in met:
-            chars[owner] += more
+            taken.append(number)
             free = place + size
         else:
             met.add(key)
-    return chars
+    return np.array(taken, np.int64)

@@ -7,10 +7,10 @@ can look at a whole batch at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yaosu_validators.filecheck import PackageFiles
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 class Role(IntEnum):
@@ -77,7 +78,7 @@ class View:
     id_name: str = ""
     raw: Sequence[Any] | pa.RecordBatch = ()
     mended: int = 0  # texts with lone surrogates, which became U+FFFD
-    _bodies: pa.LargeStringArray | None = None
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -94,9 +95,14 @@ class View:
 
     def bodies(self) -> pa.LargeStringArray:
         """Return the text of each record, its parts joined by a line feed: (n,)."""
-        if self._bodies is None:
-            self._bodies = self.joined(self.roles != Role.CELL)
-        return self._bodies
+        return self.once("bodies", lambda: self.joined(self.roles != Role.CELL))
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` gives: made for the first check that asks, kept for the others."""
+        if name not in self._made:
+            self._made[name] = make()
+        found: T = self._made[name]
+        return found
 
     def joined(self, mask: npt.NDArray[np.bool_]) -> pa.LargeStringArray:
         """Return the chosen segments of each record joined by a line feed: (n,)."""

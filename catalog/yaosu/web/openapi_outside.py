@@ -1,0 +1,45 @@
+"""Examples of what goes to other systems and comes from them, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from yaosu import callbacks, hooks
+from yaosu.model import Role
+from yaosu.outside import Attempt, CallbackKey, Message, Webhook
+
+_AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
+_ID = "0199a0c0000070008000000000000001"
+
+ANSWERS = (
+    ("GET /v1/webhooks/{webhook_id}/deliveries", "page:WebhookDelivery"),
+    ("POST /v1/webhooks/{webhook_id}/deliveries/{message_id}/retry", "WebhookDelivery"),
+    ("POST /v1/webhooks/{webhook_id}/ping", "WebhookDelivery"),
+    ("GET /v1/webhooks/{webhook_id}", "Webhook"),
+    ("GET /v1/webhooks", "page:Webhook"),
+    ("POST /v1/webhooks", "Webhook"),
+    ("GET /v1/venues/{venue_id}/callback-keys", "page:CallbackKey"),
+    ("POST /v1/venues/{venue_id}/callback-keys", "CallbackKey"),
+)
+
+
+def examples() -> dict[str, Any]:
+    """Return one example per kind of answer, made by the functions that make the answers."""
+    hook = Webhook(
+        id=f"whk_{_ID}", party_id=f"pty_{_ID}", url="https://example.org/hook",
+        topics=("trade.*",), roles=(Role.BUYER,), cursor=1204, created_at=_AT,
+    )  # fmt: skip
+    message = Message(
+        id=f"whm_{_ID}", webhook_id=hook.id, event_id="evt_1203", type="trade.paid",
+        subject_id=f"trd_{_ID}", state="delivered",
+        attempts=(Attempt(at=_AT, status=204, error="", ms=31),), created_at=_AT, done_at=_AT,
+    )  # fmt: skip
+    key = CallbackKey(
+        id=f"cbk_{_ID}", venue="gzdex", scheme="v1a", public_key="whpk_MCow…", created_at=_AT
+    )
+    return {
+        "Webhook": hooks.shown(hook),
+        "WebhookDelivery": hooks.message_shown(message),
+        "CallbackKey": callbacks.key_shown(key),
+    }

@@ -1,0 +1,200 @@
+"""Webhooks: signed, in order, nothing left out, and one that is down is nobody else's trouble."""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from standardwebhooks import Webhook
+
+from people import USCC, Hall, Person, open_hall, until
+from receiver import Got, receiver
+from stall import offered
+
+LOOPBACK = "127.0.0.0/8"
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A market on which one corpus is for sale."""
+
+    hall: Hall
+    provider: Person
+    buyer: Person
+    listing: str
+
+
+@pytest.fixture(scope="module")
+def stall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stall]:
+    folder = tmp_path_factory.mktemp("hall") / "data"
+    with open_hall(folder, outgoing_allow=LOOPBACK) as hall:
+        provider = hall.person("hook-provider", "provider", uscc=USCC[0])
+        listing = offered(hall, provider)
+        yield Stall(hall, provider, hall.person("hook-buyer", "buyer"), listing)
+
+
+def state_of(person: Person, hook: dict[str, str], **query: str) -> list[dict[str, object]]:
+    path = f"/v1/webhooks/{hook['webhook_id']}/deliveries"
+    found: list[dict[str, object]] = person.get(path, params=query)["items"]
+    return found
+
+
+def test_a_trade_arrives_signed_whole_and_in_order(stall: Stall) -> None:
+    hall, buyer = stall.hall, stall.buyer
+    with receiver() as inbox:
+        made = buyer.post("/v1/webhooks", {"url": inbox.url, "topics": ["trade.*"]})
+        trade = buyer.buy(stall.listing)
+        hall.pay(trade)
+        trade = buyer.wait(trade["trade_id"], "delivered")
+        events = buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]
+        until(lambda: inbox.got, lambda got: len(got) >= len(events))
+        buyer.post(f"/v1/webhooks/{made['webhook_id']}/remove")
+    hook = Webhook(made["secret"])
+    seen = [hook.verify(g.body, g.headers) for g in inbox.got]
+    assert [s["data"] for s in seen] == events
+    assert {s["specversion"] for s in seen} == {"1.0"}
+    assert [s["id"] for s in seen] == inbox.ids
+    assert {g.headers["content-type"] for g in inbox.got} == {"application/cloudevents+json"}
+
+
+def test_a_stranger_is_sent_nothing_of_the_trades_of_others(stall: Stall) -> None:
+    other = stall.hall.person("hook-other", "buyer")
+    with receiver() as mine, receiver() as theirs:
+        hook = stall.buyer.post("/v1/webhooks", {"url": mine.url, "topics": ["*"]})
+        alien = other.post("/v1/webhooks", {"url": theirs.url, "topics": ["*"]})
+        stall.buyer.buy(stall.listing)
+        until(lambda: mine.got, lambda got: len(got) >= 3)
+        own = until(lambda: theirs.got, lambda got: len(got) >= 1)
+        time.sleep(0.5)
+        assert {g.event["subject"] for g in own} == {other.id}
+        path = f"/v1/webhooks/{hook['webhook_id']}"
+        assert other.raw("GET", path).status_code == 404
+        assert other.raw("POST", f"{path}/rotate", {}).status_code == 404
+        stall.buyer.post(f"{path}/remove")
+        other.post(f"/v1/webhooks/{alien['webhook_id']}/remove")
+
+
+def test_an_ed25519_webhook_needs_no_shared_secret(stall: Stall) -> None:
+    with receiver() as inbox:
+        made = stall.buyer.post(
+            "/v1/webhooks", {"url": inbox.url, "topics": ["party.x"], "scheme": "v1a"}
+        )
+        stall.buyer.post(f"/v1/webhooks/{made['webhook_id']}/ping")
+        got = until(lambda: inbox.got, bool)[0]
+    assert "secret" not in made
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(made["public_key"][5:]))
+    version, _, value = got.headers["webhook-signature"].partition(",")
+    assert version == "v1a"
+    text = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode()
+    key.verify(base64.b64decode(value), text + got.body)
+
+
+def test_after_a_rotation_both_secrets_verify(stall: Stall) -> None:
+    with receiver() as inbox:
+        made = stall.buyer.post("/v1/webhooks", {"url": inbox.url, "topics": ["party.x"]})
+        path = f"/v1/webhooks/{made['webhook_id']}"
+        fresh = stall.buyer.post(f"{path}/rotate")
+        stall.buyer.post(f"{path}/ping")
+        got = until(lambda: inbox.got, bool)[0]
+    assert made["secret"] != fresh["secret"]
+    for secret in (made["secret"], fresh["secret"]):
+        assert Webhook(secret).verify(got.body, got.headers)["type"] == "yaosu.ping"
+
+
+def test_a_secret_is_shown_once_and_kept_nowhere_in_the_store(stall: Stall) -> None:
+    key = uuid.uuid4().hex
+    body = {"url": "http://127.0.0.1:9/", "topics": ["*"]}
+    first, again = (
+        stall.buyer.post("/v1/webhooks", body, headers={"idempotency-key": key}) for _ in range(2)
+    )
+    assert first["secret"].startswith("whsec_")
+    assert again["secret"] is None
+    raw = first["secret"].removeprefix("whsec_").encode()
+    folder = stall.hall.market.settings.folder
+    holding = [p for p in folder.rglob("*") if p.is_file() and raw in p.read_bytes()]
+    assert holding == []
+    assert "secret" not in stall.buyer.get(f"/v1/webhooks/{first['webhook_id']}")
+    stall.buyer.post(f"/v1/webhooks/{first['webhook_id']}/remove")
+
+
+def test_a_replay_sends_the_same_ids_again_and_pausing_loses_nothing(stall: Stall) -> None:
+    with receiver() as inbox:
+        made = stall.buyer.post("/v1/webhooks", {"url": inbox.url, "topics": ["trade.*"]})
+        path = f"/v1/webhooks/{made['webhook_id']}"
+        stall.buyer.post(f"{path}/pause")
+        trade = stall.buyer.buy(stall.listing)
+        events = stall.buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]
+        time.sleep(0.6)
+        assert inbox.got == []
+        stall.buyer.post(f"{path}/resume")
+        until(lambda: inbox.got, lambda got: len(got) == len(events))
+        stall.buyer.post(f"{path}/replay", {"event_id": events[1]["event_id"]})
+        until(lambda: inbox.got, lambda got: len(got) == 2 * len(events) - 1)
+        assert inbox.ids[len(events) :] == inbox.ids[1 : len(events)]
+        assert [e["event_id"] for e in events] == [
+            g.event["data"]["event_id"] for g in inbox.got[: len(events)]
+        ]
+        future = stall.buyer.raw("POST", f"{path}/replay", {"event_id": 10**9})
+        assert future.status_code == 404
+        stall.buyer.post(f"{path}/remove")
+
+
+def test_a_receiver_that_hangs_delays_the_others_by_less_than_a_second(stall: Stall) -> None:
+    def hang(got: Got) -> tuple[int, dict[str, str], bytes]:
+        time.sleep(8)
+        return 200, {}, b""
+
+    hall, provider = stall.hall, stall.provider
+    with receiver() as slow, receiver() as quick:
+        slow.answer = hang
+        hanging = [
+            stall.buyer.post("/v1/webhooks", {"url": slow.url, "topics": ["*"]}) for _ in range(5)
+        ]
+        hook = provider.post("/v1/webhooks", {"url": quick.url, "topics": ["trade.*"]})
+        before = time.monotonic()
+        trade = stall.buyer.buy(stall.listing)
+        events = stall.buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]
+        bought = time.monotonic()
+        until(lambda: quick.got, lambda got: len(got) >= len(events), every=0.01)
+        # 0.25 s until the log has the events, 0.25 s until the courier looks again
+        assert quick.got[len(events) - 1].at - bought < 1.5, bought - before
+        for one in hanging:
+            stall.buyer.post(f"/v1/webhooks/{one['webhook_id']}/remove")
+        provider.post(f"/v1/webhooks/{hook['webhook_id']}/remove")
+    assert hall.market.fatal is None
+
+
+def test_a_dead_letter_is_seen_and_sent_again(stall: Stall) -> None:
+    with receiver() as inbox:
+        inbox.answer = lambda got: (500, {}, b"")
+        made = stall.buyer.post("/v1/webhooks", {"url": inbox.url, "topics": ["party.x"]})
+        path = f"/v1/webhooks/{made['webhook_id']}"
+        lost = stall.buyer.post(f"{path}/ping")
+        until(lambda: state_of(stall.buyer, made, state="dead"), bool)
+        inbox.answer = lambda got: (200, {}, b"ok")
+        stall.buyer.post(f"{path}/deliveries/{lost['delivery_id']}/retry")
+        found = until(lambda: state_of(stall.buyer, made, state="delivered"), bool)[0]
+        assert [a["status"] for a in found["attempts"]] == [500, 200]  # type: ignore[attr-defined]
+        assert inbox.ids == [lost["event_id"]] * 2
+        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['delivery_id']}/retry", {})
+        assert answer.status_code == 409
+
+
+def test_what_is_no_topic_or_no_address_is_refused_by_name(stall: Stall) -> None:
+    good = {"url": "http://127.0.0.1:9/", "topics": ["*"]}
+    for field, wrong in (
+        ("topics", ["trades"]),
+        ("topics", ["trade.*", "x.y"]),
+        ("url", "ftp://127.0.0.1/"),
+        ("url", "https://user:pass@example.org/"),
+        ("url", "https://10.0.0.1/"),
+        ("url", "https://exa\u202ample.org/"),
+        ("scheme", "v2"),
+    ):
+        answer = stall.buyer.raw("POST", "/v1/webhooks", {**good, field: wrong})
+        assert answer.status_code in (400, 422), (field, wrong, answer.text)
