@@ -45,6 +45,7 @@ from yaosu_schemas.texts import clip
 from . import (
     api_evidence,
     api_exchange,
+    api_harvests,
     api_log,
     api_market,
     api_parties,
@@ -76,6 +77,7 @@ NATIVE = (
     api_evidence,
     api_webhooks,
     api_exchange,
+    api_harvests,
 )
 FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
