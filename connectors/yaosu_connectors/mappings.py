@@ -18,11 +18,11 @@ SURFACES: Mapping[str, Sequence[Mapped]] = {
     "Croissant 1.1": croissant.FIELDS,
     "DCAT-AP 3.0.1": dcat.FIELDS,
     "OAI-PMH, oai_dc": oai.FIELDS,
-    "README cards of Hugging Face and ModelScope": card.FIELDS,
     **{
         f"{made.title.en} (`{made.name}`: {made.notice.en})": tuple(made.mapped())
         for made in map(exchange.form, exchange.names())
     },
+    "README cards of Hugging Face and ModelScope": card.FIELDS,
 }
 
 

@@ -27,6 +27,7 @@ from yaosu.model import (
     Listing,
     Member,
     Party,
+    Registered,
     SigningKey,
     StoredReport,
     Trade,
@@ -177,6 +178,7 @@ _keep(Reconciliation, "reconciliation", "venue")
 _keep(Harvest, "harvest", "party_id", "state", locked=True)
 _keep(HarvestRun, "harvest_run", "harvest_id", "state", locked=True)
 _keep(HarvestItem, "harvest_item", "harvest_id")
+_keep(Registered, "registered", "state", unique=[("purpose", "name", "number")], locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------

@@ -50,6 +50,7 @@ from . import (
     api_market,
     api_parties,
     api_quality,
+    api_registered,
     api_trade,
     api_webhooks,
     ckan,
@@ -78,6 +79,7 @@ NATIVE = (
     api_webhooks,
     api_exchange,
     api_harvests,
+    api_registered,
 )
 FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20

@@ -9,6 +9,7 @@ from . import (
     pages_console,
     pages_evidence,
     pages_market,
+    pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
@@ -26,6 +27,7 @@ for part in (
     pages_trade,
     pages_review,
     pages_console,
+    pages_registered,
 ):
     router.include_router(part.router)
 
