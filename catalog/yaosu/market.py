@@ -54,6 +54,7 @@ from .errors import (
     WrongState,
     YaosuError,
 )
+from .harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
 from .model import (
@@ -87,6 +88,7 @@ FOLLOW_S = 0.2
 LOG_S = 0.25
 WITNESS_S = 0.5
 SWEEP_S = 3600.0
+HARVEST_S = 1.0
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
@@ -147,6 +149,9 @@ class Market:
         self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
+        self.harvester = Harvester(
+            self.store, self.clock, self.gate, folder / "harvests", self._stop
+        )
         self._threads: list[threading.Thread] = []
 
     # --- life -----------------------------------------------------------------------------------
@@ -162,6 +167,7 @@ class Market:
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
             ("sweep", self.sweep, SWEEP_S),
+            ("harvest", self.harvester.turn, HARVEST_S),
         ):
             thread = threading.Thread(
                 target=self._repeat, args=(name, loop, pause), name=name, daemon=True

@@ -27,6 +27,7 @@ from yaosu.model import (
     new_id,
 )
 from yaosu.model_evidence import Recall, UsageReceipt
+from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code
@@ -320,6 +321,8 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
             "key_id": _callback_key(scene),
             "reconciliation_id": _reconciliation(scene),
         }
+    if row.get("on") == "harvest":
+        return harvest(scene)
     if row.get("on") == "webhook":
         return webhook(scene)
     if row.get("on") in REGISTERED:
@@ -365,6 +368,26 @@ def _callback_key(scene: Scene) -> str:
         made = scene.people["X"].post("/v1/venues/gz-venue/callback-keys", {})
         scene.private["callback_key"] = made["key_id"]
     return scene.private["callback_key"]
+
+
+def harvest(scene: Scene) -> dict[str, str]:
+    """Put the provider's harvest back as it was: no run goes on."""
+    provider = scene.people["P"]
+    if "harvest" not in scene.private:
+        body = {"url": "https://elsewhere.invalid", "rights": "open", "interval_hours": 0}
+        made = provider.post("/v1/harvests", body)
+        scene.private["harvest"] = made["harvest_id"]
+        scene.private["harvest_run"] = made["run_id"]
+    name = scene.private["harvest"]
+
+    def step(tx: Any) -> None:
+        found = tx.get(Harvest, name)
+        if found.run_id:
+            tx.put(replace(tx.get(HarvestRun, found.run_id), state="stopped"))
+        tx.put(replace(found, run_id="", state="on"))
+
+    scene.hall.market.store.write(step)
+    return {"harvest_id": name, "run_id": scene.private["harvest_run"]}
 
 
 def webhook(scene: Scene) -> dict[str, str]:

@@ -49,6 +49,7 @@ from yaosu_schemas.texts import clip
 from . import (
     api_evidence,
     api_exchange,
+    api_harvests,
     api_log,
     api_market,
     api_money,
@@ -84,6 +85,7 @@ NATIVE = (
     api_evidence,
     api_webhooks,
     api_exchange,
+    api_harvests,
     api_registered,
 )
 FOREIGN = (delta, ckan, dcat, oai)
