@@ -1,6 +1,6 @@
 """Memory and temporary disk of all checks of a corpus, over text far larger than both.
 
-JSON Lines of 10 GB (YAOSU_BENCH_GB names another size; quick: 100 MB), Chinese and English, as drawn
+JSON Lines of 10 GB (YAOSU_BENCH_GB : another size; quick: 100 MB), Chinese and English, drawn
 by `corpus_quality`. One stretch is drawn; every further one has its letters and characters changed
 by another key, so that hardly a record is like one of another stretch. Memory is the sum of the
 proportional set sizes of all processes; temporary disk is what their unnamed files hold. A tenth of
