@@ -28,7 +28,7 @@ from .model import (
 )
 from .moves import load
 from .ports import Reader, Transaction
-from .recall import is_recalled
+from .recall import flows
 
 SCOPE = "delta:"
 CONVERTER = "columnar/1"
@@ -113,7 +113,7 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
 
 def _open_delivery(reader: Reader, trade: Trade) -> Delivery | None:
     found = reader.one(Delivery, id=trade.delivery_id) if trade.delivery_id else None
-    if is_recalled(reader, trade.listing_id):
+    if found is not None and not flows(reader, found):
         return None
     return found if found is not None and found.state == "open" and not found.revoked_at else None
 
