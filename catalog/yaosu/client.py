@@ -264,6 +264,18 @@ class Client:
         """Yield the recalls of one's own listings; operators: those they handle."""
         return self.connection.pages("/v1/recalls")
 
+    def start_recall(
+        self, listing_id: str, reason: str, *, files: Sequence[str] | None = None
+    ) -> JSON:
+        """Call a version back, or some files of it by their SHA-256."""
+        body = {"reason": reason, "scope": "files" if files else "version", "files": files or []}
+        return dict(self.connection.post(route("v1", "listings", listing_id, "recall"), body))
+
+    def close_recall(self, recall_id: str, reason: str) -> JSON:
+        """End a recall; what it had closed opens again."""
+        path = route("v1", "recalls", recall_id, "close")
+        return dict(self.connection.post(path, {"reason": reason}))
+
     def recall(self, recall_id: str) -> JSON:
         """Return a recall with the trades it reached and what buyers confirmed."""
         return dict(self.connection.get(route("v1", "recalls", recall_id)))
