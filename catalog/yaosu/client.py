@@ -370,6 +370,19 @@ class Client:
         """Return the proof that the log only grew between two sizes."""
         return dict(self.connection.get("/v1/log/consistency", {"from": first, "to": second}))
 
+    def registered(self, kind: str) -> list[JSON]:
+        """Return all versions of the registered `benchmarks` or `rulesets`, without content."""
+        return list(self.connection.pages(route("v1", kind)))
+
+    def register_file(self, kind: str, name: str, path: str | Path) -> JSON:
+        """Register a file as the next version of a benchmark or ruleset (operator)."""
+        body = {"sha256": self.upload(path)["sha256"], "filename": Path(path).name}
+        return dict(self.connection.call("PUT", route("v1", kind, name), body=body).json)
+
+    def unregister(self, kind: str, name: str) -> JSON:
+        """Look for a benchmark or ruleset no longer (operator)."""
+        return dict(self.connection.call("DELETE", route("v1", kind, name)).json)
+
     def health(self) -> JSON:
         """Return what the market says of itself; Unavailable when nobody answers."""
         answer = self.connection.get("/healthz")

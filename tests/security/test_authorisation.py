@@ -6,6 +6,7 @@ import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import Delivery, Listing, ListingState, Trade, TradeState, new_id
+from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, TradeState, new_id
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
@@ -215,6 +216,7 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$resource": _resource_of(thing.listing),
         "$offer_digest": trade.offer_digest,
         "$manifest": thing.delivery.manifest_digest,
+        **{f"${kind}": sha256(data).hexdigest() for kind, (_, data) in REGISTERED.items()},
         "$payment": {
             "amount_fen": trade.terms.amount_fen,
             "payer": trade.user_id,
@@ -276,6 +278,8 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         }
     if row.get("on") == "webhook":
         return webhook(scene)
+    if row.get("on") in REGISTERED:
+        return registered(scene, row["on"])
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
@@ -339,6 +343,26 @@ def webhook(scene: Scene) -> dict[str, str]:
         return dead.id
 
     return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
+
+
+REGISTERED = {
+    "benchmarks": ("b.jsonl", b'{"question": "how many valves does a pump need", "answer": "7"}\n'),
+    "rulesets": ("w.csv", b"word,category\nverbotenwort,A1a\n"),
+}
+
+
+def registered(scene: Scene, kind: str) -> dict[str, str]:
+    """Have the operator's file here, and something registered under a name of its own."""
+    scene.people["S"].upload(REGISTERED[kind][1])
+    name = f"n{uuid.uuid4().hex[:20]}"
+
+    def step(tx: Any) -> None:
+        known = {"sha256": NONE * 2, "bytes": 1, "suffix": ".csv", "facts": {}, "added_by": "x"}
+        tx.add(Registered(id=new_id("rgd"), purpose=kind.removesuffix("s"), name=name, number=1,
+                          created_at=tx.now, **known))  # fmt: skip
+
+    scene.hall.market.store.write(step)
+    return {"name": name}
 
 
 def mark(response: httpx2.Response) -> str:

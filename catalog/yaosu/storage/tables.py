@@ -27,6 +27,7 @@ from yaosu.model import (
     Listing,
     Member,
     Party,
+    Registered,
     SigningKey,
     StoredReport,
     Trade,
@@ -173,6 +174,7 @@ _keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", 
 _keep(CallbackKey, "callback_key", "venue")
 _keep(Callback, "callback", "subject_id", unique=[("venue", "message_id")])
 _keep(Reconciliation, "reconciliation", "venue")
+_keep(Registered, "registered", "state", unique=[("purpose", "name", "number")], locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------

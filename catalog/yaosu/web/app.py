@@ -49,6 +49,7 @@ from . import (
     api_market,
     api_parties,
     api_quality,
+    api_registered,
     api_trade,
     api_webhooks,
     ckan,
@@ -76,6 +77,7 @@ NATIVE = (
     api_evidence,
     api_webhooks,
     api_exchange,
+    api_registered,
 )
 FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20

@@ -10,6 +10,7 @@ from . import (
     pages_evidence,
     pages_exchange,
     pages_market,
+    pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
@@ -30,6 +31,7 @@ for part in (
     pages_trade,
     pages_review,
     pages_console,
+    pages_registered,
 ):
     router.include_router(part.router)
 
