@@ -178,11 +178,11 @@ def test_a_dead_letter_is_seen_and_sent_again(stall: Stall) -> None:
         lost = stall.buyer.post(f"{path}/ping")
         until(lambda: state_of(stall.buyer, made, state="dead"), bool)
         inbox.answer = lambda got: (200, {}, b"ok")
-        stall.buyer.post(f"{path}/deliveries/{lost['delivery_id']}/retry")
+        stall.buyer.post(f"{path}/deliveries/{lost['message_id']}/retry")
         found = until(lambda: state_of(stall.buyer, made, state="delivered"), bool)[0]
         assert [a["status"] for a in found["attempts"]] == [500, 200]  # type: ignore[attr-defined]
         assert inbox.ids == [lost["event_id"]] * 2
-        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['delivery_id']}/retry", {})
+        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['message_id']}/retry", {})
         assert answer.status_code == 409
 
 
