@@ -129,7 +129,8 @@ class Courier:
                 await self._round(wait=False)
             except Exception:
                 log.exception("the courier failed and goes on")
-            await asyncio.sleep(EVERY_S)
+            # In a thread, so that stopping does not wait for the pause to end.
+            await asyncio.to_thread(self._stop.wait, EVERY_S)
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
