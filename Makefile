@@ -70,6 +70,11 @@ $(VENV)/clients/.installed: $(CLIENTS:%=tests/clients/%.lock) | $(BIN)/pip
 	    --require-hashes -r tests/clients/$$client.lock || exit 1; done
 	@touch $@
 
+# Too large for everybody: `make client-torch`, and the tests that want it run.
+client-%: | $(BIN)/pip
+	$(PYTHON) -m venv $(VENV)/clients/$*
+	$(VENV)/clients/$*/bin/python -m pip --disable-pip-version-check install --quiet $* numpy
+
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
   --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --group build
 

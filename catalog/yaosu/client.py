@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
 from .errors import InvalidInput, NotFound, Problem
 from .remote import Listing, Results, Trade, usage_sources
@@ -200,6 +201,11 @@ class Client:
         """Say that one wants a listing (T1): mode, quantity, purpose, rights, …"""
         body = {"listing_id": listing_id, "wish": _given(wish)}
         return Trade(self.connection, self.connection.post("/v1/trades", body))
+
+    @property
+    def charges(self) -> Charges:
+        """Periods, metered rows, invoices and statements."""
+        return Charges(self.connection)
 
     def settlement(self, trade_id: str) -> JSON:
         """Return the postings and balances of a trade."""
