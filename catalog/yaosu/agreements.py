@@ -94,6 +94,40 @@ def standing_offer(answer: Mapping[str, Any], listing: Listing) -> JSON:
     return document
 
 
+def usage_document(party_id: str, given: Mapping[str, Any]) -> JSON:
+    """Return the statement of a usage receipt that a party signs."""
+    return {
+        "type": "yaosu-usage",
+        "version": 1,
+        "party_id": party_id,
+        "model": {"name": given["model"], "version": given["model_version"]},
+        "run": given.get("run") or "",
+        "stage": given.get("stage") or "other",
+        "trained_from": given.get("trained_from"),
+        "trained_to": given.get("trained_to"),
+        "sources": [
+            {
+                "trade_id": source["trade_id"],
+                "content_digest": source["content_digest"],
+                "tokens": source.get("tokens"),
+                "share_permille": source.get("share_permille"),
+            }
+            for source in given["sources"]
+        ],
+    }
+
+
+def checked_deletion(answer: Mapping[str, Any], trade: Mapping[str, Any]) -> JSON:
+    """Return the statement of deletion to be signed, if it is of this trade and its content."""
+    said = answer["document"]
+    if said is None:
+        raise Conflict("no recall waits for your word here", "没有待确认的召回")
+    _same("digest", digest(said), answer["digest"])
+    _same("trade_id", said["trade_id"], trade["trade_id"])
+    _same("content_digest", said["content_digest"], trade["content_digest"])
+    return dict(said)
+
+
 def signature_over(
     connection: Connection, document: JSON, key: str | Path | Signer | None, platform: bool
 ) -> JSON:
@@ -142,6 +176,9 @@ def _terms(agreement: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
     _same("rights.exclusive", rights["exclusive"], terms["exclusive"])
     for name in ("inspection_days", "silent_acceptance"):
         _same(f"acceptance.{name}", acceptance[name], terms[name])
+    _same("quality_floors", agreement.get("quality_floors", []), terms.get("floors", []))
+    mode = agreement["delivery"].get("mode", "file")
+    _same("delivery_mode", mode, terms.get("delivery_mode", "file"))
     for name in ("purpose", "note"):
         _same(name, agreement[name], terms[name])
     if terms["scenario"]:

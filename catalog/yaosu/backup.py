@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from . import resting
 from .errors import AlreadyExists, Malformed, NotFound, Unverified
 from .storage.sql import DATABASE_FILE
 
@@ -45,6 +46,7 @@ def backup(data: Path, target: Path, progress: Progress = lambda name, size: Non
                     _put(archive, data, path, progress)
                 with _snapshot(data / DATABASE_FILE) as copy:
                     archive.add(copy, arcname=DATABASE_FILE)
+                    _note(archive, resting.line(copy).decode(), f"{DATABASE_FILE}.sum")
                     progress(DATABASE_FILE, copy.stat().st_size)
                 for folder in ("keys", "blobs/sha256"):
                     for path in _files(data, folder):
@@ -58,8 +60,8 @@ def backup(data: Path, target: Path, progress: Progress = lambda name, size: Non
     return target.stat().st_size
 
 
-def _note(archive: tarfile.TarFile, text: str) -> None:
-    info = tarfile.TarInfo("FORMAT")
+def _note(archive: tarfile.TarFile, text: str, name: str = "FORMAT") -> None:
+    info = tarfile.TarInfo(name)
     info.size = len(text)
     archive.addfile(info, io.BytesIO(text.encode()))
 

@@ -12,17 +12,19 @@ Loads neither the server nor, before the first call, an HTTP library.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
 from .errors import InvalidInput, NotFound, Problem
-from .remote import Listing, Results, Trade
+from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
+    from .integration import Desk, Webhooks
     from .signing import Signer
     from .submission import Submission
     from .transfer import Progress
@@ -200,6 +202,11 @@ class Client:
         body = {"listing_id": listing_id, "wish": _given(wish)}
         return Trade(self.connection, self.connection.post("/v1/trades", body))
 
+    @property
+    def charges(self) -> Charges:
+        """Periods, metered rows, invoices and statements."""
+        return Charges(self.connection)
+
     def settlement(self, trade_id: str) -> JSON:
         """Return the postings and balances of a trade."""
         return dict(self.connection.get(route("v1", "settlements", trade_id)))
@@ -217,6 +224,49 @@ class Client:
     ) -> list[Path]:
         """Fetch all files of a trade, resuming what was begun; returns where they are."""
         return self.trade(trade_id).open(folder, progress=progress).files()
+
+    def record_usage(
+        self,
+        model: str,
+        trades: Sequence[str] | Mapping[str, int | None],
+        *,
+        version: str = "",
+        key: str | Path | Signer | None = None,
+        platform: bool = False,
+        **more: Any,
+    ) -> JSON:
+        """Record, signed, which trades fed a model: ids, or how many tokens of each.
+
+        More: run, stage, trained_from, trained_to.
+        """
+        from .agreements import signature_over, usage_document
+
+        sources = usage_sources(self.connection, trades)
+        given = {"model": model, "model_version": version, "sources": sources, **_given(more)}
+        said = usage_document(str(self.me()["party"]["party_id"]), given)
+        signature = signature_over(self.connection, said, key, platform)
+        return dict(self.connection.post("/v1/usage-receipts", {**given, "signature": signature}))
+
+    def usage_receipts(self, model: str | None = None) -> Iterator[JSON]:
+        """Yield one's own usage receipts, newest first."""
+        return self.connection.pages("/v1/usage-receipts", {"model": model})
+
+    def training_content(self, model: str | None = None, version: str | None = None) -> JSON:
+        """Return the summary of training content for bought data; blanks are named."""
+        found = self.connection.get("/v1/training-content", {"model": model, "version": version})
+        return dict(found)
+
+    def source_records(self) -> list[JSON]:
+        """Return the records of corpus sources of everything that was bought."""
+        return list(self.connection.get("/v1/source-records")["items"])
+
+    def recalls(self) -> Iterator[JSON]:
+        """Yield the recalls of one's own listings; operators: those they handle."""
+        return self.connection.pages("/v1/recalls")
+
+    def recall(self, recall_id: str) -> JSON:
+        """Return a recall with the trades it reached and what buyers confirmed."""
+        return dict(self.connection.get(route("v1", "recalls", recall_id)))
 
     # --- who ------------------------------------------------------------------------------------
 
@@ -282,6 +332,19 @@ class Client:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
 
+    @property
+    def webhooks(self) -> Webhooks:
+        """One's webhooks: events sent to addresses of one's own."""
+        from .integration import Webhooks
+
+        return Webhooks(self.connection)
+
+    def exchange(self, venue_id: str) -> Desk:
+        """Return the desk of a place of trading that is one's own."""
+        from .integration import Desk
+
+        return Desk(self.connection, venue_id)
+
     # --- evidence and operation -----------------------------------------------------------------
 
     def report(self, report_id: str) -> JSON:
@@ -312,6 +375,19 @@ class Client:
     def consistency(self, first: int, second: int) -> JSON:
         """Return the proof that the log only grew between two sizes."""
         return dict(self.connection.get("/v1/log/consistency", {"from": first, "to": second}))
+
+    def registered(self, kind: str) -> list[JSON]:
+        """Return all versions of the registered `benchmarks` or `rulesets`, without content."""
+        return list(self.connection.pages(route("v1", kind)))
+
+    def register_file(self, kind: str, name: str, path: str | Path) -> JSON:
+        """Register a file as the next version of a benchmark or ruleset (operator)."""
+        body = {"sha256": self.upload(path)["sha256"], "filename": Path(path).name}
+        return dict(self.connection.call("PUT", route("v1", kind, name), body=body).json)
+
+    def unregister(self, kind: str, name: str) -> JSON:
+        """Look for a benchmark or ruleset no longer (operator)."""
+        return dict(self.connection.call("DELETE", route("v1", kind, name)).json)
 
     def health(self) -> JSON:
         """Return what the market says of itself; Unavailable when nobody answers."""

@@ -5,6 +5,7 @@ Works on plain JSON, so that a receipt is checked by the same words that made it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +37,11 @@ def stamp(at: object) -> object:
     if not isinstance(read, datetime) or read.tzinfo is None:
         return at
     return read.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def row_sum(body: str) -> str:
+    """Return the sum that a stored record carries: 16 hex digits of SHA-256 over the rest of it."""
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
 def event_digest(event: Mapping[str, Any]) -> str:

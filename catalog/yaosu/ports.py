@@ -72,7 +72,17 @@ class Reader(Protocol):
         """Return the sum of the account's postings in fen."""
         ...
 
+    def balance_before(self, account: str, at: datetime) -> int:
+        """Return the sum of the account's postings before a time, in fen."""
+        ...
+
     def postings(self, trade_id: str) -> list[Posting]: ...
+
+    def account(
+        self, account: str, *, since: datetime, until: datetime, limit: int
+    ) -> list[Posting]:
+        """Return what was posted to an account from a time up to before another, oldest first."""
+        ...
 
     def view(self, key: str) -> tuple[str, bytes] | None:
         """Return (etag, body) of stored bytes, or None."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -363,6 +363,28 @@ class Trade(_Thing):
                     raise
                 time.sleep(0.2)
 
+    def recall_notices(self) -> JSON:
+        """Return what recalls ask of this trade, with the statement to be signed."""
+        return dict(self._connection.get(route("v1", "trades", self.id, "recall")))
+
+    def confirm_deletion(
+        self,
+        statement: str = "deleted",
+        key: str | Path | Signer | None = None,
+        *,
+        platform: bool = False,
+    ) -> JSON:
+        """Confirm, signed with one's own key, that what was recalled is deleted."""
+        from .agreements import checked_deletion, signature_over
+
+        path = route("v1", "trades", self.id, "recall")
+        said = checked_deletion(self._connection.get(path, {"statement": statement}), self.data)
+        body = {
+            "statement": statement,
+            "signature": signature_over(self._connection, said, key, platform),
+        }
+        return dict(self._connection.post(route("v1", "trades", self.id, "confirm-deletion"), body))
+
     def share_profile(self) -> JSON:
         """Return a new Delta Sharing profile for the tables of the delivery; keep it secret."""
         return dict(self._connection.post(route("v1", "trades", self.id, "profile"), {}))
@@ -370,6 +392,20 @@ class Trade(_Thing):
     def record(self) -> JSON:
         """Return the neutral trading record."""
         return dict(self._connection.get(route("v1", "trades", self.id, "record")))
+
+
+def usage_sources(
+    connection: Connection, trades: Sequence[str] | Mapping[str, int | None]
+) -> list[JSON]:
+    """Return the sources of a usage receipt: each trade with the content it delivered."""
+    tokens = trades if isinstance(trades, Mapping) else dict.fromkeys(trades)
+    found = []
+    for trade_id, count in tokens.items():
+        trade = connection.get(route("v1", "trades", trade_id))
+        found.append({"trade_id": trade_id, "content_digest": trade["content_digest"]})
+        if count is not None:
+            found[-1]["tokens"] = count
+    return found
 
 
 def signer_of(key: str | Path | Signer | None) -> Signer:

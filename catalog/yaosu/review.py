@@ -16,6 +16,7 @@ from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
 from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
 from .ports import Reader, Transaction
+from .recall import is_recalled
 from .steps import Relation
 
 EDITABLE_TEXT = frozenset({"title", "description", "keywords", "homepage"})
@@ -361,6 +362,8 @@ def resume(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L9: the cause is gone, and G1-G6 hold again."""
     listing = load(tx, actor, listing_id)
     admit(tx, listing, "resume", actor)
+    if is_recalled(tx, listing.id):
+        _refuse("L9", [Text("a recall of it is open", "召回尚未结束")])
     _refuse("L9", list_guards(tx, listing, tx.now.date()))
     return step(tx, listing, "resume", actor)
 

@@ -1,31 +1,29 @@
 """Offline verification of a data directory: ledger, log and blobs, live or copied.
 
-The database is read through the standard library alone, in one read-only snapshot that is taken
+The database is read in one read-only snapshot that is taken
 after the checkpoint was read, so that it knows every leaf the checkpoint counts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import shutil
-import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.errors import Unavailable
 
 from . import checkpoint as notes
 from . import signing
 from .evidence import COVERED, event_digest
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
+from .resting import holds
 from .verify import DATABASE
+from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
+from .verify_outside import check_webhooks
 from .verify_receipt import check_form, check_receipt
 from .witness import Demand
 
@@ -49,9 +47,14 @@ def verify_market(
     tree = None
     with found.shape("/log/checkpoint"):
         tree = check_checkpoint(log, log_key, demand or Demand(), found)
-    if (folder / DATABASE).exists():
+    at_rest = (folder / DATABASE).exists()
+    if at_rest and not database_url:
+        _at_rest(folder / DATABASE, found)
         with open_snapshot(folder / DATABASE) as db:
             _verify_database(db, folder, log, tree, found, progress)
+    elif database_url:
+        with open_postgres(database_url) as there:
+            _verify_database(there, folder, log, tree, found, progress)
     elif not alone:
         found.wrong(
             f"/{DATABASE}",
@@ -61,7 +64,7 @@ def verify_market(
             severity="warning",
         )
         _blobs(folder / "blobs", {}, found, progress)
-    if tree is not None and not (folder / DATABASE).exists():
+    if tree is not None and not (at_rest or database_url):
         check_log(log, tree, None, found, progress)
     return found.report("log" if alone else "market", folder.name)
 
@@ -69,39 +72,22 @@ def verify_market(
 # --- the database -----------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def open_snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database read-only in one transaction; Unavailable when it cannot be read.
-
-    Beside a write-ahead log SQLite needs to write its index file; where the folder is read-only
-    the two files are read from a copy.
-    """
-    with contextlib.ExitStack() as stack:
-        wal = path.with_name(f"{path.name}-wal")
-        options = "mode=ro"
-        if not os.access(path.parent, os.W_OK):
-            if wal.exists() and wal.stat().st_size:
-                copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                shutil.copyfile(path, copy / path.name)
-                shutil.copyfile(wal, copy / wal.name)
-                path = copy / path.name
-            else:
-                options = "mode=ro&immutable=1"
-        try:
-            db = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
-            stack.callback(db.close)
-            db.execute("PRAGMA query_only = ON")
-            db.execute("BEGIN")
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"the database cannot be read: {error}", f"无法读取数据库：{error}"
-            ) from None
-        yield db
+def _at_rest(database: Path, found: Findings) -> None:
+    """The file is as the market closed it, to the last unused byte (R7)."""
+    as_closed = holds(database)
+    if as_closed is not None:
+        found.checked["sums"] += 1
+        found.need(
+            as_closed,
+            "/database",
+            "digest",
+            "the database file was changed since the market closed it",
+            "数据库文件在市场关闭后被改动",
+        )
 
 
 def _verify_database(
-    db: sqlite3.Connection,
+    db: Database,
     folder: Path,
     log: Path,
     tree: notes.Checkpoint | None,
@@ -109,12 +95,15 @@ def _verify_database(
     progress: Progress,
 ) -> None:
     steps: dict[str, Callable[[], None]] = {
-        "/database": lambda: _integrity(db, found),
+        "/database": lambda: db.sound(found),
         "/events": lambda: _events(db, found, progress),
         "/postings": lambda: _postings(db, found),
         "/leaves": lambda: _places(db, found),
+        "/records": lambda: check_records(db, found, progress),
         "/trades": lambda: _trades(db, found),
+        "/usage": lambda: _usage(db, found),
         "/receipts": lambda: _receipts(db, found),
+        "/webhooks": lambda: check_webhooks(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:
@@ -124,7 +113,7 @@ def _verify_database(
         with found.shape(pointer):
             try:
                 step()
-            except sqlite3.Error as error:
+            except db.errors as error:
                 found.wrong(
                     pointer,
                     "database",
@@ -133,36 +122,11 @@ def _verify_database(
                 )
 
 
-def _integrity(db: sqlite3.Connection, found: Findings) -> None:
-    for (line,) in db.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            found.wrong(
-                "/database", "database", f"SQLite finds: {line}", f"SQLite 检查发现：{line}"
-            )
-    for table, child, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        found.wrong(
-            "/database",
-            "database",
-            f"a row of {table} ({child}) refers to a missing one of {parent}",
-            f"{table} 的一行（{child}）引用了不存在的 {parent}",
-        )
-    guards = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='trigger'")}
-    for table in ("event", "posting", "reply", "leaf"):
-        for verb in ("update", "delete"):
-            found.need(
-                f"{table}_no_{verb}" in guards,
-                f"/database/{table}",
-                "unguarded",
-                f"nothing in the database refuses to {verb} rows of {table}",
-                f"数据库未阻止对 {table} 的{'修改' if verb == 'update' else '删除'}",
-            )
-
-
 def _row_event(row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(_EVENT, row, strict=True))
 
 
-def _events(db: sqlite3.Connection, found: Findings, progress: Progress) -> None:
+def _events(db: Database, found: Findings, progress: Progress) -> None:
     """Every chain is dense from 0 and linked, and every event is what its digests say (I1)."""
     total = db.execute("SELECT count(*) FROM event").fetchone()[0]
     columns = ", ".join(f'"{c}"' for c in _EVENT)
@@ -219,7 +183,7 @@ def _event(event: Mapping[str, Any], before: Mapping[str, Any] | None, found: Fi
         )
 
 
-def _postings(db: sqlite3.Connection, found: Findings) -> None:
+def _postings(db: Database, found: Findings) -> None:
     """Entries balance, belong to an event of their trade, and overdraw no escrow (I2, I3)."""
     found.checked["postings"] += db.execute("SELECT count(*) FROM posting").fetchone()[0]
     unbalanced = (
@@ -234,13 +198,13 @@ def _postings(db: sqlite3.Connection, found: Findings) -> None:
         )
     strays = (
         "SELECT p.id FROM posting p LEFT JOIN event e ON e.digest = p.event_digest "
-        "WHERE e.id IS NULL OR e.subject_id <> p.trade_id"
+        "WHERE e.id IS NULL OR e.subject_id <> p.trade_id OR e.at <> p.at"
     )
     for (number,) in db.execute(strays):
         found.wrong(
             f"/postings/{number}",
             "unbound",
-            "the posting belongs to no event of its trade",
+            "the posting belongs to no event of its trade and time",
             "该分录不属于其交易的任何事件",
         )
     held: dict[str, int] = {}
@@ -275,7 +239,7 @@ def _postings(db: sqlite3.Connection, found: Findings) -> None:
         )
 
 
-def _places(db: sqlite3.Connection, found: Findings) -> None:
+def _places(db: Database, found: Findings) -> None:
     """Leaves are dense, and every event either has its leaf or waits for one (I10)."""
     found.checked["leaves"] += db.execute("SELECT count(*) FROM leaf").fetchone()[0]
     for n, (place,) in enumerate(db.execute("SELECT place FROM leaf ORDER BY place")):
@@ -300,7 +264,7 @@ def _places(db: sqlite3.Connection, found: Findings) -> None:
         found.wrong(f"/leaves/{place}", "unbound", "the leaf has no event", "该叶子没有对应事件")
 
 
-def _trades(db: sqlite3.Connection, found: Findings) -> None:
+def _trades(db: Database, found: Findings) -> None:
     """A trade stands where its events led it; its documents and signatures hold (I4, I7)."""
     _states(db, "trade", found)
     _states(db, "listing", found)
@@ -332,9 +296,9 @@ def _trades(db: sqlite3.Connection, found: Findings) -> None:
                 )
 
 
-def _states(db: sqlite3.Connection, table: str, found: Findings) -> None:
+def _states(db: Database, table: str, found: Findings) -> None:
     query = (
-        f"SELECT t.id, json_extract(t.body, '$.state'), (SELECT e.to_state FROM event e "
+        f"SELECT t.id, {db.member('t.body', 'state')}, (SELECT e.to_state FROM event e "
         f"WHERE e.subject_id = t.id ORDER BY e.seq DESC LIMIT 1) FROM {table} t ORDER BY t.id"
     )
     for number, state, last in db.execute(query):
@@ -348,15 +312,18 @@ def _states(db: sqlite3.Connection, table: str, found: Findings) -> None:
         )
 
 
-def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: Findings) -> None:
+def _money(db: Database, trade: Mapping[str, Any], place: str, found: Findings) -> None:
     """What was posted for the trade is what it says was paid, settled and given back (I3, I6)."""
-    paid, back = trade["paid_fen"], trade["refund_fen"]
-    lines = [(f"buyer:{trade['user_id']}", back - paid)]
-    if trade["settled_at"] is not None:
-        lines += [(f"provider:{party}", fen) for party, fen in trade["shares"]]
-        lines.append((f"fee:{trade['venue']}", trade["fee_fen"]))
+    paid, back, fee = trade["paid_fen"], trade["refund_fen"], trade["fee_fen"]
+    shared = sum(fen for _, fen in trade["shares"])
+    lines = [(f"buyer:{trade['user_id']}", back - paid), (f"fee:{trade['venue']}", fee)]
+    lines += [(f"provider:{party}", fen) for party, fen in trade["shares"]]
+    if (trade.get("terms") or {}).get("period"):
+        lines += _held_by_periods(db, trade, place, found)
     else:
-        lines.append((f"escrow:{trade['id']}", paid - back))
+        lines.append((f"escrow:{trade['id']}", paid - back - fee - shared))
+    for correction in trade.get("corrections") or ():
+        lines += [(account, fen) for account, fen in correction["lines"]]
     expected: dict[str, int] = {}
     for account, fen in lines:
         expected[account] = expected.get(account, 0) + fen
@@ -374,19 +341,79 @@ def _money(db: sqlite3.Connection, trade: Mapping[str, Any], place: str, found: 
         )
 
 
-def _receipts(db: sqlite3.Connection, found: Findings) -> None:
+def _held_by_periods(
+    db: Database, trade: Mapping[str, Any], place: str, found: Findings
+) -> list[tuple[str, int]]:
+    """Return what the escrow of each period should hold; the trade says the sums of them all."""
+    sums = dict.fromkeys(("paid_fen", "billed_fen", "fee_fen", "refund_fen"), 0)
+    lines = []
+    query = "SELECT id, body FROM period WHERE trade_id = ? ORDER BY id"
+    for n, (number, body) in enumerate(db.execute(query, (trade["id"],)), 1):
+        period = strict_json(body)
+        found.checked["periods"] += 1
+        for name in sums:
+            sums[name] += period[name]
+        shared = sum(fen for _, fen in period["shares"])
+        held = period["paid_fen"] - period["refund_fen"] - period["fee_fen"] - shared
+        lines.append((f"escrow:{number}", held))
+        found.need(
+            period["number"] == n and (period["settled_at"] is None or held == 0),
+            f"{place}/periods/{number}",
+            "period",
+            "the period is out of order, or has ended and still holds money",
+            "周期序号不连续，或已结束但仍有托管余额",
+        )
+    for name, total in sums.items():
+        found.need(
+            trade[name] == total,
+            f"{place}/{name}",
+            "mismatch",
+            f"the trade says {trade[name]}, its periods make {total}",
+            f"交易记载 {trade[name]}，各周期合计 {total}",
+        )
+    return lines
+
+
+def _usage(db: Database, found: Findings) -> None:
+    """Every metered call was counted once, and the deliveries say the sums of them."""
+    if "metered_call" not in db.tables():
+        return  # a directory of an earlier version
+    counted = {
+        row[0]: (row[1], row[2])
+        for row in db.execute(
+            "SELECT delivery_id, count(*), sum(units) FROM metered_call GROUP BY 1"
+        )
+    }
+    for number, body in db.execute("SELECT id, body FROM delivery"):
+        delivery = strict_json(body)
+        calls, used = counted.pop(number, (0, 0))
+        found.checked["metered calls"] += calls
+        found.need(
+            (delivery.get("calls", 0), delivery.get("used", 0)) == (calls, used),
+            f"/deliveries/{number}/used",
+            "mismatch",
+            f"{calls} calls make {used}; the delivery says {delivery.get('used', 0)}",
+            f"{calls} 次调用合计 {used}，交付记载 {delivery.get('used', 0)}",
+        )
+    for number in counted:
+        found.wrong(
+            f"/deliveries/{number}", "unbound", "calls of no delivery", "调用不属于任何交付"
+        )
+
+
+def _receipts(db: Database, found: Findings) -> None:
     for key, body in db.execute("SELECT key, body FROM view WHERE key LIKE 'receipt:%'"):
         place = f"/receipts/{key.partition(':')[2]}"
         with found.shape(place):
             part = Findings()
-            document = strict_json(body)
-            check_form(body, document, part)
+            document = strict_json(bytes(body))
+            check_form(bytes(body), document, part)
             check_receipt(document, part)
             found.checked["receipts"] += 1
             found.within(place, part)
 
 
-def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+def _leaf_events(db: Database) -> Iterator[dict[str, Any]]:
     columns = ", ".join(f'e."{c}"' for c in _EVENT)
     query = f"SELECT {columns} FROM leaf l JOIN event e ON e.id = l.event_id ORDER BY l.place"
     return map(_row_event, db.execute(query))
@@ -395,7 +422,7 @@ def _leaf_events(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
 # --- blobs ------------------------------------------------------------------------------------
 
 
-def _references(db: sqlite3.Connection, found: Findings) -> dict[str, tuple[int | None, str]]:
+def _references(db: Database, found: Findings) -> dict[str, tuple[int | None, str]]:
     """Return SHA-256 → (bytes, where) of every blob that the database refers to."""
     wanted: dict[str, tuple[int | None, str]] = {}
     for number, body in db.execute("SELECT id, body FROM holding"):

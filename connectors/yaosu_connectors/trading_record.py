@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from enum import Enum
 from pathlib import Path
@@ -113,6 +114,16 @@ def problems(record: object) -> list[Problem]:
 class TradingRecords:
     """Harvests and publishes a folder of trading records, one JSON file for each trade."""
 
+    suffix = SUFFIX
+
+    def say(self, record: JSON) -> dict[str, Any]:
+        """Return a record as the files hold it."""
+        return dict(record)
+
+    def hear(self, document: Any) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+        """Return what a file holds as a record, and what of it was left out."""
+        return document, ()
+
     def about(self) -> About:
         return About(
             name="trading-record",
@@ -122,18 +133,60 @@ class TradingRecords:
         )
 
     def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
-        return _harvest(local.open_root(source))
+        return self._harvest(local.open_root(source))
 
     def publish(self, records: Iterable[Record], target: str, /, *, prune: bool = False) -> Report:
         root = local.make_root(target)
-        changes = [_publish(root, record) for record in records]
+        changes = [self._publish(root, record) for record in records]
         if prune:
-            kept = {change.origin_id + SUFFIX for change in changes}
+            kept = {change.origin_id + self.suffix for change in changes}
             changes += [
-                _remove(root, name) for name in sorted(os.listdir(root))
-                if name.endswith(SUFFIX) and not name.startswith(".") and name not in kept
+                self._remove(root, name) for name in sorted(os.listdir(root))
+                if name.endswith(self.suffix) and not name.startswith(".") and name not in kept
             ]  # fmt: skip
         return Report.of(changes)
+
+    def _harvest(self, root: Path) -> Iterator[Record | Skipped]:
+        for step in local.walk(root):
+            if isinstance(step, local.Refused):
+                yield Skipped(origin_id=step.path, why=step.why)
+                continue
+            for name in step.files:
+                if name.endswith(self.suffix):
+                    path = f"{step.path}/{name}" if step.path else name
+                    yield self._one(root / path, name.removesuffix(self.suffix))
+
+    def _one(self, path: Path, origin: str) -> Record | Skipped:
+        try:
+            record, notes = self.hear(local.read_document(path))
+            return replace(as_record(valid(record)), notes=notes)
+        except (YaosuError, OSError) as e:
+            return Skipped(origin_id=origin, why=local.why_not(e))
+
+    def _publish(self, root: Path, record: Record) -> Change:
+        origin = record.origin_id
+        name = origin + self.suffix
+        if record.kind != "trade":
+            why = Text("a folder of trading records holds trades only", "交易记录文件夹只收录交易")
+            return Change(outcome="skipped", origin_id=origin, why=why)
+        problem = path_problem(name) or (Text("it holds '/'", "含有“/”") if "/" in name else None)
+        if problem is None and (root / name).is_symlink():
+            problem = Text("a symbolic link stands in its place", "目标位置是符号链接")
+        if problem is not None:
+            return Change(outcome="skipped", origin_id=origin, why=problem)
+        try:
+            document = self.say(valid(dict(record.document)))
+        except YaosuError as e:
+            return Change(outcome="skipped", origin_id=origin, why=local.why_not(e))
+        there = (root / name).exists()
+        if there and _same(root / name, document):
+            return Change(outcome="unchanged", origin_id=origin, record=record)
+        local.write_document(root / name, document)
+        return Change(outcome="changed" if there else "added", origin_id=origin, record=record)
+
+    def _remove(self, root: Path, name: str) -> Change:
+        (root / name).unlink()
+        return Change(outcome="removed", origin_id=name.removesuffix(self.suffix))
 
 
 def as_record(document: Mapping[str, Any]) -> Record:
@@ -146,52 +199,11 @@ def as_record(document: Mapping[str, Any]) -> Record:
     )
 
 
-def _harvest(root: Path) -> Iterator[Record | Skipped]:
-    for step in local.walk(root):
-        if isinstance(step, local.Refused):
-            yield Skipped(origin_id=step.path, why=step.why)
-            continue
-        for name in step.files:
-            if name.endswith(SUFFIX):
-                path = f"{step.path}/{name}" if step.path else name
-                try:
-                    yield as_record(valid(local.read_document(root / path)))
-                except (YaosuError, OSError) as e:
-                    yield Skipped(origin_id=name.removesuffix(SUFFIX), why=local.why_not(e))
-
-
-def _publish(root: Path, record: Record) -> Change:
-    origin = record.origin_id
-    name = origin + SUFFIX
-    if record.kind != "trade":
-        why = Text("a folder of trading records holds trades only", "交易记录文件夹只收录交易")
-        return Change(outcome="skipped", origin_id=origin, why=why)
-    problem = path_problem(name) or (Text("it holds '/'", "含有“/”") if "/" in name else None)
-    if problem is None and (root / name).is_symlink():
-        problem = Text("a symbolic link stands in its place", "目标位置是符号链接")
-    if problem is not None:
-        return Change(outcome="skipped", origin_id=origin, why=problem)
-    try:
-        document = valid(dict(record.document))
-    except YaosuError as e:
-        return Change(outcome="skipped", origin_id=origin, why=local.why_not(e))
-    there = (root / name).exists()
-    if there and _same(root / name, document):
-        return Change(outcome="unchanged", origin_id=origin, record=record)
-    local.write_document(root / name, document)
-    return Change(outcome="changed" if there else "added", origin_id=origin, record=record)
-
-
 def _same(path: Path, document: Mapping[str, Any]) -> bool:
     try:
         return jcs(local.read_document(path)) == jcs(dict(document))
     except (YaosuError, OSError):
         return False
-
-
-def _remove(root: Path, name: str) -> Change:
-    (root / name).unlink()
-    return Change(outcome="removed", origin_id=name.removesuffix(SUFFIX))
 
 
 # --- from the market's words to the dictionary's ------------------------------------------------

@@ -510,6 +510,14 @@ def _edit(data: Path, *statements: str) -> None:
         ("UPDATE trade SET body = json_set(body, '$.signatures[0].digest', 'x')", "signature"),
         ("UPDATE view SET body = replace(body, '12345', '12344') WHERE key LIKE 'r%'", "digest"),
         ("UPDATE holding SET body = json_set(body, '$.bytes', 1)", "bytes"),
+        ("UPDATE party SET body = replace(body, 'model', 'modem')", "digest"),
+        ("UPDATE party SET slug = 'modem' WHERE slug = 'model'", "mismatch"),
+        ("UPDATE party SET body = replace(body, '\"#\"', '\"%\"')", "digest"),
+        ("UPDATE listing SET body = replace(body, '2026', '2027')", "digest"),
+        ("UPDATE view SET body = replace(body, 'train', 'brain') WHERE key LIKE 'l%'", "digest"),
+        ("UPDATE posting SET at = '2020-01-01T00:00:00.000000Z'", "unbound"),
+        ("UPDATE job SET error = 'x'", "digest"),
+        ("UPDATE reply SET body = x'7b7d'", "digest"),
         ("DROP TRIGGER event_no_update", "unguarded"),
         ("DROP TABLE posting", "database"),
     ],
@@ -523,6 +531,25 @@ def test_every_change_to_the_database_is_found(data: Path, statement: str, code:
     else:
         _edit(data, statement)
     assert code in codes(data)
+
+
+def test_a_byte_of_a_partys_name_is_covered_while_the_market_runs(data: Path) -> None:
+    """The sum of the closed file is one guard; here it is gone, as it is while a market runs."""
+    (data / "market.db.sum").unlink()
+    _edit(data, 'UPDATE party SET body = replace(body, \'"name":"model\', \'"name":"modem\')')
+    found = verify_path(data).problems
+    assert [p.pointer.split("/")[2] for p in found] == ["party"]
+    assert {p.code for p in found} == {"digest"}
+
+
+def test_an_unused_byte_of_a_closed_database_is_covered(data: Path) -> None:
+    path = data / "market.db"
+    good = path.read_bytes()
+    empty = good.rindex(b"\0" * 64)
+    path.write_bytes(good[:empty] + b"\1" + good[empty + 1 :])
+    assert [(p.pointer, p.code) for p in verify_path(data).problems] == [("/database", "digest")]
+    path.write_bytes(good)
+    assert verify_path(data).valid
 
 
 def test_a_rewritten_chain_does_not_fit_the_log(data: Path) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from yaosu_connectors import load, names
+from yaosu_connectors import exchange, load, names
 from yaosu_connectors.trading_record import build
 from yaosu_schemas.canonical import jcs
 
@@ -89,12 +90,25 @@ def ckan_package(name: str) -> dict[str, Any]:
     }
 
 
+def hub_folder(folder: Path) -> Path:
+    write(folder / "data" / "train-00000-of-00001.jsonl", '{"q": "1"}\n')
+    front = f"---\npretty_name: Dialogues {folder.name}\nlanguage: [zh]\n---\n"
+    return write(folder / "README.md", f"{front}\nDialogues of a workshop.\n")
+
+
 def _retitle(path: Path) -> None:
+    if path.name == "README.md":
+        text = path.read_text("utf-8").replace("pretty_name: Dialogues", "pretty_name: Talks")
+        write(path, text)
+        return
     document = json.loads(path.read_text("utf-8"))
     if isinstance(document.get("name"), dict):
         document["name"]["en"] = "Another name"
     elif "trade_id" in document:
         document["purpose"] = "another purpose"
+    elif path.name.split(".")[1] in exchange.names():
+        words = exchange.form(path.name.split(".")[1])
+        document = words.say({**words.read(document)[0], "purpose": "another purpose"})
     else:
         document["title"] = "Another title"
     write(path, document)
@@ -102,16 +116,29 @@ def _retitle(path: Path) -> None:
 
 def source_of(name: str, root: Path, trades: Callable[[str], dict[str, Any]]) -> Source:
     ids = ("alpha", "beta", "gamma")
+
+    def forms(form: str) -> list[Path]:
+        say = exchange.form(form).say
+        return [write(root / f"trd_{i}.{form}.json", say(build(**trades(f"trd_{i}")))) for i in ids]
+
     entries: dict[str, Callable[[], list[Path]]] = {
         "folder": lambda: [package(root / i, i) for i in ids],
         "bilingual-records": lambda: [write(root / f"{i}.json", bilingual(i)) for i in ids],
         "croissant": lambda: [write(root / f"{i}.json", croissant_of(i)) for i in ids],
         "dcat": lambda: [write(root / f"{i}.jsonld", dcat_dataset(i)) for i in ids],
         "ckan": lambda: [write(root / f"{i}.json", ckan_package(i)) for i in ids],
+        "huggingface": lambda: [hub_folder(root / i) for i in ids],
+        "modelscope": lambda: [hub_folder(root / i) for i in ids],
         "trading-record": lambda: [
             write(root / f"trd_{i}.trade.json", build(**trades(f"trd_{i}"))) for i in ids
         ],
+        **{form: partial(forms, form) for form in exchange.names()},
     }
+
+    def forms(form: str) -> list[Path]:
+        say = exchange.form(form).say
+        return [write(root / f"trd_{i}.{form}.json", say(build(**trades(f"trd_{i}")))) for i in ids]
+
     root.mkdir(parents=True)
     # A connector without a source here fails: whoever adds one adds its source.
     return Source(load(name), root, tuple(entries[name]()), _retitle)

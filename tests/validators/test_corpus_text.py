@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from yaosu_schemas.errors import InvalidInput
 from yaosu_validators import validate
+from yaosu_validators.corpus import textrules_repeats
 from yaosu_validators.corpus.script import flats
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.textrules import TextRules, histogram, quantiles, residue, rules
@@ -148,6 +149,33 @@ def test_measures_of_real_english_are_what_the_rules_say(testdata: Path) -> None
     texts = [t for t in texts if not re.search("[^\x00-\x7f–—‘’“”…•]", t)]
     assert len(texts) > 200
     assert compare(texts) > 1000
+
+
+@st.composite
+def copied(draw: st.DrawFn) -> list[str]:
+    """Draw words of which stretches are copied again and again, whole or in part."""
+    words = draw(st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=60))
+    for _ in range(draw(st.integers(1, 9))):
+        start = draw(st.integers(0, len(words) - 1))
+        words = words + words[start : start + draw(st.integers(3, 40))]
+        words = words + draw(st.lists(st.sampled_from("abxyz"), max_size=2))
+    return words * draw(st.integers(1, 3))
+
+
+@given(copied(), st.sampled_from([0, 1, 12]))
+@settings(max_examples=150, deadline=None)
+def test_repetitions_taken_apart_are_those_of_one_walk(words: list[str], rounds: int) -> None:
+    wide = "".join(words).translate({ord(c): 0x4E00 + ord(c) for c in "abcdefghxyz"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textrules_repeats, "_ROUNDS", rounds)
+        latin, han, _ = measures([" ".join(words), wide, "one more"])
+    for units, found, of_a_word in ((words, latin, 1), (list(wide), han, 2)):
+        for n in range(5, 11):
+            told = _dup(units, n * of_a_word)
+            if len(units) >= 50 * of_a_word and told * 100 >= 10 * found["chars"]:
+                assert found[f"dup_{n}"] == told
+            else:  # too little to be judged
+                assert found[f"dup_{n}"] in (0, told)
 
 
 def test_in_chinese_two_characters_stand_for_a_word() -> None:

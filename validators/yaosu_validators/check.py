@@ -12,6 +12,7 @@ descriptor and what was found (`report`).
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
@@ -46,6 +47,18 @@ class Finding:
     labels: tuple[str, ...] | None = None
     pointer: str | None = None
     severity: Severity = "error"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as plain values: there may be millions of them."""
+        return _finding, _values(self)
+
+
+_NAMES = tuple(f.name for f in fields(Finding))
+_values = operator.attrgetter(*_NAMES)
+
+
+def _finding(*values: Any) -> Finding:
+    return Finding(**dict(zip(_NAMES, values, strict=True)))
 
 
 @runtime_checkable

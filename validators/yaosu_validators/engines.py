@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import queue
 import struct
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import IO, Any, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
@@ -48,12 +46,14 @@ class LocalEngine:
 
 @dataclass(slots=True)
 class ProcessEngine:
-    """Parts in other processes; what goes and what comes back is bytes, as on a cluster."""
+    """Parts here and in other processes; what goes there and comes back is bytes, as on a cluster.
+
+    This process judges parts while it waits: it is one of the workers.
+    """
 
     workers: int
     tell: Tell | None = None
-    _idle: queue.SimpleQueue[subprocess.Popen[bytes]] = field(default_factory=queue.SimpleQueue)
-    _all: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
         for part, result in zip(parts, self._answers(parts), strict=True):
@@ -66,44 +66,124 @@ class ProcessEngine:
         """Give what was seen in each part of the files of a target, in their order."""
         return self._answers(parts)
 
-    def _answers(self, parts: Sequence[Part] | Sequence[FilePart]) -> Iterator[Any]:
-        for _ in range(min(self.workers, len(parts)) - len(self._all)):
-            worker = _start()
-            self._all.append(worker)
-            self._idle.put(worker)
-        with ThreadPoolExecutor(self.workers) as threads:
-            waiting: deque[Future[bytes]] = deque()
-            ahead = iter(parts)
-            try:
-                for _ in parts:
-                    # Only so many states are ever under way or waiting to be merged.
-                    for other in islice(ahead, self.workers + 1 - len(waiting)):
-                        waiting.append(threads.submit(self._ask, pickle.dumps(other)))
-                    yield pickle.loads(waiting.popleft().result())
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _ask(self, request: bytes) -> bytes:
-        worker = self._idle.get()
+    def _answers(self, parts: Sequence[Part | FilePart]) -> Iterator[Any]:
+        board = _Board(parts, self.workers + 2)
+        for _ in range(min(self.workers, len(parts)) - 1 - len(self._others)):
+            self._others.append(_start())
+        for worker in self._others:
+            threading.Thread(target=board.serve, args=(worker,), daemon=True).start()
         try:
-            send(cast(IO[bytes], worker.stdin), request)
-            answer = receive(cast(IO[bytes], worker.stdout))
-        except OSError:
-            answer = None
+            for number in range(len(parts)):
+                yield board.result(number)
         finally:
-            self._idle.put(worker)
-        if answer is None:
-            raise Unavailable("a worker process stopped; try again", "工作进程已停止；请重试")
-        return answer
+            board.stop()
 
     def close(self) -> None:
-        for worker in self._all:
+        for worker in self._others:
             worker.kill()
             worker.wait()
             for pipe in (worker.stdin, worker.stdout):
                 if pipe is not None:
                     pipe.close()
+
+
+class _Board:
+    """Hands out parts, and gives their results back in the order of the parts.
+
+    Only `ahead` states are ever under way or waiting to be merged. Digests are small, and take
+    long: they are handed out before the other parts of their file, and their results come last.
+    """
+
+    def __init__(self, parts: Sequence[Part | FilePart], ahead: int) -> None:
+        self._parts = parts
+        self._order = _digests_first(parts)
+        self._left = ahead
+        self._results: dict[int, Any] = {}
+        self._changed = threading.Condition()
+
+    def result(self, number: int) -> Any:
+        """Return the result of a part; parts are judged here until it is there."""
+        while True:
+            with self._changed:
+                if number in self._results:
+                    self._left += not _is_digests(self._parts[number])
+                    self._changed.notify_all()
+                    found = self._results.pop(number)
+                    break
+                mine = self._take()
+                if mine is None:
+                    self._changed.wait()
+                    continue
+            done = answered(self._parts[mine])
+            self._put(mine, done)
+            if mine != number and isinstance(done, PartResult) and _is_stopped(done):
+                raise KeyboardInterrupt
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def serve(self, worker: subprocess.Popen[bytes]) -> None:
+        """Let another process judge parts until there are none left."""
+        while True:
+            with self._changed:
+                while (number := self._take()) is None:
+                    if not self._order:
+                        return
+                    self._changed.wait()
+            try:
+                answer = _ask(worker, pickle.dumps(self._parts[number]))
+                self._put(number, _GONE if answer is None else pickle.loads(answer))
+            except Exception as why:  # told where the result is waited for
+                self._put(number, why)
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._order.clear()
+            self._changed.notify_all()
+
+    def _take(self) -> int | None:
+        if not self._order:
+            return None
+        if not _is_digests(self._parts[self._order[0]]):
+            if not self._left:
+                return None
+            self._left -= 1
+        return self._order.popleft()
+
+    def _put(self, number: int, result: Any) -> None:
+        with self._changed:
+            self._results[number] = result
+            self._changed.notify_all()
+
+
+_GONE = Unavailable("a worker process stopped; try again", "工作进程已停止；请重试")
+
+
+def _is_digests(part: Part | FilePart) -> bool:
+    return isinstance(part, Part) and part.what == "digests"
+
+
+def _is_stopped(result: PartResult) -> bool:
+    return result.outcome is not None and result.outcome.interrupted
+
+
+def _digests_first(parts: Sequence[Part | FilePart]) -> deque[int]:
+    order: list[int] = []
+    first = 0  # of the parts of one file
+    for number, part in enumerate(parts):
+        order.insert(first if _is_digests(part) else len(order), number)
+        if _is_digests(part) or not isinstance(part, Part) or part.what == "whole":
+            first = number + 1
+    return deque(order)
+
+
+def _ask(worker: subprocess.Popen[bytes], request: bytes) -> bytes | None:
+    try:
+        send(cast(IO[bytes], worker.stdin), request)
+        return receive(cast(IO[bytes], worker.stdout))
+    except (OSError, ValueError):  # it is gone, or its pipes are closed
+        return None
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -371,11 +372,13 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def _shortened(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple([t if len(t) <= 80 and t.isprintable() else _short(t) for t in texts[:100]])
+
+
 def _short(text: str) -> str:
-    if len(text) <= 80:
-        return text if text.isprintable() else clip(text)
     start = text[:79]
-    return start + "…" if start.isprintable() else clip(text)
+    return start + "…" if len(text) > 80 and start.isprintable() else clip(text)
 
 
 _UNKNOWN = _kind("Finding", "发现", "", "", "{note}", "{note}")
@@ -437,7 +440,7 @@ def report_error(finding: Finding) -> ReportError:
         field_name=finding.field_name,
         field_number=finding.field_number,
         cell=cell,
-        cells=None if finding.cells is None else tuple(map(_short, finding.cells[:100])),
+        cells=None if finding.cells is None else _shortened(finding.cells),
         labels=None if finding.labels is None else finding.labels[:100],
         pointer=finding.pointer,
         blocking=finding.severity == "error",

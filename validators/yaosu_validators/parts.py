@@ -116,8 +116,8 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         groups = table.arrow.groups
         cuts = [tuple(range(i, min(i + ROW_GROUPS, groups))) for i in range(0, groups, ROW_GROUPS)]
         return [
-            digests,
             *(replace(base, what="columns", groups=g, number=n) for n, g in enumerate(cuts)),
+            digests,
         ]
     what: What = "records" if table.format == "jsonl" else "lines"
     starts = [0]
@@ -129,7 +129,6 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
     stops = [*starts[1:], size]
     first = table.dialect.first_content_row
     return [
-        digests,
         *(
             replace(
                 base,
@@ -142,6 +141,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
             )
             for n, (a, b) in enumerate(zip(starts, stops, strict=True))
         ),
+        digests,
     ]
 
 
@@ -258,19 +258,18 @@ class Window(io.RawIOBase):
 
 def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
     """Return the outcome of one resource from the results of its parts, each merged as it comes."""
-    first = next(results)
     if planned.opened is None:
-        assert first.outcome is not None
-        fold_again(first.outcome, planned.limits)
-        return first.outcome
+        whole = next(results).outcome
+        assert whole is not None
+        fold_again(whole, planned.limits)
+        return whole
     outcome = planned.opened
-    outcome.digests = first.digests
     check = outcome.check
     assert check is not None
     state: TableState | None = None
     end = 0
     again = False
-    for part in planned.parts[1:]:
+    for part in planned.parts[:-1]:
         result = next(results)
         if part.course is not None:
             outcome.folded = _join_folded(planned, part, outcome.folded, result.folded)
@@ -287,6 +286,7 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             continue
         end = result.end
         state = found if state is None else check.merge(state, found)
+    outcome.digests = next(results).digests
     if again:
         whole = judge(planned.resource, planned.limits, fold=False)
         whole.folded = outcome.folded

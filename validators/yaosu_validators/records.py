@@ -38,7 +38,7 @@ _STRING = f'"(?:{_PLAIN}|{_ESCAPE})*"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _EXCLUDED = '"\\' + "".join(map(chr, range(32)))
 _DEPTH = 2
-_LONG_NUMBER = r"[0-9][0-9.]{15,}"  # floats of more digits are not what their text says
+_SHORT_NUMBER = r"-?[0-9.]{1,15}"  # floats of more digits are not what their text says
 
 
 def _values(depth: int) -> str:
@@ -64,7 +64,8 @@ class RecordForm:
     """The automaton of one kind of record."""
 
     accept: str
-    reject: tuple[str, ...]
+    short: str  # must match, too: numbers short enough to be compared as text
+    blank: str  # may not match: every value may be absent
     extract: str
     taken: tuple[int, ...]
 
@@ -83,24 +84,43 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
             return None
         values.append(value)
     accept = r"\A" + _S + r"\{" + _pairs(check.columns, labels, values, keyed) + r"\}" + _S
-    reject = []
-    if any(c.type == "number" and set(c.constraints) & set(BOUNDS) for c in check.columns):
-        reject.append(_LONG_NUMBER)
+    blank = ""
     if not any(c.required for c in check.columns) and not keyed:
         nulls = [_null(c) for c in check.columns]
-        reject.append(r"\A" + _S + r"\{" + _pairs(check.columns, labels, nulls, ()) + r"\}")
+        blank = r"\A" + _S + r"\{" + _pairs(check.columns, labels, nulls, ()) + r"\}"
     form = RecordForm(
-        accept + r"\r?\n\z", tuple(reject), _extract(labels, values, keyed, check), tuple(keyed)
+        accept + r"\r?\n\z",
+        _short(check.columns, labels, values, keyed),
+        blank,
+        _extract(labels, values, keyed, check),
+        tuple(keyed),
     )
     try:
         probe = pa.array(["{}"])
-        for pattern in (form.accept, *form.reject):
+        for pattern in (form.accept, form.short, form.blank):
             pc.match_substring_regex(probe, pattern)
         if form.extract:
             pc.extract_regex(probe, form.extract)
     except pa.ArrowException:
         return None
     return form
+
+
+def _short(
+    columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], keyed: Sequence[int]
+) -> str:
+    """Return a form that ends behind the last number with bounds; "" where there is none."""
+    bound = [
+        i for i, c in enumerate(columns) if c.type == "number" and set(c.constraints) & set(BOUNDS)
+    ]
+    if not bound:
+        return ""
+    values = [
+        f"(?:{_SHORT_NUMBER}|{_null(columns[i])})" if i in bound else value
+        for i, value in enumerate(values)
+    ]
+    stop = bound[-1] + 1
+    return r"\A" + _S + r"\{" + _pairs(columns[:stop], labels[:stop], values[:stop], keyed) + "[,}]"
 
 
 def _pairs(
@@ -286,8 +306,10 @@ class RecordJudge:
             return
         column = lines.column()
         mask = pc.match_substring_regex(column, self.form.accept)
-        for pattern in self.form.reject:
-            mask = pc.and_not(mask, pc.match_substring_regex(column, pattern))
+        if self.form.short:
+            mask = pc.and_(mask, pc.match_substring_regex(column, self.form.short))
+        if self.form.blank:
+            mask = pc.and_not(mask, pc.match_substring_regex(column, self.form.blank))
         runs: list[tuple[int, int, int]] = []
         at = 0
         for rejected in pc.indices_nonzero(pc.invert(mask)).to_pylist():
@@ -348,4 +370,6 @@ class RecordJudge:
         for key, pairs in zip(self.check.keys, state.pairs, strict=True):
             texts = [cells[i] for i in key.columns]
             joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
+            if len(texts) == 1 and self.check.columns[key.columns[0]].type == "integer":
+                joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
             pairs.add_arrays(joined, rows)

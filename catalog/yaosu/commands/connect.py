@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from yaosu.client import Client
-    from yaosu_connectors import Change, Record
+    from yaosu_connectors import Change, Record, Report
 
 app = family("Other people's catalogs, in and out.\n\n对接其他目录：导入与导出。")
 
@@ -105,14 +106,7 @@ def import_(
                 change = _bring(who, change, known, venue, files, watch)
             done.append(change)
     report = Report.of(done)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        print_table(("outcome 结果", "n"), [(k, len(v)) for k, v in report.as_json().items()])
-        for origin, why in report.skipped:
-            note(Text(f"{origin}: {why.en}", f"{origin}：{why.zh}"), mark="!")
-    if report.skipped:
-        raise typer.Exit(NOT_VALID)
+    _show(report, as_json)
 
 
 def _known(who: Client) -> dict[str, dict[str, Any]]:
@@ -201,6 +195,56 @@ def export(
     who = client(market, key_needed=trades)
     records = _trades(who) if trades else _listings(who, query)
     report = publisher.publish(records, target, prune=prune)
+    _show(report, as_json)
+
+
+@app.command()
+@command
+def convert(
+    reader: Connector,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder or file. 来源。")],
+    writer: Annotated[
+        str, typer.Argument(metavar="CONNECTOR", help="Who writes. 写出所用的连接器。")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder. 目标目录。")],
+    prune: Annotated[bool, typer.Option(help="Remove what is gone. 删除已不存在的记录。")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write what one connector reads as another writes it, with its files; no market is asked.
+
+    在本地用一个连接器读取、用另一个写出（含文件），不访问市场。
+
+    A folder that was bought becomes a dataset folder of Hugging Face by
+    `yaosu connect convert folder ./bought huggingface ./hub`.
+    Exit 1 when something of the source could not be written.
+    """
+    from yaosu_connectors import Change, Harvests, Publishes, Report, Skipped, load
+
+    harvester, publisher = load(reader), load(writer)
+    if not isinstance(harvester, Harvests) or not isinstance(publisher, Publishes):
+        raise InvalidInput(
+            f"'{reader}' must read and '{writer}' write; see `yaosu connect list`",
+            f"“{reader}”须能导入且“{writer}”须能导出，见 yaosu connect list",
+            field="connector",
+        )
+    unread: list[Skipped] = []
+
+    def records() -> Iterator[Record]:
+        for item in harvester.harvest(source):
+            if isinstance(item, Skipped):
+                unread.append(item)
+                continue
+            for lost in item.notes:
+                note(Text(f"{item.origin_id} {lost.pointer}: {lost.en}", lost.zh), mark="!")
+            yield item
+
+    report = publisher.publish(records(), target, prune=prune)
+    skipped = Report.of(Change(outcome="skipped", origin_id=s.origin_id, why=s.why) for s in unread)
+    _show(replace(report, skipped=(*skipped.skipped, *report.skipped)), as_json)
+
+
+def _show(report: Report, as_json: bool) -> None:
+    """Show a report; exit 1 when something was skipped."""
     if as_json:
         print_json(report.as_json())
     else:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from yaosu.errors import Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
+from yaosu.resting import seal, unseal
 
 from .refusals import no_space, refused, stopping, tell
 from .transaction import Kept, SqlReader, SqlTransaction
@@ -156,6 +157,9 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
+        if self._broken is None:
+            with contextlib.suppress(OSError):
+                seal(self.path)
         os.close(self._lock_file)
 
     # --- the writer -----------------------------------------------------------------------------
@@ -342,6 +346,7 @@ def hold(path: Path) -> int:
         ) from e
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unseal(path)
     except OSError as e:
         os.close(file)
         if e.errno not in (errno.EWOULDBLOCK, errno.EACCES):

@@ -136,6 +136,17 @@ class Statements:
             "postings_of": sa.select(p.trade_id, p.event_digest, p.account, p.amount_fen, p.at)
             .where(p.trade_id == sa.bindparam("trade_id"))
             .order_by(p.id),
+            "account": sa.select(p.trade_id, p.event_digest, p.account, p.amount_fen, p.at)
+            .where(
+                p.account == sa.bindparam("account"),
+                p.at >= sa.bindparam("since"),
+                p.at < sa.bindparam("until"),
+            )
+            .order_by(p.at, p.id)
+            .limit(sa.bindparam("limit", type_=sa.Integer())),
+            "balance_before": sa.select(sa.func.sum(p.amount_fen)).where(
+                p.account == sa.bindparam("account"), p.at < sa.bindparam("until")
+            ),
             "balance": sa.select(sa.func.sum(p.amount_fen)).where(
                 p.account == sa.bindparam("account")
             ),

@@ -31,10 +31,12 @@ from yaosu.errors import (
     Malformed,
     NoSpace,
     NotFound,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -47,10 +49,13 @@ from yaosu_schemas.texts import clip
 from . import (
     api_evidence,
     api_exchange,
+    api_harvests,
     api_log,
     api_market,
+    api_money,
     api_parties,
     api_quality,
+    api_registered,
     api_trade,
     api_webhooks,
     ckan,
@@ -70,6 +75,7 @@ log = logging.getLogger(__name__)
 # Matched in order: the busiest first.
 NATIVE = (
     api_trade,
+    api_money,
     api_market,
     api_quality,
     sample,
@@ -79,6 +85,8 @@ NATIVE = (
     api_evidence,
     api_webhooks,
     api_exchange,
+    api_harvests,
+    api_registered,
 )
 FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
@@ -95,6 +103,8 @@ STATUS: tuple[tuple[type[YaosuError], int], ...] = (
     (AlreadyExists, 409),
     (Conflict, 409),
     (Gone, 410),
+    (PaymentNeeded, 402),
+    (TooMany, 429),
     (TooLarge, 413),
     (Unsupported, 415),
     (Unverified, 422),
@@ -131,8 +141,8 @@ def problem(error: YaosuError) -> Response:
     headers = {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in (503, 507):
-        headers["retry-after"] = "5"
+    if status in (429, 503, 507):
+        headers["retry-after"] = str(error.facts.get("retry_after", 5))
     if isinstance(error, InFlight):
         headers["retry-after"] = "1"
     return Response(

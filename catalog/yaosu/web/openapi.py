@@ -44,6 +44,7 @@ _ID = "0199a0c000007000800000000000000"
 _ERRORS = {
     "400": "not parseable, or a header is missing",
     "401": "no key, or one that is unknown, expired or revoked",
+    "402": "what was paid for is used up, or not paid yet",
     "403": "the key may not take this step",
     "404": "absent, or not visible to the key",
     "409": "not possible from the state it is in; `next` names what is",
@@ -51,6 +52,7 @@ _ERRORS = {
     "413": "over a stated limit",
     "415": "not a format that is taken here",
     "422": "not valid: every problem with its JSON pointer",
+    "429": "more calls in a minute than were agreed: wait `Retry-After` seconds",
     "503": "try again later",
     "507": "no space left; reads go on",
 }
@@ -201,7 +203,8 @@ _EXACT = {
 }
 _OTHER_SHAPES = ("/quote", "/record", "/receipt", "/preview", "/problems", "/descriptor",
                  "/standing-offer", "/files/", "/sketch",
-                 "/scorecard", "/attestation", "/records", "/sample")  # fmt: skip
+                 "/scorecard", "/attestation", "/records", "/sample", "/recall",
+                 "/confirm-deletion")  # fmt: skip
 
 
 def _answer(method: str, path: str) -> str | None:

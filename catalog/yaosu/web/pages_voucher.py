@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from yaosu import checkpoint as notes
-from yaosu import voucher, witness
+from yaosu import recall, voucher, witness
 from yaosu.errors import NotFound
 from yaosu.identity import allow
 from yaosu.model import Trade, TradeState
@@ -35,8 +35,10 @@ def both(name: str) -> Markup:
     )
 
 
-def status_of(trade: Trade) -> str:
+def status_of(reader: Reader, trade: Trade) -> str:
     """Return how a voucher stands today, to whoever holds its code."""
+    if any(n.state != "released" for n in recall.notices(reader, trade.id)):
+        return "recalled"
     if trade.state in VALID:
         return "valid"
     return "disputed" if trade.state == TradeState.DISPUTED else "ended"
@@ -50,7 +52,7 @@ def public_voucher(reader: Reader, text: str) -> dict[str, Any]:
         raise NotFound("there is no voucher with this code", "没有此验证码对应的凭证")
     about = json.loads(kept[1])
     trade = reader.get(Trade, about.pop("trade_id"))
-    return {"code": code, **about, "status": status_of(trade)}
+    return {"code": code, **about, "status": status_of(reader, trade)}
 
 
 @router.get("/trades/{trade_id}/receipt")

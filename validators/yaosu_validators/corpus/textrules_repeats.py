@@ -100,9 +100,7 @@ class _Grams:
     places: Ints  # numbers of their first tokens
 
     def keys(self) -> Hashes:
-        """Return 12 bits of the record and 52 of the hash."""
-        mixed = self.hashes ^ (self.hashes >> np.uint64(29))
-        return (self.owners.astype(np.uint64) << np.uint64(52)) | (mixed >> np.uint64(12))
+        return _keys(self.owners, self.hashes)
 
     def at(self, which: Bools | Ints) -> _Grams:
         """Return the chosen n-grams."""
@@ -112,14 +110,24 @@ class _Grams:
 
 
 def _grams(tokens: Tokens, size: int) -> _Grams:
+    """Return all n-grams that stand in their record twice, in order, and a few others."""
     count = max(len(tokens.hashes) - size + 1, 0)
     hashes = _joined(tokens.hashes, size)[:count]
+    places = _maybe_twice(_keys(tokens.owners[:count], hashes))
+    owners = tokens.owners[places]
+    inside = tokens.owners[places + (size - 1)] == owners
+    places, owners = places[inside], owners[inside]
     sums = np.concatenate(([0], np.cumsum(tokens.ends - tokens.starts)))
-    last = tokens.owners[size - 1 :] if count else tokens.owners[:0]
-    places = np.flatnonzero(tokens.owners[:count] == last)
-    return _Grams(
-        size, hashes[places], tokens.owners[places], sums[places + size] - sums[places], places
-    )  # fmt: skip
+    return _Grams(size, hashes[places], owners, sums[places + size] - sums[places], places)
+
+
+def _keys(owners: Ints, hashes: Hashes) -> Hashes:
+    """Return 12 bits of the record and 52 of the hash."""
+    keys = hashes >> np.uint64(29)
+    keys ^= hashes
+    keys >>= np.uint64(12)
+    keys |= owners.view(np.uint64) << np.uint64(52)
+    return keys
 
 
 def _joined(hashes: Hashes, size: int) -> Hashes:
@@ -159,7 +167,7 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
     top, most, again = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     long = np.minimum(grams.chars + (size - 1 if joint else 0), _LONG).astype(np.uint64)
     keys = (grams.keys() & ~np.uint64(_LONG)) | long
-    keys = np.sort(keys[_maybe_twice(keys)])
+    keys.sort()
     same = keys[1:] == keys[:-1]
     if not same.any():
         return top, most, again
@@ -180,8 +188,7 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
 
 def _repeated(tokens: Tokens, size: int) -> _Grams:
     """Return the n-grams that stand in their record more than once, in order."""
-    grams = _grams(tokens, size)
-    return _twice(grams.at(_maybe_twice(grams.keys())))
+    return _twice(_grams(tokens, size))
 
 
 def _longer(tokens: Tokens, grams: _Grams, more: int) -> _Grams:
@@ -238,7 +245,7 @@ def _apart(grams: _Grams) -> _Grams:
         before = np.searchsorted(taken, numbers, "right") - 1
         free = before < 0
         gone = grams.places - grams.places[taken[before]] if len(taken) else numbers
-        now = free | (gone >= grams.size) | (gone == 0)
+        now = free | (gone >= grams.size)
         if (now == met).all():
             return grams.at(taken)
         met = now
