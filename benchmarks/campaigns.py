@@ -26,7 +26,8 @@ def main() -> int:
     for path in sorted(RESULTS.glob("campaign_*.json")):
         told = json.loads(path.read_text("utf-8"))
         broken += bool(told["violations"])
-        mark = "ok" if not told["violations"] else f"{told['violations']} BROKEN"
+        fine = "ok" if told["whole"] else "ok, short"
+        mark = fine if not told["violations"] else f"{told['violations']} BROKEN"
         print(f"{told['campaign']:<22} {mark:<10} {told['goal']}")
         print(f"{'':<22} {'':<10} {counted(told['counted'])}  ({told['at']}, {told['commit']})")
     return bool(broken)
