@@ -52,6 +52,14 @@ COMMANDS: dict[str, Entry] = {
     "keys": Entry("keys:app", "Access keys and signing keys.", "管理密钥。", BUY),
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),
+    "benchmark": Entry(
+        "registered:benchmarks", "Benchmarks that are looked for.", "登记评测集。", OFFICE
+    ),
+    "ruleset": Entry(
+        "registered:rulesets", "Word lists that are looked for.", "登记风险词表。", OFFICE
+    ),
+    "exchange": Entry("exchange:app", "The desk of an exchange.", "交易所对账与回调。", OFFICE),
+    "webhooks": Entry("webhooks:app", "Events sent to oneself.", "事件推送。", BUY),
     "verify": Entry("verify:verify", "Check evidence offline.", "离线验证凭证。", EVIDENCE),
     "witness": Entry("witness:witness", "Watch over logs of others.", "日志见证服务。", EVIDENCE),
     "log": Entry("log:app", "The transparency log.", "透明日志。", EVIDENCE),

@@ -24,6 +24,7 @@ from .errors import InvalidInput, NotFound, Problem
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
+    from .integration import Desk, Webhooks
     from .signing import Signer
     from .submission import Submission
     from .transfer import Progress
@@ -331,6 +332,19 @@ class Client:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
 
+    @property
+    def webhooks(self) -> Webhooks:
+        """One's webhooks: events sent to addresses of one's own."""
+        from .integration import Webhooks
+
+        return Webhooks(self.connection)
+
+    def exchange(self, venue_id: str) -> Desk:
+        """Return the desk of a place of trading that is one's own."""
+        from .integration import Desk
+
+        return Desk(self.connection, venue_id)
+
     # --- evidence and operation -----------------------------------------------------------------
 
     def report(self, report_id: str) -> JSON:
@@ -361,6 +375,19 @@ class Client:
     def consistency(self, first: int, second: int) -> JSON:
         """Return the proof that the log only grew between two sizes."""
         return dict(self.connection.get("/v1/log/consistency", {"from": first, "to": second}))
+
+    def registered(self, kind: str) -> list[JSON]:
+        """Return all versions of the registered `benchmarks` or `rulesets`, without content."""
+        return list(self.connection.pages(route("v1", kind)))
+
+    def register_file(self, kind: str, name: str, path: str | Path) -> JSON:
+        """Register a file as the next version of a benchmark or ruleset (operator)."""
+        body = {"sha256": self.upload(path)["sha256"], "filename": Path(path).name}
+        return dict(self.connection.call("PUT", route("v1", kind, name), body=body).json)
+
+    def unregister(self, kind: str, name: str) -> JSON:
+        """Look for a benchmark or ruleset no longer (operator)."""
+        return dict(self.connection.call("DELETE", route("v1", kind, name)).json)
 
     def health(self) -> JSON:
         """Return what the market says of itself; Unavailable when nobody answers."""

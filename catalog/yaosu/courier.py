@@ -28,6 +28,7 @@ from .model import SYSTEM, Event, Party, new_id
 from .outgoing import Answer, Gate, NotSent
 from .outside import Attempt, Message, Webhook
 from .ports import Clock, Reader, Store, Transaction
+from .topics import chosen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -56,6 +57,25 @@ class _Work:
     message: Message
     body: bytes
     leaf: int | None
+
+
+class _Once:
+    """A snapshot in which each thing is read once, however many webhooks ask about it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._things: dict[tuple[Any, str], Any] = {}
+
+    def one(self, kind: Any, *, id: str) -> Any:
+        if (kind, id) not in self._things:
+            self._things[kind, id] = self._reader.one(kind, id=id)
+        return self._things[kind, id]
+
+    def get(self, kind: Any, id: str) -> Any:
+        return self.one(kind, id=id)
+
+    def leaves(self, start: int, *, limit: int) -> list[Event]:
+        return self._reader.leaves(start, limit=limit)
 
 
 class Courier:
@@ -129,6 +149,7 @@ class Courier:
         pages: dict[int, list[Event]] = {}
         found: list[str] = []
         with self._store.read() as reader:
+            once: Any = _Once(reader)
             head = reader.log_size()
             waiting = {m.webhook_id for m in reader.find(Message, state="waiting", limit=PAGE)}
             after: str | None = None
@@ -139,7 +160,7 @@ class Courier:
                         continue
                     ready = hook.next_at is None or hook.next_at <= now
                     ready = ready and self._seen(hook) < head
-                    ready = ready and self._next(reader, hook, pages) is not None
+                    ready = ready and self._next(once, hook, pages) is not None
                     if ready or hook.id in waiting:
                         found.append(hook.id)
                     self._move_far(hook)
@@ -163,7 +184,7 @@ class Courier:
             if leaf not in pages:
                 pages[leaf] = reader.leaves(leaf, limit=PAGE)
             for number, event in enumerate(pages[leaf], leaf):
-                if feed.chosen(hook.topics, feed.topic(event)) and feed.concerns(
+                if chosen(hook.topics, feed.topic_of(event)) and feed.concerns(
                     reader, actor, event.subject_id
                 ):
                     self._clear[hook.id] = (hook.cursor, number)
@@ -229,7 +250,7 @@ class Courier:
                 id=new_id("whm"),
                 webhook_id=hook.id,
                 event_id=name,
-                type=feed.topic(event),
+                type=feed.topic_of(event),
                 subject_id=event.subject_id,
                 created_at=now,
             )

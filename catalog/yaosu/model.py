@@ -560,6 +560,24 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """One version of a benchmark or word list that every corpus is looked through for."""
+
+    id: str
+    purpose: str  # benchmark, ruleset
+    name: str
+    number: int  # 1, 2, … of this name
+    state: str = "active"  # replaced by the next number, or removed
+    sha256: str
+    bytes: int
+    suffix: str  # of the file, says its format: ".jsonl"
+    facts: dict[str, Any]  # counts and digest of what is looked for, never its text
+    added_by: str
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """The first of two signatures on an operator's step (four eyes)."""
 

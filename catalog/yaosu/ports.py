@@ -104,6 +104,14 @@ class Reader(Protocol):
         """Return the first job whose time has come or whose lease ran out; a write locks it."""
         ...
 
+    def job_states(self) -> dict[str, tuple[int, datetime]]:
+        """Return per state how many jobs are in it, and the earliest time of one of them."""
+        ...
+
+    def log_waiting(self) -> int:
+        """Return how many events have no place in the log yet."""
+        ...
+
     def log_pending(self, limit: int = 1000) -> list[Event]:
         """Return events that have no place in the log yet, by store order."""
         ...

@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+from yaosu_schemas.canonical import digest
+
 from .errors import Conflict, Unauthenticated, Unsupported
 from .identity import allow, authenticate, issue_key
 from .listing import files_of
@@ -67,7 +69,11 @@ class SharedTable:
 
 def view_of(listing: Listing, resource: str) -> str:
     """Return the name under which the columns of a resource are kept."""
-    return f"columns:{listing.content_digest}:{CONVERTER}:{resource}"
+    pinned = listing.content_digest
+    if not pinned:  # a draft: its own, and only as long as this is what the resource says
+        said = [r for r in listing.descriptor.get("resources") or () if r.get("name") == resource]
+        pinned = f"{listing.id}:{digest({'resource': said})}"
+    return f"columns:{pinned}:{CONVERTER}:{resource}"
 
 
 def resources_of(listing: Listing) -> list[str]:

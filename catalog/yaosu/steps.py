@@ -112,7 +112,15 @@ LISTING_STEPS: tuple[Step[L], ...] = (
     _listing(
         "L11",
         "withdraw",
-        {L.SUBMITTED, L.VALIDATING, L.REVIEW, L.NOTICE, L.REGISTERED},
+        {
+            L.DRAFT,
+            L.RETURNED,
+            L.SUBMITTED,
+            L.VALIDATING,
+            L.REVIEW,
+            L.NOTICE,
+            L.REGISTERED,
+        },
         L.WITHDRAWN,
         R.PROVIDER,
     ),

@@ -128,6 +128,16 @@ class Life:
         os.kill(self.pid, signal.SIGKILL)
         assert os.WTERMSIG(self.nursery.ended(self.pid)) == signal.SIGKILL
 
+    def ended_by_now(self, seconds: float = 3.0) -> int | None:
+        """Return the exit code if it ends by itself within a moment (negative: the signal)."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = Path(f"/proc/{self.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+            if state == "Z":
+                return os.waitstatus_to_exitcode(self.nursery.ended(self.pid))
+            time.sleep(0.02)
+        return None
+
     def stop(self) -> int:
         """Ask it to end and wait; returns its exit code."""
         os.kill(self.pid, signal.SIGTERM)

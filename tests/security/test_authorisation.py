@@ -6,6 +6,7 @@ import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from yaosu.model import (
     Listing,
     ListingState,
     Period,
+    Registered,
     Trade,
     TradeState,
     new_id,
 )
 from yaosu.model_evidence import Recall, UsageReceipt
+from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code
@@ -213,6 +216,7 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "path": "0/000.p/1",
         "share": "provider-one",
         "schema": "thing",
+        "schema_name": "trading-record",
         "table": "train",
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
@@ -256,6 +260,7 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$resource": _resource_of(thing.listing),
         "$offer_digest": trade.offer_digest,
         "$manifest": thing.delivery.manifest_digest,
+        **{f"${kind}": sha256(data).hexdigest() for kind, (_, data) in REGISTERED.items()},
         "$period_payment": {"amount_fen": 100, "payer": trade.user_id, "reference": "r"},
         "$payment": {
             "amount_fen": trade.terms.amount_fen,
@@ -311,13 +316,29 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
     if row.get("on") == "venue":
-        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
+        return {
+            "venue_id": "gz-venue",
+            "key_id": _callback_key(scene),
+            "reconciliation_id": _reconciliation(scene),
+        }
+    if row.get("on") == "harvest":
+        return harvest(scene)
     if row.get("on") == "webhook":
         return webhook(scene)
+    if row.get("on") in REGISTERED:
+        return registered(scene, row["on"])
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _reconciliation(scene: Scene) -> str:
+    if "reconciliation" not in scene.private:
+        path = "/v1/venues/gz-venue/reconciliation"
+        made = scene.people["X"].post(path, [], params={"day": "2026-11-01"})
+        scene.private["reconciliation"] = made["reconciliation_id"]
+    return scene.private["reconciliation"]
 
 
 def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
@@ -349,6 +370,26 @@ def _callback_key(scene: Scene) -> str:
     return scene.private["callback_key"]
 
 
+def harvest(scene: Scene) -> dict[str, str]:
+    """Put the provider's harvest back as it was: no run goes on."""
+    provider = scene.people["P"]
+    if "harvest" not in scene.private:
+        body = {"url": "https://elsewhere.invalid", "rights": "open", "interval_hours": 0}
+        made = provider.post("/v1/harvests", body)
+        scene.private["harvest"] = made["harvest_id"]
+        scene.private["harvest_run"] = made["run_id"]
+    name = scene.private["harvest"]
+
+    def step(tx: Any) -> None:
+        found = tx.get(Harvest, name)
+        if found.run_id:
+            tx.put(replace(tx.get(HarvestRun, found.run_id), state="stopped"))
+        tx.put(replace(found, run_id="", state="on"))
+
+    scene.hall.market.store.write(step)
+    return {"harvest_id": name, "run_id": scene.private["harvest_run"]}
+
+
 def webhook(scene: Scene) -> dict[str, str]:
     """Put the provider's webhook and its dead letter back as they were."""
     provider = scene.people["P"]
@@ -369,6 +410,26 @@ def webhook(scene: Scene) -> dict[str, str]:
         return dead.id
 
     return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
+
+
+REGISTERED = {
+    "benchmarks": ("b.jsonl", b'{"question": "how many valves does a pump need", "answer": "7"}\n'),
+    "rulesets": ("w.csv", b"word,category\nverbotenwort,A1a\n"),
+}
+
+
+def registered(scene: Scene, kind: str) -> dict[str, str]:
+    """Have the operator's file here, and something registered under a name of its own."""
+    scene.people["S"].upload(REGISTERED[kind][1])
+    name = f"n{uuid.uuid4().hex[:20]}"
+
+    def step(tx: Any) -> None:
+        known = {"sha256": NONE * 2, "bytes": 1, "suffix": ".csv", "facts": {}, "added_by": "x"}
+        tx.add(Registered(id=new_id("rgd"), purpose=kind.removesuffix("s"), name=name, number=1,
+                          created_at=tx.now, **known))  # fmt: skip
+
+    scene.hall.market.store.write(step)
+    return {"name": name}
 
 
 def mark(response: httpx2.Response) -> str:

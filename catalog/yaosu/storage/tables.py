@@ -30,6 +30,7 @@ from yaosu.model import (
     Member,
     Party,
     Period,
+    Registered,
     SigningKey,
     StoredReport,
     Trade,
@@ -37,6 +38,7 @@ from yaosu.model import (
     Venue,
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
+from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")
@@ -185,6 +187,10 @@ _keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", 
 _keep(CallbackKey, "callback_key", "venue")
 _keep(Callback, "callback", "subject_id", unique=[("venue", "message_id")])
 _keep(Reconciliation, "reconciliation", "venue")
+_keep(Harvest, "harvest", "party_id", "state", locked=True)
+_keep(HarvestRun, "harvest_run", "harvest_id", "state", locked=True)
+_keep(HarvestItem, "harvest_item", "harvest_id")
+_keep(Registered, "registered", "state", unique=[("purpose", "name", "number")], locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------

@@ -142,6 +142,10 @@ class SqlReader:
         """Return events that have no place in the log yet, by store order."""
         return _events(self._run("pending_lock" if self.writing else "pending", limit=limit))
 
+    def log_waiting(self) -> int:
+        """Return how many events have no place in the log yet."""
+        return int(self._run("waiting").fetchone()[0])
+
     def log_size(self) -> int:
         """Return how many events have a place in the log: the next leaf's index."""
         return int(self._run("leaf_count").fetchone()[0])
@@ -185,6 +189,10 @@ class SqlReader:
         if row is None:
             raise absent("job", str(job_id))
         return _job(row)
+
+    def job_states(self) -> dict[str, tuple[int, datetime]]:
+        """Return per state how many jobs are in it, and the earliest time of one of them."""
+        return {state: (n, _time(at)) for state, n, at in self._run("job_states").fetchall()}
 
     def due_job(self, now: datetime) -> Job | None:
         """Return the first job whose time has come or whose lease ran out; a write locks it."""

@@ -8,11 +8,14 @@ from . import (
     pages_account,
     pages_console,
     pages_evidence,
+    pages_exchange,
     pages_market,
     pages_money,
+    pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
+    pages_webhooks,
     sample,
 )
 from .visit import error_page
@@ -23,11 +26,14 @@ for part in (
     pages_market,
     pages_account,
     pages_voucher,
+    pages_webhooks,
+    pages_exchange,
     pages_evidence,
     pages_money,
     pages_trade,
     pages_review,
     pages_console,
+    pages_registered,
 ):
     router.include_router(part.router)
 
