@@ -8,6 +8,7 @@ from . import (
     pages_account,
     pages_console,
     pages_evidence,
+    pages_harvests,
     pages_market,
     pages_registered,
     pages_review,
@@ -28,6 +29,7 @@ for part in (
     pages_review,
     pages_console,
     pages_registered,
+    pages_harvests,
 ):
     router.include_router(part.router)
 
