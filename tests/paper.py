@@ -145,12 +145,15 @@ class Paper:
             data.setdefault(name, []).append(value)
         return Page(self.http.request(form.method.upper(), form.action, data=data))
 
-    def send_file(self, page: Page, action: str, name: str, content: bytes) -> Page:
+    def send_file(
+        self, page: Page, action: str, filename: str, content: bytes, **given: str
+    ) -> Page:
         form = page.form(action)
         assert form.enctype == "multipart/form-data"
-        return Page(
-            self.http.post(form.action, data=dict(form.fields), files={"file": (name, content)})
-        )
+        assert set(given) <= form.names
+        fields = {**dict(form.fields), **given}
+        fields.pop("file", None)
+        return Page(self.http.post(form.action, data=fields, files={"file": (filename, content)}))
 
     def log_in(self, key: str, back: str = "/") -> Page:
         page = self.get("/login", params={"next": back})

@@ -6,6 +6,7 @@ index follower, the log sequencer, the daily sweep. Nothing here decides anythin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -29,11 +30,14 @@ from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
     fulfilment,
+    handover,
     market_overlap,
     outgoing,
+    periods,
     present,
     recall,
     receipt,
+    registered,
     review,
     sharing,
     signing,
@@ -41,7 +45,16 @@ from . import (
 )
 from . import listing as shelf
 from .courier import Courier
-from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
+from .errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Unsupported,
+    Unverified,
+    WrongState,
+    YaosuError,
+)
+from .harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
 from .model import (
@@ -75,6 +88,7 @@ FOLLOW_S = 0.2
 LOG_S = 0.25
 WITNESS_S = 0.5
 SWEEP_S = 3600.0
+HARVEST_S = 1.0
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
@@ -135,6 +149,9 @@ class Market:
         self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
+        self.harvester = Harvester(
+            self.store, self.clock, self.gate, folder / "harvests", self._stop
+        )
         self._threads: list[threading.Thread] = []
 
     # --- life -----------------------------------------------------------------------------------
@@ -150,6 +167,7 @@ class Market:
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
             ("sweep", self.sweep, SWEEP_S),
+            ("harvest", self.harvester.turn, HARVEST_S),
         ):
             thread = threading.Thread(
                 target=self._repeat, args=(name, loop, pause), name=name, daemon=True
@@ -170,6 +188,11 @@ class Market:
         self.witnesses.close()
         self.log.close()
         self.store.close()
+
+    def free_bytes(self) -> int:
+        """Return what the disk of the data folder has left for this process."""
+        stat = os.statvfs(self.settings.folder)
+        return stat.f_bavail * stat.f_frsize
 
     def _broke(self, error: BaseException) -> None:
         """Remember that writing has ended for good (P1), and tell the server."""
@@ -246,6 +269,7 @@ class Market:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
         self.store.write(lambda tx: review.expire(tx, now.date()))
+        self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)
         for upload in open_ones:
@@ -258,6 +282,16 @@ class Market:
         for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
             log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
             self.store.write(partial(_record_damage, sha256=sha256))
+
+    def tick(self) -> None:
+        """Do what time asks of trades that run in periods; one that fails holds up no other."""
+        with self.store.read() as reader:
+            running = list(periods.running(reader))
+        for trade_id in running:
+            try:
+                self.store.write(partial(periods.tick, trade_id=trade_id))
+            except YaosuError:
+                log.exception("the periods of %s did not move on", trade_id)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -279,8 +313,9 @@ class Market:
             listing = self.store.write(lambda tx: shelf.start_validation(tx, listing_id))
         except WrongState:
             return  # withdrawn meanwhile
-        with self.laid_out(listing) as folder:
-            options, reads = _registered(self.settings.folder)
+        with self.laid_out(listing) as folder, self.scratch("registered-") as place:
+            with self.store.read() as reader:
+                options, reads = registered.lay_out(reader, self.blobs, self.settings.folder, place)
             found = run_in_sandbox(
                 "validate",
                 target=folder,
@@ -341,9 +376,45 @@ class Market:
         total = sum(size or 0 for *_, size in shelf.files_of(listing.descriptor))
         return Limits.for_bytes(total, sandbox=self.settings.sandbox)
 
-    def laid_out(self, listing: Listing) -> _Folder:
-        """Return a folder (a context manager) with the listing's files and descriptor."""
-        return _Folder(self, listing)
+    @contextlib.contextmanager
+    def scratch(self, prefix: str) -> Iterator[Path]:
+        """Give an empty folder on the disk of the blobs, and take it away again."""
+        place = self.settings.folder / "scratch"
+        place.mkdir(exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def looked_at(self, kind: str, sha256: str, suffix: str) -> dict[str, Any]:
+        """Return counts and digest of a benchmark or word list, read by a child shut in."""
+        with self.scratch("registered-") as place:
+            name = f"given{suffix}"
+            self.blobs.lay_out({name: sha256}, place)
+            limits = Limits.for_bytes(self.blobs.size(sha256), sandbox=self.settings.sandbox)
+            found = run_in_sandbox(
+                "registered", target=place / name, args={"kind": kind}, limits=limits
+            )
+        if "digest" not in found:
+            error = found.get("error") or {}
+            raise InvalidInput(
+                str(error.get("message", "the file cannot be read")),
+                str(error.get("message_zh", "文件无法读取")),
+                field="sha256",
+            )
+        return found
+
+    @contextlib.contextmanager
+    def laid_out(self, listing: Listing) -> Iterator[Path]:
+        """Give a listing's files as the provider had them (hard links), with its descriptor."""
+        files = {path: sha for _, path, sha, _ in shelf.files_of(listing.descriptor)}
+        with self.scratch("listing-") as folder:
+            self.blobs.lay_out(files, folder)
+            # "x": what lies here already is a link to a blob, and must never be written to.
+            with open(folder / "datapackage.json", "x", encoding="utf-8") as file:
+                json.dump(listing.descriptor, file, ensure_ascii=False)
+            yield folder
 
     def preview(self, listing: Listing, resource: str | None, rows: int) -> dict[str, Any]:
         """Return the first records of a resource, read in the sandbox once and then remembered."""
@@ -383,14 +454,21 @@ class Market:
         """Read every byte of a delivery again before it opens (T9)."""
         with self.store.read() as reader:
             trade = reader.get(Trade, body["trade_id"])
-            delivery = reader.get(Delivery, str(trade.delivery_id))
+            delivery = reader.get(Delivery, body.get("delivery_id") or str(trade.delivery_id))
+            missing = handover.resources_missing(reader, delivery)
+        for resource in missing:
+            self._columns({"listing_id": delivery.listing_id, "resource": resource})
         for file in delivery.files:
             if not self.blobs.verify(file.sha256):
                 raise Unverified(
                     f"a stored file no longer has its digest: {file.path}",
                     f"存储文件摘要不符：{file.path}",
                 )
-        self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
+        period_id = delivery.period_id
+        if period_id is not None:
+            self.store.write(lambda tx: periods.delivered(tx, period_id, delivery.id))
+        else:
+            self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
 
     def _receipt(self, body: dict[str, Any]) -> None:
         """Build the receipt once the log holds every event of the trade."""
@@ -501,24 +579,6 @@ def _taken_out(report: dict[str, Any], check: str) -> dict[str, Any] | None:
     return evidence
 
 
-def _registered(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Path]]:
-    """Return what the operator has registered, as options of checks, and the files to read.
-
-    Benchmarks (or their indexes) lie in `benchmarks`, word lists of unsafe text in `safety`.
-    """
-    options: dict[str, dict[str, Any]] = {}
-    reads = []
-    benchmarks = sorted(p for p in (folder / "benchmarks").glob("*") if p.is_file())
-    if benchmarks:
-        options["corpus.contamination"] = {"benchmarks": [str(p.resolve()) for p in benchmarks]}
-        reads.append(folder / "benchmarks")
-    words = folder / "safety"
-    if words.is_dir() and any(words.iterdir()):
-        options["corpus.safety"] = {"words": str(words.resolve())}
-        reads.append(words)
-    return options, reads
-
-
 def _of_the_market(report: dict[str, Any], options: dict[str, dict[str, Any]]) -> None:
     """Say of measures that rest on what is registered here that files alone do not give them."""
     for metric in report.get("metrics") or ():
@@ -550,32 +610,6 @@ def _secret(path: Path) -> bytes:
             new.flush()
             os.fsync(new.fileno())
         return made
-
-
-class _Folder:
-    """A listing's files as the provider had them (hard links), with its descriptor."""
-
-    def __init__(self, market: Market, listing: Listing) -> None:
-        self._market = market
-        self._listing = listing
-
-    def __enter__(self) -> Path:
-        scratch = self._market.settings.folder / "scratch"
-        scratch.mkdir(exist_ok=True)
-        self._path = Path(tempfile.mkdtemp(prefix="listing-", dir=scratch))
-        try:
-            files = {path: sha for _, path, sha, _ in shelf.files_of(self._listing.descriptor)}
-            self._market.blobs.lay_out(files, self._path)
-            # "x": what lies here already is a link to a blob, and must never be written to.
-            with open(self._path / "datapackage.json", "x", encoding="utf-8") as file:
-                json.dump(self._listing.descriptor, file, ensure_ascii=False)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
 
 
 def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:

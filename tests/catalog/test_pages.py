@@ -223,6 +223,24 @@ def test_every_answer_is_a_page_under_a_strict_policy_and_links_only_what_is_the
         assert who.http.get(asset).status_code == 200, asset
 
 
+def test_an_operator_registers_a_benchmark_on_a_page_and_others_see_its_digest(hall: Hall) -> None:
+    operator = browser(hall, hall.admin)
+    page = operator.get("/registered")
+    line = b'{"question": "how many valves has a pump with two of them", "answer": "2"}\n'
+    page = operator.send_file(page, "/registered/benchmarks", "b.jsonl", line, name="valves")
+    assert page.says("Registered: every corpus is looked through for it from now on.")
+    refused = operator.send_file(page, "/registered/rulesets", "w.csv", b"x\n1\n", name="words")
+    assert refused.status == 422
+    seen = browser(hall, hall.person("onlooker", "buyer"), "zh").get("/registered")
+    assert seen.says("valves")
+    assert seen.says("使用中")
+    assert not seen.says("how many valves")
+    assert not seen.has_form("/registered/benchmarks")
+    page = operator.send(operator.get("/registered"), "/registered/benchmarks/valves/remove")
+    assert page.says("removed")
+    assert browser(hall).get("/registered").url.path == "/login"
+
+
 def test_an_unknown_address_is_a_page_for_people_and_a_problem_for_programs(hall: Hall) -> None:
     who = browser(hall)
     page = who.get("/no/such/page", headers={"accept": "text/html"})

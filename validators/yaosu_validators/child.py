@@ -96,6 +96,7 @@ def _import_reader(job: str) -> None:
         "describe": "describing.compose",
         "sheet": "excel",
         "records": "lookup",
+        "registered": "corpus.registered",
     }
     home = homes.get(job, job if job in JOBS else None)
     if home is not None:
@@ -185,6 +186,12 @@ def _columnar(target: str, args: dict[str, Any], say: Say) -> object:
     return columnar(Path(target), args["resource"], Path(os.environ["TMPDIR"])).as_json()
 
 
+def _registered(target: str, args: dict[str, Any], say: Say) -> object:
+    from .corpus.registered import told_of
+
+    return told_of(Path(target), args["kind"])
+
+
 JOBS: dict[str, Job] = {
     "validate": _validate,
     "describe": _describe,
@@ -192,6 +199,7 @@ JOBS: dict[str, Job] = {
     "columnar": _columnar,
     "sheet": _sheet,
     "records": _records,
+    "registered": _registered,
 }
 
 
