@@ -23,7 +23,8 @@ test: install-test system
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
-	@$(BIN)/python -m pytest -rs -m slow $(ARGS)
+	@$(BIN)/python -m pytest -rs -m slow $(ARGS); code=$$?; \
+	  $(BIN)/python benchmarks/campaigns.py && exit $$code
 
 bench: install-test
 	@$(BIN)/python benchmarks/run.py $(ARGS)
@@ -60,14 +61,20 @@ $(VENV)/.installed-test: requirements-test.lock $(INPUTS) | $(BIN)/pip
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.installed-run $@
 
-# Clients of others that pin other versions than ours live in environments of their own.
-CLIENTS := delta-sharing mlcroissant
+# Clients of others that pin other versions than ours live in environments of their own; one that
+# is more than the package of its name lists them in tests/clients/<name>.in.
+CLIENTS := delta-sharing mlcroissant datasets
 $(VENV)/clients/.installed: $(CLIENTS:%=tests/clients/%.lock) | $(BIN)/pip
 	@for client in $(CLIENTS); do \
 	  $(PYTHON) -m venv $(VENV)/clients/$$client && \
 	  $(VENV)/clients/$$client/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --require-hashes -r tests/clients/$$client.lock || exit 1; done
 	@touch $@
+
+# Too large for everybody: `make client-torch`, and the tests that want it run.
+client-%: | $(BIN)/pip
+	$(PYTHON) -m venv $(VENV)/clients/$*
+	$(VENV)/clients/$*/bin/python -m pip --disable-pip-version-check install --quiet $* numpy
 
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
   --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --group build
@@ -76,7 +83,7 @@ lock:
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra postgres --group test -c requirements.lock \
 	  -o requirements-test.lock
-	for client in $(CLIENTS); do echo $$client | $(UV) pip compile - --quiet --universal \
+	for client in $(CLIENTS); do (cat tests/clients/$$client.in 2>/dev/null || echo $$client) | $(UV) pip compile - --quiet --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) \
 	  -o tests/clients/$$client.lock; done
 	@! grep -nE '^--|://' requirements.lock requirements-test.lock tests/clients/*.lock

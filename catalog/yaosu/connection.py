@@ -8,6 +8,7 @@ origin and nowhere else.
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -85,8 +86,10 @@ class Connection:
         second is spared where there is no TLS (the bare context trusts nobody).
         """
         scheme = urlsplit(url).scheme
+        # A socket is never shared with a process that was forked off.
+        place = f"{scheme} {os.getpid()}"
         with self._making:
-            if scheme not in self._http:
+            if place not in self._http:
                 import ssl
 
                 import httpx2
@@ -94,12 +97,17 @@ class Connection:
                 from . import __version__
 
                 bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                self._http[scheme] = httpx2.Client(
+                self._http[place] = httpx2.Client(
                     verify=bare if scheme == "http" else True,
                     timeout=httpx2.Timeout(self.timeout, connect=min(10.0, self.timeout)),
                     headers={"User-Agent": f"yaosu/{__version__}"},
                 )
-            return self._http[scheme]
+            return self._http[place]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a worker process makes its own: the same market and key, other sockets."""
+        told = (self.base, self.key, self.timeout, self.attempts, self.patience)
+        return (_connection, told)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -133,18 +141,19 @@ class Connection:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        raw: tuple[str, bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one request, again where the line or the market asks for patience.
 
+        A changing call has a JSON `body`, or a file as it is (`raw`: its type and its bytes).
         Raises the error of the tree that the market named, or Unavailable.
         """
         url = self.url(path)
         sent = {"Accept": "application/json", **self.headers_for(url), **(headers or {})}
         content = b""
-        if body is not None:
-            content = _encoded(body)
-            sent["Content-Type"] = "application/json"
+        if body is not None or raw is not None:
+            sent["Content-Type"], content = raw or ("application/json", _encoded(body or {}))
             sent["Idempotency-Key"] = str(uuid.uuid4())
         for attempt in range(1, self.attempts + 1):
             try:
@@ -253,6 +262,12 @@ class Connection:
             if not page.get("next"):
                 return
             wanted["cursor"] = page["next"]
+
+
+def _connection(
+    url: str, key: str | None, timeout: float, attempts: int, patience: float
+) -> Connection:
+    return Connection(url, key, timeout=timeout, attempts=attempts, patience=patience)
 
 
 def _in_flight(reply: Reply) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from .errors import InvalidInput, Malformed, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from .purchase import Purchase
+    from .streams import Filter, Wanted
 
 # Suffix without its compression → the format name of pyarrow.dataset.
 FORMATS = {
@@ -26,6 +28,7 @@ FORMATS = {
     ".feather": "feather",
     ".json": "array",
 }
+TAR = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz))$")
 COMPRESSIONS = frozenset({".gz", ".zst", ".bz2"})
 
 
@@ -44,41 +47,96 @@ class Tables:
             raise self._ambiguous("of different formats", "格式不同", chosen)
         kind = kinds.pop()
         if kind is None:
-            raise Unsupported(
-                f"'{chosen[0]}' is no table; its file is at Purchase.file({chosen[0]!r})",
-                f"“{chosen[0]}”不是表格，可用 Purchase.file() 取得文件",
-                path=chosen[0],
-            )
-        parts = [self._part(kind, self._purchase.file(path)) for path in chosen]
+            raise self._no_table(chosen[0])
+        parts = [reader_of(self._purchase.file(path)) for path in chosen]
         if any(part.schema != parts[0].schema for part in parts):
             raise self._ambiguous("with different columns", "字段不同", chosen)
         return parts[0] if len(parts) == 1 else load("pyarrow.dataset", "pyarrow").dataset(parts)
 
-    def to_pandas(self, resource: str | None = None) -> Any:
+    def wanted(
+        self,
+        resource: str | None,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,
+        **more: Any,
+    ) -> Wanted:
+        """Return which rows of which files are meant, with the resource named or found."""
+        from .streams import Wanted
+
+        paths = self._chosen(resource)
+        unreadable = next((path for path in paths if format_of(path) is None), None)
+        if unreadable is not None:
+            raise self._no_table(unreadable)
+        chosen = tuple(columns) if columns is not None else None
+        return Wanted(paths=tuple(paths), columns=chosen, filter=filter, **more)
+
+    def table(
+        self,
+        resource: str | None = None,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,
+        checked: bool = False,
+    ) -> Any:
+        """Return an Arrow table of the chosen columns and rows."""
+        from .streams import may_hold, open_parquet
+
+        if columns is None and not filter:
+            return self.dataset(resource).to_table()
+        wanted = self.wanted(resource, columns, filter, checked=checked)
+        expression = wanted.expression
+        if any(format_of(path) != "parquet" for path in wanted.paths):
+            data = self.dataset(resource)
+            wanted.check(data.schema.names)
+            return data.to_table(columns=columns, filter=expression)
+        arrow, parts = load("pyarrow", "pyarrow"), []
+        parquet = load("pyarrow.parquet", "pyarrow")
+        for path in wanted.paths:
+            with parquet.ParquetFile(open_parquet(self._purchase, path, wanted)) as file:
+                wanted.check(file.schema_arrow.names)
+                groups = [
+                    n for n in range(file.metadata.num_row_groups)
+                    if may_hold(file.metadata.row_group(n), filter)
+                ]  # fmt: skip
+                found = file.read_row_groups(groups, columns=wanted.read_columns)
+            found = found if expression is None else found.filter(expression)
+            parts.append(found.select(list(columns)) if columns is not None else found)
+        return arrow.concat_tables(parts)
+
+    def to_pandas(self, resource: str | None = None, **chosen: Any) -> Any:
         """Return a pandas DataFrame."""
         load("pandas", "pandas")
-        return self.dataset(resource).to_table().to_pandas()
+        return self.table(resource, **chosen).to_pandas()
 
-    def to_polars(self, resource: str | None = None) -> Any:
+    def to_polars(self, resource: str | None = None, **chosen: Any) -> Any:
         """Return a polars DataFrame."""
-        return load("polars", "polars").from_arrow(self.dataset(resource).to_table())
+        polars = load("polars", "polars")
+        return polars.from_arrow(self.table(resource, **chosen))
 
-    def to_hf(self, resource: str | None = None) -> Any:
+    def to_hf(self, resource: str | None = None, **chosen: Any) -> Any:
         """Return a Hugging Face Dataset."""
         library = load("datasets", "datasets")
-        table = library.table.InMemoryTable(self.dataset(resource).to_table())
+        table = library.table.InMemoryTable(self.table(resource, **chosen))
         # Its name for caches is that of the content: taking one from the bytes costs a pass.
-        named = f"{self._purchase.manifest['manifest_digest']}/{resource or ''}"
+        named = f"{self._purchase.manifest['manifest_digest']}/{resource or ''}/{chosen!r}"
         return library.Dataset(table, fingerprint=hashlib.sha256(named.encode()).hexdigest()[:16])
 
-    def _part(self, kind: str, path: Path) -> Any:
-        arrow = load("pyarrow.dataset", "pyarrow")
-        if kind == "array":
-            return arrow.dataset(_records(path))
-        if kind == "tsv":
-            options = load("pyarrow.csv", "pyarrow").ParseOptions(delimiter="\t")
-            return arrow.dataset(path, format=arrow.CsvFileFormat(parse_options=options))
-        return arrow.dataset(path, format=kind)
+    def is_tar(self, resource: str | None) -> bool:
+        """Say whether a resource (or, without a name, every data file) is a tar of samples."""
+        chosen = self._purchase.paths if resource is None else self._chosen(resource)
+        tars = [path for path in chosen if TAR.search(path.lower())]
+        return bool(tars) and (resource is not None or not any(map(format_of, chosen)))
+
+    def shards(self, resource: str | None) -> list[str]:
+        """Return the paths of the tar shards of one resource, or of all."""
+        chosen = self._purchase.paths if resource is None else self._chosen(resource)
+        found = [path for path in chosen if TAR.search(path.lower())]
+        if not found or (resource is not None and len(found) < len(chosen)):
+            raise Unsupported(
+                "these files are no tar shards; their paths are at Purchase.files()",
+                "这些文件不是 tar 分片，可用 Purchase.files() 取得文件路径",
+                paths=chosen[:100],
+            )
+        return found
 
     def _chosen(self, resource: str | None) -> list[str]:
         names = dict(self._named())
@@ -118,6 +176,13 @@ class Tables:
         for entry in self._purchase.descriptor.get("resources") or ():
             yield str(entry.get("name")), _paths(entry)
 
+    def _no_table(self, path: str) -> Unsupported:
+        return Unsupported(
+            f"'{path}' is no table; its file is at Purchase.file({path!r})",
+            f"“{path}”不是表格，可用 Purchase.file() 取得文件",
+            path=path,
+        )
+
     def _ambiguous(self, en: str, zh: str, paths: list[str]) -> InvalidInput:
         names = [name for name, _ in self._named()]
         return InvalidInput(
@@ -141,6 +206,18 @@ def format_of(path: str) -> str | None:
         plain = FORMATS.get(suffixes[-1]) if suffixes else None
         return plain if plain in ("csv", "tsv", "json", "array") else None
     return FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def reader_of(path: Path) -> Any:
+    """Return a local file as a `pyarrow.dataset.Dataset`, by its name."""
+    arrow = load("pyarrow.dataset", "pyarrow")
+    kind = format_of(path.name)
+    if kind == "array":
+        return arrow.dataset(_records(path))
+    if kind == "tsv":
+        options = load("pyarrow.csv", "pyarrow").ParseOptions(delimiter="\t")
+        return arrow.dataset(path, format=arrow.CsvFileFormat(parse_options=options))
+    return arrow.dataset(path, format=kind)
 
 
 def _records(path: Path) -> Any:

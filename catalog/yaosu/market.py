@@ -29,9 +29,12 @@ from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
+    certificates,
     fulfilment,
+    handover,
     market_overlap,
     outgoing,
+    periods,
     present,
     recall,
     receipt,
@@ -43,7 +46,16 @@ from . import (
 )
 from . import listing as shelf
 from .courier import Courier
-from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
+from .errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Unsupported,
+    Unverified,
+    WrongState,
+    YaosuError,
+)
+from .harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
 from .model import (
@@ -77,6 +89,7 @@ FOLLOW_S = 0.2
 LOG_S = 0.25
 WITNESS_S = 0.5
 SWEEP_S = 3600.0
+HARVEST_S = 1.0
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
@@ -137,6 +150,9 @@ class Market:
         self.in_flight: set[tuple[str, str, str]] = set()
         self._previews: dict[Any, dict[str, Any]] = {}
         self._stop = threading.Event()
+        self.harvester = Harvester(
+            self.store, self.clock, self.gate, folder / "harvests", self._stop
+        )
         self._threads: list[threading.Thread] = []
 
     # --- life -----------------------------------------------------------------------------------
@@ -152,6 +168,7 @@ class Market:
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
             ("sweep", self.sweep, SWEEP_S),
+            ("harvest", self.harvester.turn, HARVEST_S),
         ):
             thread = threading.Thread(
                 target=self._repeat, args=(name, loop, pause), name=name, daemon=True
@@ -172,6 +189,11 @@ class Market:
         self.witnesses.close()
         self.log.close()
         self.store.close()
+
+    def free_bytes(self) -> int:
+        """Return what the disk of the data folder has left for this process."""
+        stat = os.statvfs(self.settings.folder)
+        return stat.f_bavail * stat.f_frsize
 
     def _broke(self, error: BaseException) -> None:
         """Remember that writing has ended for good (P1), and tell the server."""
@@ -245,9 +267,12 @@ class Market:
         return self.log.integrate(4096)
 
     def sweep(self) -> None:
-        """Delist what has expired, drop uploads that were never finished (B5)."""
+        """Do what a day brings: notices, certificates, offers, uploads never finished (B5)."""
         now = self.clock.now()
-        self.store.write(lambda tx: review.expire(tx, now.date()))
+        self.store.write(lambda tx: certificates.close_notices(tx, review.close_notice))
+        self.store.write(lambda tx: certificates.expire(tx, now.date()))
+        self.store.write(lambda tx: certificates.remind(tx, now.date()))
+        self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)
         for upload in open_ones:
@@ -260,6 +285,16 @@ class Market:
         for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
             log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
             self.store.write(partial(_record_damage, sha256=sha256))
+
+    def tick(self) -> None:
+        """Do what time asks of trades that run in periods; one that fails holds up no other."""
+        with self.store.read() as reader:
+            running = list(periods.running(reader))
+        for trade_id in running:
+            try:
+                self.store.write(partial(periods.tick, trade_id=trade_id))
+            except YaosuError:
+                log.exception("the periods of %s did not move on", trade_id)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -422,14 +457,21 @@ class Market:
         """Read every byte of a delivery again before it opens (T9)."""
         with self.store.read() as reader:
             trade = reader.get(Trade, body["trade_id"])
-            delivery = reader.get(Delivery, str(trade.delivery_id))
+            delivery = reader.get(Delivery, body.get("delivery_id") or str(trade.delivery_id))
+            missing = handover.resources_missing(reader, delivery)
+        for resource in missing:
+            self._columns({"listing_id": delivery.listing_id, "resource": resource})
         for file in delivery.files:
             if not self.blobs.verify(file.sha256):
                 raise Unverified(
                     f"a stored file no longer has its digest: {file.path}",
                     f"存储文件摘要不符：{file.path}",
                 )
-        self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
+        period_id = delivery.period_id
+        if period_id is not None:
+            self.store.write(lambda tx: periods.delivered(tx, period_id, delivery.id))
+        else:
+            self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
 
     def _receipt(self, body: dict[str, Any]) -> None:
         """Build the receipt once the log holds every event of the trade."""

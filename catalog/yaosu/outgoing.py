@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,7 +119,10 @@ class Gate:
         self._lookup = lookup
         # Names of strangers can be slow to resolve: they wait in threads of their own.
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
 
     def close(self) -> None:
         self._lookups.shutdown(wait=False, cancel_futures=True)
@@ -188,7 +192,13 @@ class Gate:
         return [str(address) for address in judged]
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, deadline_s: float = DEADLINE_S
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        most_bytes: int = MAX_REPLY_BYTES,
     ) -> Answer:
         """Send one request and return its answer, whatever its status; NotSent without one."""
         try:
@@ -197,7 +207,7 @@ class Gate:
             raise NotSent("address", error.en, error.zh) from None
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._post(target, body, headers)
+                return await self._post(target, body, headers, most_bytes)
         except TimeoutError:
             raise NotSent("timeout", "no answer in time", "未在时限内应答") from None
         except (httpcore2.ConnectError, OSError):
@@ -205,7 +215,9 @@ class Gate:
         except (httpcore2.NetworkError, httpcore2.ProtocolError):
             raise NotSent("protocol", "the answer broke off", "应答中断或不符合协议") from None
 
-    async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(
+        self, target: Target, body: bytes, headers: Mapping[str, str], most_bytes: int
+    ) -> Answer:
         pinned = _Pinned(await self.addresses(target))
         url = httpcore2.URL(
             scheme=b"https" if target.secure else b"http",
@@ -221,8 +233,9 @@ class Gate:
             received = bytearray()
             async for chunk in got.aiter_stream():
                 received += chunk
-                if len(received) > MAX_REPLY_BYTES:
-                    raise NotSent("too_large", "the answer is over 1 MiB", "应答超过 1 MiB")
+                if len(received) > most_bytes:
+                    size = f"{most_bytes >> 20} MiB"
+                    raise NotSent("too_large", f"the answer is over {size}", f"应答超过 {size}")
             names = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in got.headers}
             return Answer(status=got.status, headers=names, body=bytes(received))
 

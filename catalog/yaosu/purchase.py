@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,6 +26,8 @@ from .transfer import Download, Progress, hash_file, silent
 
 if TYPE_CHECKING:
     from .dataframes import Tables
+    from .ranges import RemoteFile
+    from .streams import Filter, Samples, Stream
 
 JSON = dict[str, Any]
 OURS = frozenset({"datapackage.json", "manifest.json", "receipt.json", "quality.json"})
@@ -224,17 +226,107 @@ class Purchase:
         """Return a `pyarrow.dataset.Dataset` over one resource (by name or path), or over all."""
         return self._tables().dataset(resource)
 
-    def to_pandas(self, resource: str | None = None) -> Any:
-        """Return a pandas DataFrame, where pandas is installed."""
-        return self._tables().to_pandas(resource)
+    def table(
+        self,
+        resource: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,
+        checked: bool = False,
+    ) -> Any:
+        """Return a `pyarrow.Table`; of Parquet, only the columns and row groups asked for come.
 
-    def to_polars(self, resource: str | None = None) -> Any:
-        """Return a polars DataFrame, where polars is installed."""
-        return self._tables().to_polars(resource)
+        `filter` holds terms (column, operator, value). Parts of a file come by ranges, which no
+        digest covers: `checked=True` fetches the whole file first and compares it.
+        """
+        return self._tables().table(resource, columns, filter, checked)
 
-    def to_hf(self, resource: str | None = None) -> Any:
+    def to_pandas(self, resource: str | None = None, **chosen: Any) -> Any:
+        """Return a pandas DataFrame, where pandas is installed; `chosen` as for `table`."""
+        return self._tables().to_pandas(resource, **chosen)
+
+    def to_polars(self, resource: str | None = None, **chosen: Any) -> Any:
+        """Return a polars DataFrame, where polars is installed; `chosen` as for `table`."""
+        return self._tables().to_polars(resource, **chosen)
+
+    def to_hf(self, resource: str | None = None, **chosen: Any) -> Any:
         """Return a Hugging Face `datasets.Dataset`, where datasets is installed."""
-        return self._tables().to_hf(resource)
+        return self._tables().to_hf(resource, **chosen)
+
+    # --- as streams -----------------------------------------------------------------------------
+
+    def stream(
+        self,
+        resource: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,
+        batch_rows: int = 1024,
+        checked: bool = False,
+    ) -> Stream:
+        """Return record batches as they come, in shards if wanted, resumed by `state_dict`."""
+        from .streams import Stream
+
+        more = {"batch_rows": batch_rows, "checked": checked}
+        return Stream(self, self._tables().wanted(resource, columns, filter, **more))
+
+    def samples(self, resource: str | None = None) -> Samples:
+        """Return the samples of WebDataset shards (tar) as dicts of bytes; no library needed."""
+        from .streams import Samples
+
+        return Samples(self, self._tables().shards(resource))
+
+    def to_torch(
+        self,
+        resource: str | None = None,
+        *,
+        shard: tuple[int, int] | None = None,
+        **chosen: Any,
+    ) -> Any:
+        """Return a PyTorch `IterableDataset` of rows, or of samples where the resource is tars.
+
+        Every worker of every process reads a shard of its own; `shard` is (rank, processes), by
+        default as torch.distributed says.
+        """
+        from .dataframes import load
+
+        load("torch", "torch")
+        rows = load("yaosu.torch_data", "torch")
+        tables = self._tables()
+        stream = self.samples(resource) if tables.is_tar(resource) else None
+        return rows.Rows(stream or self.stream(resource, **chosen), shard)
+
+    def to_webdataset(self, resource: str | None = None, **options: Any) -> Any:
+        """Return a `webdataset.WebDataset` over the fetched shards, where it is installed."""
+        from .dataframes import load
+
+        library = load("webdataset", "webdataset")
+        shards = [str(self.file(path)) for path in self._tables().shards(resource)]
+        return library.WebDataset(shards, **{"shardshuffle": False, **options})
+
+    def has(self, path: str) -> bool:
+        """Say whether a file is here already, whole and with the digest that was sold."""
+        entry = next((e for e in self.manifest["files"] if e["path"] == path), None)
+        if entry is None or not self.folder.is_dir():
+            return False
+        target = self.folder / safe_path(path)
+        return self._is_here(path, target, str(entry["sha256"]), int(entry["bytes"]))
+
+    def remote(self, path: str) -> RemoteFile:
+        """Return a file as it lies at the market, to be read by ranges; no digest covers those."""
+        from .ranges import RemoteFile
+
+        entry = next(e for e in self.manifest["files"] if e["path"] == path)
+        return RemoteFile(
+            self._connection,
+            lambda renew: self._link(path, renew),
+            name=path,
+            size=int(entry["bytes"]),
+        )
+
+    def __getstate__(self) -> JSON:
+        """Return what a worker process needs; progress is shown by the first process alone."""
+        return {**self.__dict__, "_progress": silent}
 
 
 def checked_manifest(manifest: Mapping[str, Any], trade: Mapping[str, Any]) -> JSON:
@@ -243,9 +335,10 @@ def checked_manifest(manifest: Mapping[str, Any], trade: Mapping[str, Any]) -> J
         {"path": str(f["path"]), "bytes": int(f["bytes"]), "sha256": str(f["sha256"])}
         for f in manifest["files"]
     ]
-    pinned = digest(
-        {"trade_id": trade["trade_id"], "content_digest": trade["content_digest"], "files": files}
-    )
+    # A period may deliver a later version than the one that was sold; it names which.
+    later = manifest.get("content_digest") if (trade.get("terms") or {}).get("period") else None
+    content = later or trade["content_digest"]
+    pinned = digest({"trade_id": trade["trade_id"], "content_digest": content, "files": files})
     if pinned != manifest["manifest_digest"] or manifest["trade_id"] != trade["trade_id"]:
         raise Unverified(
             "the manifest is not what its digest says: do not accept the delivery",

@@ -377,7 +377,7 @@ class Download:
     def _write(self, file: BinaryIO, answer: httpx2.Response) -> None:
         if answer.status_code == 200:
             self._restart(file)
-        elif _range_start(answer.headers.get("content-range")) != self._done:
+        elif range_start(answer.headers.get("content-range")) != self._done:
             self._restart(file)
             raise Unavailable("the range sent is not the one asked for", "返回的数据区间不符")
         for block in answer.iter_raw():  # as it arrives: what a broken line left is kept
@@ -413,7 +413,7 @@ class Download:
         raise self._connection.error_of(status, body)
 
 
-def _range_start(header: str | None) -> int | None:
+def range_start(header: str | None) -> int | None:
     """Return the first byte of a Content-Range (RFC 9110 §14.4), None if it has none."""
     unit, _, rest = (header or "").partition(" ")
     first = rest.partition("-")[0]

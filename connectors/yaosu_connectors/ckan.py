@@ -20,7 +20,15 @@ import ckanapi
 import requests
 
 from yaosu_schemas.documents import descriptor_problems
-from yaosu_schemas.errors import InvalidInput, NotFound, Problem, Text, Unavailable, YaosuError
+from yaosu_schemas.errors import (
+    InvalidInput,
+    NotFound,
+    Problem,
+    Text,
+    TooLarge,
+    Unavailable,
+    YaosuError,
+)
 from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
@@ -30,6 +38,8 @@ from .connector import About, Change, Record, Report, Skipped
 from .published import Published
 
 PAGE = 100
+NTH = "#"
+"""Before the number of a package that says no id of its own."""
 MAX_ANSWER = 64 << 20
 MAX_RESOURCES = 10_000
 SKEW = timedelta(hours=1)
@@ -43,11 +53,16 @@ class CkanCatalog:
     """Harvests a CKAN: all of it in the order of ids, or what changed since a time."""
 
     def __init__(
-        self, key: str | None = None, since: datetime | None = None, start: int = 0
+        self,
+        key: str | None = None,
+        since: datetime | None = None,
+        start: int = 0,
+        session: requests.Session | None = None,
     ) -> None:
-        self._key = key or os.environ.get("YAOSU_CKAN_KEY")
+        self._key = key or (os.environ.get("YAOSU_CKAN_KEY") if session is None else None)
         self._since = since
         self._start = start
+        self._session = session
 
     def about(self) -> About:
         return About(
@@ -59,18 +74,33 @@ class CkanCatalog:
     def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
         if not is_remote(source):
             return _folder(local.open_root(source))
-        site = Site(source, self._key)
+        site = Site(source, self._key, self._session)
         site.open()
-        return self._packages(site)
+        return (item for _, page in self._pages(site) for item in page)
 
-    def _packages(self, site: Site) -> Iterator[Record | Skipped]:
-        asked: dict[str, Any] = {"rows": PAGE, "sort": "id asc"}
+    def pages(self, source: str) -> Iterator[tuple[int, list[Record | Skipped]]]:
+        """Yield (where the next page begins, what is on this one) of a site: `start` takes it."""
+        site = Site(source, self._key, self._session)
+        site.open()
+        return self._pages(site)
+
+    def _pages(self, site: Site) -> Iterator[tuple[int, list[Record | Skipped]]]:
+        asked: dict[str, Any] = {"sort": "id asc"}
         if self._since is not None:
             since = (self._since.astimezone(UTC) - SKEW).isoformat().replace("+00:00", "Z")
             asked["fq"] = f"metadata_modified:[{since} TO *]"
-        start, seen = self._start, set[str]()
+        start, seen, rows, few = self._start, set[str](), PAGE, 0
         while True:
-            found = site.call("package_search", start=start, **asked)
+            try:
+                found = site.call("package_search", start=start, rows=rows, **asked)
+            except TooLarge as error:
+                if rows > 1:  # one of the page is: they are asked for one by one
+                    rows, few = 1, PAGE
+                    continue
+                why = Text(error.en, error.zh)
+                yield start + 1, [Skipped(origin_id=f"{NTH}{start}", why=why)]
+                start += 1
+                continue
             page = found.get("results") if isinstance(found, dict) else None
             if not isinstance(page, list):
                 raise InvalidInput("the answer has no list of results", "返回内容没有结果列表")
@@ -83,10 +113,12 @@ class CkanCatalog:
                     "其分页无法结束：重复返回相同的数据集",
                 )
             seen |= ids
-            for said in page:
-                if not isinstance(said, dict) or said.get("type") != "harvest":
-                    yield record_of(said, f"{start}")
+            own = (p for p in page if not isinstance(p, dict) or p.get("type") != "harvest")
+            items = [record_of(said, f"{NTH}{start + n}") for n, said in enumerate(own)]
             start += len(page)
+            few -= len(page)
+            rows = 1 if few > 0 else PAGE
+            yield start, items
 
 
 def record_of(said: Any, place: str) -> Record | Skipped:
@@ -285,6 +317,10 @@ def _marks(package: Mapping[str, Any]) -> dict[str, Any]:
 # --- the other end -----------------------------------------------------------------------------
 
 
+def _too_large() -> TooLarge:
+    return TooLarge("the answer is too large", "返回内容过大")
+
+
 class _Session(requests.Session):
     """Follows nothing, trusts no environment, reads a bounded answer."""
 
@@ -301,7 +337,7 @@ class _Session(requests.Session):
             body += piece
             if len(body) > MAX_ANSWER:
                 answer.close()
-                raise requests.RequestException("the answer is too large")
+                raise _too_large()
         answer._content = bytes(body)  # as if it had been read at once
         return answer
 
@@ -309,13 +345,15 @@ class _Session(requests.Session):
 class Site:
     """One CKAN; every failure is one of our errors, and what may be asked again is."""
 
-    def __init__(self, address: str, key: str | None) -> None:
+    def __init__(
+        self, address: str, key: str | None, session: requests.Session | None = None
+    ) -> None:
         if not re.match(r"https?://[^/@]+(/|$)", address):
             raise InvalidInput(
                 f"{clip(address)!r} is not an http(s) address",
                 f"“{clip(address)}”不是 http(s) 地址",
             )
-        self._ckan = ckanapi.RemoteCKAN(address, apikey=key, session=_Session())
+        self._ckan = ckanapi.RemoteCKAN(address, apikey=key, session=session or _Session())
 
     def open(self) -> None:
         """Ask once whether a CKAN is there."""

@@ -13,24 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.errors import InvalidInput, NotFound, Problem, Text, UnsafePath, YaosuError
-from yaosu_schemas.paths import collisions, is_remote, path_problem, safe_path
-from yaosu_schemas.texts import clip, text_problem
+from yaosu_schemas.paths import collisions, is_remote, safe_path
+from yaosu_schemas.texts import clip
 
 from . import local
-from .connector import About, Change, Delivered, Record, Report, Skipped
+from .connector import About, Delivered, Record, Report, Skipped
+from .shelf import INDEX, Shelf, read_index
 
 DESCRIPTORS = ("datapackage.json", "datapackage.yaml", "datapackage.yml")
-INDEX = "catalog.json"
-INDEX_EVERY = 100
 
 
 class FolderCatalog:
@@ -45,42 +41,33 @@ class FolderCatalog:
 
     def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
         root = local.open_root(source)
-        origins = {folder: origin for origin, (folder, _) in _read_index(root).items()}
+        origins = {folder: origin for origin, (folder, _) in read_index(root).items()}
         return _harvest(root, origins)
 
     def publish(self, records: Iterable[Record], target: str, /, *, prune: bool = False) -> Report:
-        root = local.make_root(target)
-        index = _read_index(root)
-        changes: list[Change] = []
-        named: set[str] = set()
-        try:
-            for number, record in enumerate(records, 1):
-                changes.append(_publish(root, index, record, named))
-                named.add(record.origin_id)
-                if number % INDEX_EVERY == 0:
-                    _write_index(root, index)
-            if prune:
-                changes += [_remove(root, index, origin) for origin in sorted(set(index) - named)]
-        finally:
-            if any(change.outcome in ("added", "changed", "removed") for change in changes):
-                _write_index(root, index)
-        return Report.of(changes)
+        shelf = Shelf(root=local.make_root(target), marker=DESCRIPTORS[0], describe=_describe)
+        return shelf.publish(records, prune=prune)
 
     def deliver(self, record: Record, target: str, /) -> Iterator[Delivered]:
-        root = local.make_root(target)
-        for path, file in record.files.items():
-            place = root / safe_path(path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if place.parent.resolve() != root / PurePosixPath(path).parent:
-                raise UnsafePath(
-                    f"the path {clip(path)!r} leads through a symbolic link",
-                    f"路径“{clip(path)}”经过符号链接",
-                )
-            arriving = place.with_name(f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.part")
-            arriving.unlink(missing_ok=True)
-            size, found = local.copy_file(file, arriving)
-            os.replace(arriving, place)
-            yield Delivered(path=path, bytes=size, hash=found)
+        return deliver(record, target)
+
+
+def deliver(record: Record, target: str) -> Iterator[Delivered]:
+    """Copy the files of a record below a folder, each whole or not at all."""
+    root = local.make_root(target)
+    for path, file in record.files.items():
+        place = root / safe_path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.parent.resolve() != root / PurePosixPath(path).parent:
+            raise UnsafePath(
+                f"the path {clip(path)!r} leads through a symbolic link",
+                f"路径“{clip(path)}”经过符号链接",
+            )
+        arriving = place.with_name(f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.part")
+        arriving.unlink(missing_ok=True)
+        size, found = local.copy_file(file, arriving)
+        os.replace(arriving, place)
+        yield Delivered(path=path, bytes=size, hash=found)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -103,10 +90,11 @@ def _harvest(root: Path, origins: Mapping[str, str]) -> Iterator[Record | Skippe
                 path = f"{step.path}/{name}" if step.path else name
                 yield _read(root / step.path, name, origins.get(path, path))
         # The folders below a dataset hold its files, not other datasets; the root may hold both.
-        step = _after(walking, stay_out=named is not None and bool(step.path))
+        step = after(walking, stay_out=named is not None and bool(step.path))
 
 
-def _after(walking: Any, *, stay_out: bool) -> Any:
+def after(walking: Any, *, stay_out: bool) -> Any:
+    """Return the next step of a walk, told whether to look below this folder."""
     try:
         return walking.send(stay_out)
     except StopIteration:
@@ -199,107 +187,5 @@ def _files(folder: Path, resources: Iterable[Any]) -> tuple[dict[str, Path], lis
     return files, notes
 
 
-# --- writing -----------------------------------------------------------------------------------
-
-_Index = dict[str, tuple[str, str]]
-
-
-def _read_index(root: Path) -> _Index:
-    """Return folder and digest by origin id; what does not read as an index is none."""
-    try:
-        document = local.read_document(local.plain_file(root, INDEX))
-    except (YaosuError, OSError):
-        return {}
-    entries = document.get("datasets") if isinstance(document, dict) else None
-    index: _Index = {}
-    for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict):
-            continue
-        told = [entry.get(key) for key in ("origin_id", "folder", "digest")]
-        if all(isinstance(value, str) and len(value) <= 500 for value in told):
-            origin, folder, said = map(str, told)
-            if path_problem(folder) is None and text_problem(origin, layout=False) is None:
-                index[origin] = (folder, said)
-    return index
-
-
-def _write_index(root: Path, index: _Index) -> None:
-    datasets = [
-        {"origin_id": origin, "folder": folder, "digest": said}
-        for origin, (folder, said) in sorted(index.items())
-    ]
-    local.write_document(root / INDEX, {"datasets": datasets})
-
-
-def _publish(root: Path, index: _Index, record: Record, named: set[str]) -> Change:
-    """Write one dataset, whole or not at all, and note it in the index."""
-    origin = record.origin_id
-    if record.kind != "dataset":
-        why = Text("a folder of Data Packages holds datasets only", "数据包文件夹只收录数据集")
-        return Change(outcome="skipped", origin_id=origin, why=why)
-    if origin in named:
-        why = Text("the source names it twice", "来源中出现了两次")
-        return Change(outcome="skipped", origin_id=origin, why=why)
-    folder, said = index.get(origin, ("", ""))
-    there = bool(folder) and (root / folder / DESCRIPTORS[0]).is_file()
-    if there and said == record.digest:
-        return Change(outcome="unchanged", origin_id=origin, record=record)
-    folder = folder or _free_name(root, index, record)
-    try:
-        _write_dataset(root, folder, record)
-    except (InvalidInput, NotFound) as e:
-        return Change(outcome="skipped", origin_id=origin, why=local.why_not(e))
-    index[origin] = (folder, record.digest)
-    return Change(outcome="changed" if there else "added", origin_id=origin, record=record)
-
-
-def _free_name(root: Path, index: _Index, record: Record) -> str:
-    """Return a folder name that reads like the dataset and is nobody else's."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", str(record.document.get("name", "")).lower())[:80]
-    name = name.strip("._-") or "dataset"
-    taken = {folder for folder, _ in index.values()} | {INDEX}
-    if name in taken or os.path.lexists(root / name):
-        name = f"{name}-{hashlib.sha256(record.origin_id.encode()).hexdigest()[:12]}"
-    return name
-
-
-def _write_dataset(root: Path, folder: str, record: Record) -> None:
-    for one, other in collisions([*record.files, DESCRIPTORS[0]]):
-        raise UnsafePath(
-            f"the paths {clip(one)!r} and {clip(other)!r} are one on many systems",
-            f"路径“{clip(one)}”与“{clip(other)}”在许多系统上相同",
-        )
-    arriving = Path(tempfile.mkdtemp(prefix=".yaosu-", dir=root))
-    try:
-        for path, file in record.files.items():
-            place = arriving / safe_path(path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            local.copy_file(file, place)
-        local.write_document(arriving / DESCRIPTORS[0], dict(record.document))
-        arriving.chmod(0o755)
-        _swap(root, arriving, root / folder)
-    finally:
-        shutil.rmtree(arriving, ignore_errors=True)
-
-
-def _swap(root: Path, arriving: Path, place: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    if not os.path.lexists(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        arriving.rename(place)
-        return
-    if place.is_symlink():
-        raise UnsafePath("a symbolic link stands in its place", "目标位置是符号链接")
-    old = Path(tempfile.mkdtemp(prefix=".yaosu-", dir=root))
-    place.rename(old / "old")
-    arriving.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove(root: Path, index: _Index, origin: str) -> Change:
-    folder, _ = index.pop(origin)
-    place = root / folder
-    ours = place.is_dir() and place.resolve() == root / folder
-    if ours and (place / DESCRIPTORS[0]).is_file():
-        shutil.rmtree(place)
-    return Change(outcome="removed", origin_id=origin)
+def _describe(folder: Path, record: Record) -> None:
+    local.write_document(folder / DESCRIPTORS[0], dict(record.document))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import ckan_package, croissant, dcat, exchange, oai
+from . import card, ckan_package, croissant, dcat, exchange, oai
 from .published import Mapped, table
 
 BEGIN, END = "<!-- mappings: begin -->", "<!-- mappings: end -->"
@@ -22,6 +22,7 @@ SURFACES: Mapping[str, Sequence[Mapped]] = {
         f"{made.title.en} (`{made.name}`: {made.notice.en})": tuple(made.mapped())
         for made in map(exchange.form, exchange.names())
     },
+    "README cards of Hugging Face and ModelScope": card.FIELDS,
 }
 
 

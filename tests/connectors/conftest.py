@@ -90,7 +90,17 @@ def ckan_package(name: str) -> dict[str, Any]:
     }
 
 
+def hub_folder(folder: Path) -> Path:
+    write(folder / "data" / "train-00000-of-00001.jsonl", '{"q": "1"}\n')
+    front = f"---\npretty_name: Dialogues {folder.name}\nlanguage: [zh]\n---\n"
+    return write(folder / "README.md", f"{front}\nDialogues of a workshop.\n")
+
+
 def _retitle(path: Path) -> None:
+    if path.name == "README.md":
+        text = path.read_text("utf-8").replace("pretty_name: Dialogues", "pretty_name: Talks")
+        write(path, text)
+        return
     document = json.loads(path.read_text("utf-8"))
     if isinstance(document.get("name"), dict):
         document["name"]["en"] = "Another name"
@@ -117,6 +127,8 @@ def source_of(name: str, root: Path, trades: Callable[[str], dict[str, Any]]) ->
         "croissant": lambda: [write(root / f"{i}.json", croissant_of(i)) for i in ids],
         "dcat": lambda: [write(root / f"{i}.jsonld", dcat_dataset(i)) for i in ids],
         "ckan": lambda: [write(root / f"{i}.json", ckan_package(i)) for i in ids],
+        "huggingface": lambda: [hub_folder(root / i) for i in ids],
+        "modelscope": lambda: [hub_folder(root / i) for i in ids],
         "trading-record": lambda: [
             write(root / f"trd_{i}.trade.json", build(**trades(f"trd_{i}"))) for i in ids
         ],

@@ -105,7 +105,8 @@ def import_(
             if who is not None and change.record is not None:
                 change = _bring(who, change, known, venue, files, watch)
             done.append(change)
-    _tell(Report.of(done), as_json)
+    report = Report.of(done)
+    _show(report, as_json)
 
 
 def _known(who: Client) -> dict[str, dict[str, Any]]:
@@ -193,48 +194,57 @@ def export(
     trades = "trade" in publisher.about().kinds  # type: ignore[attr-defined]
     who = client(market, key_needed=trades)
     records = _trades(who) if trades else _listings(who, query)
-    _tell(publisher.publish(records, target, prune=prune), as_json)
+    report = publisher.publish(records, target, prune=prune)
+    _show(report, as_json)
 
 
 @app.command()
 @command
 def convert(
-    connector: Connector,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder. 来源目录。")],
-    other: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Into which. 目标连接器。")],
+    reader: Connector,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder or file. 来源。")],
+    writer: Annotated[
+        str, typer.Argument(metavar="CONNECTOR", help="Who writes. 写出所用的连接器。")
+    ],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder. 目标目录。")],
+    prune: Annotated[bool, typer.Option(help="Remove what is gone. 删除已不存在的记录。")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the records of one form in another, as an exchange's forms as trading records.
+    """Write what one connector reads as another writes it, with its files; no market is asked.
 
-    在两种格式之间转换记录，如将交易场所表单转换为中立交易记录。
+    在本地用一个连接器读取、用另一个写出（含文件），不访问市场。
 
-    Exit 1 when something could not be converted.
+    A folder that was bought becomes a dataset folder of Hugging Face by
+    `yaosu connect convert folder ./bought huggingface ./hub`.
+    Exit 1 when something of the source could not be written.
     """
-    from yaosu_connectors import Change, Harvests, Publishes, Record, Report, load
+    from yaosu_connectors import Change, Harvests, Publishes, Report, Skipped, load
 
-    harvester, publisher = load(connector), load(other)
+    harvester, publisher = load(reader), load(writer)
     if not isinstance(harvester, Harvests) or not isinstance(publisher, Publishes):
         raise InvalidInput(
-            "this needs a connector that can read and one that can write",
-            "需要可导入的连接器与可导出的连接器",
+            f"'{reader}' must read and '{writer}' write; see `yaosu connect list`",
+            f"“{reader}”须能导入且“{writer}”须能导出，见 yaosu connect list",
             field="connector",
         )
-    found = list(harvester.harvest(source))
-    report = publisher.publish([r for r in found if isinstance(r, Record)], target)
-    skipped = [
-        Change(outcome="skipped", origin_id=item.origin_id, why=item.why)
-        for item in found
-        if not isinstance(item, Record)
-    ]
-    report = replace(report, skipped=(*report.skipped, *Report.of(skipped).skipped))
-    for record in found:
-        for note_ in getattr(record, "notes", ()):
-            note(Text(f"{record.origin_id} {note_.pointer}: {note_.en}", note_.zh), mark="!")
-    _tell(report, as_json)
+    unread: list[Skipped] = []
+
+    def records() -> Iterator[Record]:
+        for item in harvester.harvest(source):
+            if isinstance(item, Skipped):
+                unread.append(item)
+                continue
+            for lost in item.notes:
+                note(Text(f"{item.origin_id} {lost.pointer}: {lost.en}", lost.zh), mark="!")
+            yield item
+
+    report = publisher.publish(records(), target, prune=prune)
+    skipped = Report.of(Change(outcome="skipped", origin_id=s.origin_id, why=s.why) for s in unread)
+    _show(replace(report, skipped=(*skipped.skipped, *report.skipped)), as_json)
 
 
-def _tell(report: Report, as_json: bool) -> None:
+def _show(report: Report, as_json: bool) -> None:
+    """Show a report; exit 1 when something was skipped."""
     if as_json:
         print_json(report.as_json())
     else:

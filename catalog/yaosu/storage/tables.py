@@ -21,12 +21,15 @@ from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
+    Call,
     Dataset,
     Delivery,
     Holding,
+    Invoice,
     Listing,
     Member,
     Party,
+    Period,
     Registered,
     SigningKey,
     StoredReport,
@@ -35,6 +38,7 @@ from yaosu.model import (
     Venue,
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
+from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")
@@ -162,6 +166,15 @@ _keep(
     "filing_no", "bill_no", "voucher_no", locked=True,
 )  # fmt: skip
 _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locked=True)
+_keep(Period, "period", "trade_id", "provider_id", "user_id", "state", locked=True)
+_keep(
+    Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
+    summed=["units", "rows", "bytes"],
+)  # fmt: skip
+_keep(
+    Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",
+    unique=[("provider_id", "number")], summed=["amount_fen"],
+)  # fmt: skip
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
@@ -174,6 +187,9 @@ _keep(Message, "webhook_message", "webhook_id", "state", unique=[("webhook_id", 
 _keep(CallbackKey, "callback_key", "venue")
 _keep(Callback, "callback", "subject_id", unique=[("venue", "message_id")])
 _keep(Reconciliation, "reconciliation", "venue")
+_keep(Harvest, "harvest", "party_id", "state", locked=True)
+_keep(HarvestRun, "harvest_run", "harvest_id", "state", locked=True)
+_keep(HarvestItem, "harvest_item", "harvest_id")
 _keep(Registered, "registered", "state", unique=[("purpose", "name", "number")], locked=True)
 
 
@@ -214,6 +230,7 @@ postings = sa.Table(
     ),
     sa.Index("posting_trade_idx", "trade_id"),
     sa.Index("posting_account_idx", "account", "amount_fen"),
+    sa.Index("posting_account_at_idx", "account", "at"),
 )
 
 # Kept by a trigger on `posting`: what is held for a buyer can never be overdrawn (I3).
@@ -254,7 +271,7 @@ leaves = sa.Table(
 )
 
 # The names of the tables whose rows are never changed or removed.
-APPEND_ONLY = ("event", "posting", "reply", "leaf")
+APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice")
 
 
 # --- work and followers ------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +30,9 @@ from . import faces
 ROWS = 1000
 VALUES = 10_000
 TABLE_ROWS = 32_000
+SCAN_ROWS = 128_000
+"""Rows that filters, words and an order look at; more are said to be left out."""
+WAIT_S = 5.0
 _FACETS = {"organization": "Organizations", "groups": "Groups", "tags": "Tags",
            "res_format": "Formats", "license_id": "Licenses"}  # fmt: skip
 _KINDS = {"integer": "int", "number": "numeric", "boolean": "bool", "datetime": "timestamp",
@@ -390,12 +396,15 @@ def datastore_search(asked: Asked) -> dict[str, Any]:
     version, one = find_resource(asked, id)
     fields, rows, total, cut = _table(asked, version, str(one["name"]))
     names = [f["id"] for f in fields]
-    rows = _filtered(asked, rows, names)
-    matching = len(rows) if len(rows) < total and (asked.params.get("filters")
-                                                   or asked.params.get("q")) else total  # fmt: skip
     offset, limit = asked.number("offset", 0, 10**9), asked.number("limit", 100, TABLE_ROWS)
+    at_hand = list(rows)
+    found = _filtered(asked, at_hand, names)
+    fewer = asked.params.get("filters") or asked.params.get("q")
+    matching = len(found) if fewer and len(found) < total else total
+    first = at_hand[0]["_id"] - 1 if at_hand and not _looks_at_all(asked) else 0
     chosen = [n for n in asked.many("fields") if n in names] or names
-    page = [{n: row.get(n) for n in chosen} for row in rows[offset : offset + limit]]
+    start = max(0, offset - first)
+    page = [{n: row.get(n) for n in chosen} for row in found[start : start + limit]]
     here = f"/api/3/action/datastore_search?resource_id={id}"
     return {
         "resource_id": id,
@@ -412,25 +421,37 @@ def datastore_search(asked: Asked) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _looks_at_all(asked: Asked) -> bool:
+    return any(asked.params.get(key) for key in ("filters", "q", "sort"))
+
+
 def _table(
     asked: Asked, version: Published, name: str
 ) -> tuple[list[dict[str, str]], list[dict[str, Any]], int, bool]:
     """Return (columns, rows that are at hand, how many there are, whether rows are left out).
 
-    The columns that were made for a buyer are read as they are; else the first records of the
-    file, which the sandbox reads.
+    A table that is longer than its preview is made into columns once, in the sandbox, as for a
+    buyer's share; until that is done, the first records are all there is.
     """
     listing = _listing(asked, version)
     now = asked.market.clock.now()
     if not faces.may_read(asked.reader, asked.actor, listing, name, now):
         raise Forbidden("the rows are for buyers only", "数据内容仅限购买者查看")
     table = sharing.table_of(asked.reader, listing, name)
+    if table is None:
+        found = asked.market.preview(listing, name, 100)
+        if found["truncated"] and name in sharing.resources_of(listing):
+            table = _made(asked.market, listing, name)
     path = asked.market.blobs.path(table.sha256) if table else None
     if table is not None and path is not None:
         rows, count = _columns(asked, path)
-        kinds = {f["name"]: str(f.get("type", "text")) for f in table.facts["fields"]}
+        own = _own_names(table)
+        kinds = {own.get(f["name"], f["name"]): str(f.get("type", "text"))
+                 for f in table.facts["fields"]}  # fmt: skip
+        rows = [{own.get(k, k): v for k, v in row.items()} for row in rows] if own else rows
         fields = [{"id": n, "type": "text" if k == "string" else k} for n, k in kinds.items()]
-        return [{"id": "_id", "type": "int"}, *fields], rows, count, len(rows) < count
+        cut = _looks_at_all(asked) and len(rows) < count
+        return [{"id": "_id", "type": "int"}, *fields], rows, count, cut
     found = asked.market.preview(listing, name, 100)
     fields = [
         {"id": str(f["name"]), "type": _KINDS.get(str(f.get("type")), "text")}
@@ -442,6 +463,31 @@ def _table(
     return [{"id": "_id", "type": "int"}, *fields], rows, total, bool(found["truncated"])
 
 
+def _own_names(table: sharing.SharedTable) -> dict[str, str]:
+    """Return the names that columns had before they were made fit for shares, by the new ones."""
+    found = {}
+    for note in table.facts.get("notes") or ():
+        before = re.fullmatch(r"name ('.*'|\".*\")", str(note.get("from", "")))
+        if note.get("to") == "name" and before:
+            found[str(note["field"])] = str(ast.literal_eval(before[1]))
+    return found
+
+
+def _made(market: Market, listing: Listing, name: str) -> sharing.SharedTable | None:
+    """Have a table made into columns and wait a moment for it; None while it is being made."""
+    body = {"listing_id": listing.id, "resource": name}
+    once = sharing.view_of(listing, name)
+    market.store.write(lambda tx: tx.enqueue("columns", body, once=once))
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        with market.store.read() as reader:
+            found = sharing.table_of(reader, listing, name)
+        if found is not None:
+            return found
+        time.sleep(0.05)
+    return None
+
+
 def _listing(asked: Asked, version: Published) -> Listing:
     found = asked.reader.one(Listing, dataset_id=version.dataset_id, version=version.number)
     if found is None:
@@ -450,21 +496,34 @@ def _listing(asked: Asked, version: Published) -> Listing:
 
 
 def _columns(asked: Asked, path: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return rows of a columnar file up to the end of the page, and how many it has."""
+    """Return the rows of the page of a columnar file, or those to look at, and how many it has."""
     file = pq.ParquetFile(path)
     count = file.metadata.num_rows
-    wanted = asked.number("offset", 0, 10**9) + asked.number("limit", 100, TABLE_ROWS)
-    if asked.params.get("filters") or asked.params.get("q"):
-        wanted = TABLE_ROWS
+    first, last = 0, SCAN_ROWS
+    if not _looks_at_all(asked):
+        first = asked.number("offset", 0, 10**9)
+        last = first + asked.number("limit", 100, TABLE_ROWS)
     rows: list[dict[str, Any]] = []
-    for batch in file.iter_batches(batch_size=8192):
-        texts = [_plain(batch.column(n)) for n in range(batch.num_columns)]
-        for values in zip(*texts, strict=True):
-            row = dict(zip(batch.schema.names, values, strict=True))
-            rows.append({"_id": len(rows) + 1, **row})
-            if len(rows) >= min(wanted, TABLE_ROWS * 4):
-                return rows, count
+    at = 0
+    for group in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        if at + size > first and at < last:
+            rows += _rows_of(file, group, at, first, last)
+        at += size
     return rows, count
+
+
+def _rows_of(file: Any, group: int, at: int, first: int, last: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a row group that lie between two rows of the file."""
+    for batch in file.iter_batches(batch_size=8192, row_groups=[group]):
+        skip = max(0, first - at)
+        taken = batch.slice(skip, max(0, last - at - skip))
+        texts = [_plain(taken.column(n)) for n in range(taken.num_columns)]
+        for number, values in enumerate(zip(*texts, strict=True), at + skip + 1):
+            yield {"_id": number, **dict(zip(batch.schema.names, values, strict=True))}
+        at += batch.num_rows
+        if at >= last:
+            return
 
 
 def _plain(column: Any) -> list[Any]:

@@ -163,15 +163,10 @@ def _replaced(changed: Mapping[str, Any]) -> set[str]:
 
 
 def package_delete(do: Doing) -> None:
-    """Take a package off the market, or back from its review."""
+    """Take a package off the market, back from its review, or back while it is a draft."""
     dataset, last = do.own(do.name("id", "name"))
     if last.state in ("listed", "suspended"):
         review.delist(do.tx, do.actor, last.id, "deleted through the catalog API")
-    elif last.state in _FREE:
-        raise Conflict(
-            "a draft is seen by nobody but you and is kept: submit and withdraw it to close it",
-            "草稿仅您可见，系统予以保留；如需关闭，请提交后撤回",
-        )
     elif last.state not in ("delisted", "withdrawn"):
         review.withdraw(do.tx, do.actor, last.id)
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from yaosu import callbacks, hooks
+from yaosu import callbacks, harvests, hooks, reconcile
 from yaosu.model import Role
-from yaosu.outside import Attempt, CallbackKey, Message, Webhook
+from yaosu.model_harvest import Harvest, HarvestRun
+from yaosu.outside import Attempt, CallbackKey, Message, Reconciliation, Webhook
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _ID = "0199a0c0000070008000000000000001"
 
 ANSWERS = (
+    ("GET /v1/harvests/{harvest_id}/runs/{run_id}", "HarvestRun"),
+    ("GET /v1/harvests/{harvest_id}/runs", "page:HarvestRun"),
+    ("GET /v1/harvests/{harvest_id}", "Harvest"),
+    ("GET /v1/harvests", "page:Harvest"),
+    ("POST /v1/harvests", "Harvest"),
     ("GET /v1/webhooks/{webhook_id}/deliveries", "page:WebhookDelivery"),
     ("POST /v1/webhooks/{webhook_id}/deliveries/{message_id}/retry", "WebhookDelivery"),
     ("POST /v1/webhooks/{webhook_id}/ping", "WebhookDelivery"),
@@ -21,6 +27,8 @@ ANSWERS = (
     ("POST /v1/webhooks", "Webhook"),
     ("GET /v1/venues/{venue_id}/callback-keys", "page:CallbackKey"),
     ("POST /v1/venues/{venue_id}/callback-keys", "CallbackKey"),
+    ("POST /v1/venues/{venue_id}/reconciliation", "Reconciliation"),
+    ("GET /v1/venues/{venue_id}/reconciliations/", "Reconciliation"),
 )
 
 
@@ -38,8 +46,25 @@ def examples() -> dict[str, Any]:
     key = CallbackKey(
         id=f"cbk_{_ID}", venue="gzdex", scheme="v1a", public_key="whpk_MCow…", created_at=_AT
     )
+    harvest = Harvest(
+        id=f"hvs_{_ID}", party_id=f"pty_{_ID}", kind="ckan", url="https://data.example.org",
+        rights="CC BY 4.0", created_by=f"mbr_{_ID}", created_at=_AT,
+    )  # fmt: skip
+    run = HarvestRun(
+        id=f"hvr_{_ID}", harvest_id=harvest.id, party_id=harvest.party_id, state="done",
+        fetched=120, imported=120, counts={"added": 3, "unchanged": 117},
+        report={"added": ["8f2c"]}, started_at=_AT, deadline_at=_AT, ended_at=_AT,
+    )  # fmt: skip
     return {
+        "Harvest": harvests.shown(harvest),
+        "HarvestRun": harvests.run_shown(run),
         "Webhook": hooks.shown(hook),
         "WebhookDelivery": hooks.message_shown(message),
+        "Reconciliation": reconcile.shown(
+            Reconciliation(
+                id=f"rec_{_ID}", venue="gzdex", day="2026-10-01", by=f"mbr_{_ID}",
+                file_sha256="3f" * 32, counts={"matched": 1}, created_at=_AT,
+            )
+        ),
         "CallbackKey": callbacks.key_shown(key),
-    }
+    }  # fmt: skip

@@ -8,11 +8,15 @@ from . import (
     pages_account,
     pages_console,
     pages_evidence,
+    pages_exchange,
+    pages_harvests,
     pages_market,
+    pages_money,
     pages_registered,
     pages_review,
     pages_trade,
     pages_voucher,
+    pages_webhooks,
     sample,
 )
 from .visit import error_page
@@ -23,11 +27,15 @@ for part in (
     pages_market,
     pages_account,
     pages_voucher,
+    pages_webhooks,
+    pages_exchange,
     pages_evidence,
+    pages_money,
     pages_trade,
     pages_review,
     pages_console,
     pages_registered,
+    pages_harvests,
 ):
     router.include_router(part.router)
 
