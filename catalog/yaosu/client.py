@@ -315,6 +315,11 @@ class Client:
         body = _given({"label": label, "roles": roles, "days": days})
         return dict(self.connection.post("/v1/keys", body))
 
+    def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
+        """Replace an access key; the new one is shown this once, the old one ends later."""
+        body = {"overlap_hours": overlap_hours}
+        return dict(self.connection.post(route("v1", "keys", key_id, "rotate"), body))
+
     def keys(self) -> Iterator[JSON]:
         """Yield one's access keys (never their secrets)."""
         return self.connection.pages("/v1/keys")
