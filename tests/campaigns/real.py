@@ -237,8 +237,10 @@ async def awake(port: int, seconds: float = 60.0) -> None:
 # --- what came of it -----------------------------------------------------------------------------
 
 
-def write_result(name: str, goal: str, *, violations: int, **counted: Any) -> None:
-    """Keep what a long campaign found, beside the figures."""
+def write_result(
+    name: str, goal: str, *, violations: int, whole: bool = True, **counted: Any
+) -> None:
+    """Keep what a long campaign found, beside the figures; `whole`: it was as long as its goal."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from run import commit, machine  # type: ignore[import-not-found]
 
@@ -246,6 +248,7 @@ def write_result(name: str, goal: str, *, violations: int, **counted: Any) -> No
         "campaign": name,
         "goal": goal,
         "violations": violations,
+        "whole": whole,
         "counted": counted,
         "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "commit": commit(),

@@ -261,6 +261,8 @@ def _errors(app: FastAPI) -> None:
             404: NotFound("no such address", "没有此地址"),
             413: _TOO_LARGE,
         }
+        if isinstance(error.__cause__, YaosuError):
+            return problem(error.__cause__)  # what the strict parser had to say
         if error.status_code in known:
             found = known[error.status_code]
             if _for_a_person(request):
@@ -271,6 +273,8 @@ def _errors(app: FastAPI) -> None:
         answer = problem(other)
         answer.status_code = error.status_code
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(openapi.methods(app, request.url.path))
         return answer
 
     @app.exception_handler(Exception)
