@@ -90,7 +90,12 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "YAOSU_RESERVE_BYTES": "0"},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "YAOSU_RESERVE_BYTES": "0",
+                "YAOSU_CALLS_PER_MINUTE": "0",
+            },
         )
 
     def serve(self, data: Path, port: int) -> Life:

@@ -309,8 +309,8 @@ def payout(
     )  # fmt: skip
     print_facts(
         {
-            "opening 期初": yuan(found["opening_fen"]),
-            "paid 本期": yuan(found["paid_fen"]),
-            "closing 期末": yuan(found["closing_fen"]),
+            "opening 期初": f"{found['opening_fen'] / 100:,.2f}",
+            "paid 本期": f"{found['paid_fen'] / 100:,.2f}",
+            "closing 期末": f"{found['closing_fen'] / 100:,.2f}",
         }
     )

@@ -68,6 +68,7 @@ from . import (
     sample,
     uploads,
 )
+from .limits import Limits
 from .straight import Straight
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,7 @@ def create_app(market: Market) -> FastAPI:
         Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
+    app.add_middleware(Limits, per_minute=market.settings.calls_per_minute, problem=problem)
     app.add_middleware(Headers)
     app.add_middleware(operation.Counted, seen=app.state.requests)
     return app
