@@ -16,6 +16,7 @@ from stall import sold_as
 from yaosu.verify_market import verify_market
 from yaosu.verify_receipt import verify_receipt
 from yaosu_connectors.trading_record import problems
+from yaosu_schemas.documents import check
 
 
 class Held:
@@ -115,6 +116,9 @@ def receipt_holds(person: Person, trade: dict[str, Any]) -> None:
     report = verify_receipt(made.json())
     assert report.problems == (), report.problems
     assert [p for p in problems(person.get(f"{path}/record")) if p.severity == "error"] == []
+    assert [
+        p for p in check(trade["agreement"], against="agreement") if p.severity == "error"
+    ] == []
 
 
 @BOTH
