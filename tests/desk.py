@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from people import USCC
-from yaosu import fulfilment, trading
+from yaosu import endings, fulfilment, periods, trading
 from yaosu.demo import complete
 from yaosu.market import SystemClock
 from yaosu.model import (
@@ -177,9 +177,14 @@ TRADE_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "complete": lambda t, a, i: fulfilment.complete(t, a, i),
     "rate": lambda t, a, i: fulfilment.rate(t, a, i, 5, ""),
     "cancel": lambda t, a, i: trading.cancel(t, a, i, "x"),
-    "terminate": lambda t, a, i: fulfilment.terminate(t, a, i, "x"),
-    "dispute": lambda t, a, i: fulfilment.dispute(t, a, i, ground="x"),
-    "resolve": lambda t, a, i: fulfilment.resolve(t, a, i, outcome="x", to="signed"),
+    "terminate": lambda t, a, i: endings.terminate(t, a, i, "x"),
+    "dispute": lambda t, a, i: endings.dispute(t, a, i, ground="x"),
+    "resolve": lambda t, a, i: endings.resolve(t, a, i, outcome="x", to="signed"),
+    "exhibit": lambda t, a, i: endings.exhibit(t, a, i, text="x"),
+    "correct": lambda t, a, i: endings.correct(
+        t, a, i, reason="x", lines={"buyer:pty_b": -1, "provider:pty_p": 1}
+    ),
+    "stop": lambda t, a, i: periods.stop(t, a, i, "x"),
 }
 
 

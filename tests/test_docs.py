@@ -16,7 +16,7 @@ from yaosu import demo
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GUIDES = ("provider", "developer", "exchange", "operate")
+GUIDES = ("provider", "developer", "exchange", "operate", "money")
 
 
 @pytest.fixture(scope="module")

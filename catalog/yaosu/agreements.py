@@ -176,6 +176,9 @@ def _terms(agreement: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
     _same("rights.exclusive", rights["exclusive"], terms["exclusive"])
     for name in ("inspection_days", "silent_acceptance"):
         _same(f"acceptance.{name}", acceptance[name], terms[name])
+    _same("quality_floors", agreement.get("quality_floors", []), terms.get("floors", []))
+    mode = agreement["delivery"].get("mode", "file")
+    _same("delivery_mode", mode, terms.get("delivery_mode", "file"))
     for name in ("purpose", "note"):
         _same(name, agreement[name], terms[name])
     if terms["scenario"]:

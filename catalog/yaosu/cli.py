@@ -44,7 +44,13 @@ COMMANDS: dict[str, Entry] = {
     "order": Entry("order:order", "Say that you want a listing.", "提交购买意向。", BUY),
     "buy": Entry("order:buy", "Buy at the standing offer.", "按长期报价一步购买。", BUY),
     "trade": Entry("trade:app", "Take a trade from step to step.", "办理交易各步骤。", BUY),
+    "period": Entry("money:period_app", "Periods and metered use.", "订阅与计量周期。", BUY),
+    "rows": Entry("money:rows", "Rows of what was bought as an API.", "按接口取数。", BUY),
+    "invoice": Entry("money:invoice_app", "Invoices, and those in red.", "发票。", PROVIDE),
+    "payout": Entry("money:payout", "What was paid out.", "结算对账单。", PROVIDE),
     "fetch": Entry("fetch:fetch", "Download what was bought.", "下载已购数据。", BUY),
+    "usage": Entry("evidence:usage", "Which trades fed which model.", "训练使用回执。", BUY),
+    "recall": Entry("evidence:recall", "Recalls, and deletions.", "召回与删除确认。", EVIDENCE),
     "keys": Entry("keys:app", "Access keys and signing keys.", "管理密钥。", BUY),
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),
@@ -54,6 +60,8 @@ COMMANDS: dict[str, Entry] = {
     "ruleset": Entry(
         "registered:rulesets", "Word lists that are looked for.", "登记风险词表。", OFFICE
     ),
+    "exchange": Entry("exchange:app", "The desk of an exchange.", "交易所对账与回调。", OFFICE),
+    "webhooks": Entry("webhooks:app", "Events sent to oneself.", "事件推送。", BUY),
     "verify": Entry("verify:verify", "Check evidence offline.", "离线验证凭证。", EVIDENCE),
     "witness": Entry("witness:witness", "Watch over logs of others.", "日志见证服务。", EVIDENCE),
     "log": Entry("log:app", "The transparency log.", "透明日志。", EVIDENCE),

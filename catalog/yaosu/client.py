@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
 from .errors import InvalidInput, NotFound, Problem
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
+    from .integration import Desk, Webhooks
     from .signing import Signer
     from .submission import Submission
     from .transfer import Progress
@@ -200,6 +202,11 @@ class Client:
         body = {"listing_id": listing_id, "wish": _given(wish)}
         return Trade(self.connection, self.connection.post("/v1/trades", body))
 
+    @property
+    def charges(self) -> Charges:
+        """Periods, metered rows, invoices and statements."""
+        return Charges(self.connection)
+
     def settlement(self, trade_id: str) -> JSON:
         """Return the postings and balances of a trade."""
         return dict(self.connection.get(route("v1", "settlements", trade_id)))
@@ -257,6 +264,18 @@ class Client:
         """Yield the recalls of one's own listings; operators: those they handle."""
         return self.connection.pages("/v1/recalls")
 
+    def start_recall(
+        self, listing_id: str, reason: str, *, files: Sequence[str] | None = None
+    ) -> JSON:
+        """Call a version back, or some files of it by their SHA-256."""
+        body = {"reason": reason, "scope": "files" if files else "version", "files": files or []}
+        return dict(self.connection.post(route("v1", "listings", listing_id, "recall"), body))
+
+    def close_recall(self, recall_id: str, reason: str) -> JSON:
+        """End a recall; what it had closed opens again."""
+        path = route("v1", "recalls", recall_id, "close")
+        return dict(self.connection.post(path, {"reason": reason}))
+
     def recall(self, recall_id: str) -> JSON:
         """Return a recall with the trades it reached and what buyers confirmed."""
         return dict(self.connection.get(route("v1", "recalls", recall_id)))
@@ -296,6 +315,11 @@ class Client:
         body = _given({"label": label, "roles": roles, "days": days})
         return dict(self.connection.post("/v1/keys", body))
 
+    def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
+        """Replace an access key; the new one is shown this once, the old one ends later."""
+        body = {"overlap_hours": overlap_hours}
+        return dict(self.connection.post(route("v1", "keys", key_id, "rotate"), body))
+
     def keys(self) -> Iterator[JSON]:
         """Yield one's access keys (never their secrets)."""
         return self.connection.pages("/v1/keys")
@@ -324,6 +348,19 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """One's webhooks: events sent to addresses of one's own."""
+        from .integration import Webhooks
+
+        return Webhooks(self.connection)
+
+    def exchange(self, venue_id: str) -> Desk:
+        """Return the desk of a place of trading that is one's own."""
+        from .integration import Desk
+
+        return Desk(self.connection, venue_id)
 
     # --- evidence and operation -----------------------------------------------------------------
 

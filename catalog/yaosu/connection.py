@@ -141,18 +141,19 @@ class Connection:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        raw: tuple[str, bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one request, again where the line or the market asks for patience.
 
+        A changing call has a JSON `body`, or a file as it is (`raw`: its type and its bytes).
         Raises the error of the tree that the market named, or Unavailable.
         """
         url = self.url(path)
         sent = {"Accept": "application/json", **self.headers_for(url), **(headers or {})}
         content = b""
-        if body is not None:
-            content = _encoded(body)
-            sent["Content-Type"] = "application/json"
+        if body is not None or raw is not None:
+            sent["Content-Type"], content = raw or ("application/json", _encoded(body or {}))
             sent["Idempotency-Key"] = str(uuid.uuid4())
         for attempt in range(1, self.attempts + 1):
             try:

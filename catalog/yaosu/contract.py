@@ -19,6 +19,7 @@ from .identity import absent
 from .model import (
     JSON,
     Actor,
+    Floor,
     Listing,
     ListingState,
     Party,
@@ -215,7 +216,19 @@ def offer_digest(listing_id: str, version: int, content: str, terms_of: str, ter
 def terms_json(terms: Terms) -> dict[str, Any]:
     """Return the terms as JSON: tuples as lists."""
     found = {f.name: getattr(terms, f.name) for f in fields(terms)}
-    return {**found, "rights": list(terms.rights)}
+    found |= {
+        "rights": list(terms.rights),
+        "floors": [floors_json(floor) for floor in terms.floors],
+    }
+    # Terms that came later are left out while they say nothing: older digests still hold.
+    return {k: v for k, v in found.items() if k not in _LATER or v != _LATER[k]}
+
+
+_LATER: dict[str, Any] = {"floors": [], "delivery_mode": "file", "period": "", "periods": 1}
+
+
+def floors_json(floor: Floor) -> dict[str, str]:
+    return {"metric": floor.metric, "operator": floor.operator, "threshold": floor.threshold}
 
 
 def agreement(
@@ -269,7 +282,13 @@ def agreement(
             "article": 5,
             "modes": element["offer"].get("delivery_modes") or [],
             "digest_checked": True,
+            **(
+                {"mode": "api", "limits": api_limits(listing)}
+                if trade.terms.delivery_mode == "api"
+                else {}
+            ),
         },
+        "quality_floors": [floors_json(floor) for floor in trade.terms.floors],
         "price": {
             "article": 6,
             **{
@@ -285,6 +304,11 @@ def agreement(
                     "payment_timing",
                 )
             },
+            **(
+                {"period": trade.terms.period, "periods": trade.terms.periods}
+                if trade.terms.period
+                else {}
+            ),
         },
         "acceptance": {
             "article": 7,
@@ -317,7 +341,9 @@ def policy(
     element = listing.descriptor["dataElement"]
     limits = element.get("restrictions") or {}
     target = trade.content_digest
-    actions = {"use": ["use"], "hold": ["reproduce"], "operate": ["distribute", "derive"]}
+    resale = limits.get("resale", "无") != "无" or "operate" not in trade.terms.rights
+    operate = ["derive"] if resale else ["distribute", "derive"]
+    actions = {"use": ["use"], "hold": ["reproduce"], "operate": operate}
     granted = [a for right in trade.terms.rights for a in actions.get(right, [])]
     constraints = [
         {"leftOperand": operand, "operator": operator, "rightOperand": limits[name]}
@@ -333,8 +359,11 @@ def policy(
         constraints.append(
             {"leftOperand": "purpose", "operator": "eq", "rightOperand": trade.terms.purpose}
         )
+    if trade.terms.term_days:
+        end = (at + timedelta(days=trade.terms.term_days)).isoformat()
+        constraints.append({"leftOperand": "dateTime", "operator": "lteq", "rightOperand": end})
     denied: list[dict[str, Any]] = []
-    if "operate" not in trade.terms.rights:
+    if resale:
         denied += [{"action": a, "target": target} for a in ("sell", "distribute", "grantUse")]
     if limits.get("export") and limits["export"] != "无":
         rule = {"leftOperand": "spatial", "operator": "neq", "rightOperand": "CN"}
@@ -350,6 +379,62 @@ def policy(
         "permission": [{"action": a, "target": target, "constraint": constraints} for a in granted],
         "prohibition": denied,
         **({"inheritFrom": element["policy"]} if element.get("policy") else {}),
+    }
+
+
+# --- periods and rows over an API -------------------------------------------------------------
+
+_PERIOD_WORDS = {
+    "P1D": ("day", "天", "日"),
+    "P7D": ("week", "周"),
+    "P1M": ("month", "月"),
+    "P3M": ("quarter", "季", "季度"),
+    "P1Y": ("year", "年"),
+}
+_VOLUME_WORDS = {
+    ("row", 1): ("row", "rows", "record", "records", "行", "条"),
+    ("row", 1000): ("1000 rows", "1000 records", "千行", "千条"),
+    ("byte", 10**6): ("mb",),
+    ("byte", 2**20): ("mib",),
+    ("byte", 10**9): ("gb",),
+    ("byte", 2**30): ("gib",),
+}
+
+
+def period_of(price: Mapping[str, Any]) -> str | None:
+    """Return the ISO 8601 length of a subscription's period: declared, or what its unit says."""
+    if price.get("period"):
+        return str(price["period"])
+    unit = str(price.get("unit") or "").strip().lower()
+    return next((iso for iso, words in _PERIOD_WORDS.items() if unit in words), None)
+
+
+def meter_of(price: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return what calls are metered in and how much of it one priced unit is; None: not by calls.
+
+    Prices per call count calls; prices per volume count rows or bytes of the answers.
+    """
+    if price.get("mode") == "per_call":
+        return "call", 1
+    unit = str(price.get("unit") or "").strip().lower()
+    if price.get("mode") == "per_volume":
+        return next((meter for meter, words in _VOLUME_WORDS.items() if unit in words), None)
+    return None
+
+
+def price_of(listing: Listing, mode: str) -> dict[str, Any]:
+    """Return the entry of the listing's pricing for a mode, or an empty one."""
+    prices = [p for p in _offer(listing).get("pricing") or () if p["mode"] == mode]
+    return dict(prices[0]) if prices else {}
+
+
+def api_limits(listing: Listing) -> dict[str, int]:
+    """Return the rate and the size of an answer that the offer promises to those who call it."""
+    given = _offer(listing).get("api") or {}
+    return {
+        "rate_per_minute": int(given.get("rate_per_minute") or 60),
+        "max_rows": int(given.get("max_rows") or 1000),
+        **({"quota": int(given["quota"])} if given.get("quota") else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from yaosu_schemas.errors import (
     AlreadyExists,
+    BelowFloor,
     Conflict,
     Forbidden,
     Gone,
@@ -14,11 +15,13 @@ from yaosu_schemas.errors import (
     NotFound,
     OutOfOrder,
     OutOfTime,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     Text,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     UnsafePath,
@@ -30,6 +33,7 @@ from yaosu_schemas.errors import (
 
 __all__ = [
     "AlreadyExists",
+    "BelowFloor",
     "Conflict",
     "Forbidden",
     "Gone",
@@ -42,11 +46,13 @@ __all__ = [
     "NotFound",
     "OutOfOrder",
     "OutOfTime",
+    "PaymentNeeded",
     "Problem",
     "SandboxFailed",
     "Stale",
     "Text",
     "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "UnsafePath",

@@ -1,23 +1,17 @@
-"""What happens on the market as a feed: who may see an event, what its topic is, its envelope."""
+"""What happens on the market as a feed: who may see an event, and its envelope."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from . import present
-from .errors import InvalidInput
 from .evidence import stamp
 from .identity import can_see, may
 from .listing import venue_of
 from .model import Actor, Event, Listing, Trade
 from .model_evidence import UsageReceipt
 from .ports import Reader
-
-_KINDS = {"trd": "trade", "lst": "listing", "pty": "party"}
-_TOPIC = re.compile(r"\*|(trade|listing|party|market)\.(\*|[a-z][a-z_]{0,40})")
-MAX_TOPICS = 50
+from .topics import topic
 
 
 def concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
@@ -36,26 +30,8 @@ def concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
     return subject_id == actor.party_id or "admin" in actor.roles
 
 
-def topic(event: Event) -> str:
-    """Return the topic of an event: what it is about, a full stop, what happened."""
-    return f"{_KINDS.get(event.subject_id[:3], 'market')}.{event.type}"
-
-
-def chosen(topics: Iterable[str], name: str) -> bool:
-    """Tell whether a topic is among the chosen: itself, its kind with `.*`, or `*`."""
-    return not {name, name.partition(".")[0] + ".*", "*"}.isdisjoint(topics)
-
-
-def checked(topics: Iterable[str]) -> tuple[str, ...]:
-    """Return topics without repetition; InvalidInput for what can never be one."""
-    found = tuple(dict.fromkeys(topics))
-    if not found or len(found) > MAX_TOPICS or not all(_TOPIC.fullmatch(t) for t in found):
-        raise InvalidInput(
-            "topics are 1 to 50 of '*', 'trade.*' or 'trade.paid' (trade, listing, party, market)",
-            "主题为 1–50 个，形如 *、trade.* 或 trade.paid（trade、listing、party、market）",
-            field="topics",
-        )
-    return found
+def topic_of(event: Event) -> str:
+    return topic(event.subject_id, event.type)
 
 
 def event_name(event: Event) -> str:
@@ -69,7 +45,7 @@ def envelope(event: Event, leaf: int, source: str) -> dict[str, Any]:
         "specversion": "1.0",
         "id": event_name(event),
         "source": source,
-        "type": f"yaosu.{topic(event)}",
+        "type": f"yaosu.{topic_of(event)}",
         "subject": event.subject_id,
         "time": stamp(event.at),
         "datacontenttype": "application/json",

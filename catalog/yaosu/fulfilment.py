@@ -11,30 +11,22 @@ from datetime import timedelta
 
 from yaosu_schemas.canonical import digest
 
-from . import amounts, contract
-from .errors import InvalidInput, Unsupported
-from .listing import files_of
+from . import amounts, contract, floors, periods
+from .errors import InvalidInput
+from .handover import new_delivery, pay_out, revoke, vouch
 from .model import (
     SYSTEM,
     Actor,
-    DeliveredFile,
     Delivery,
-    Dispute,
-    Event,
-    Holding,
     Listing,
     Trade,
     TradeState,
-    Venue,
-    new_id,
 )
 from .moves import load, move, need, permit, written
-from .ports import Reader, Transaction
+from .ports import Transaction
 from .recall import is_recalled
-from .steps import Step
 
 DELIVERY_DAYS = 30
-COMPLETE_AFTER = timedelta(days=7)
 
 
 # --- filing, payment, delivery ----------------------------------------------------------------
@@ -55,7 +47,7 @@ def file(tx: Transaction, actor: Actor, trade_id: str, *, filing_no: str) -> Tra
         "备案号已被使用",
     )
     filed, _ = move(tx, trade, row, actor, {"filing_no": filing_no}, filing_no=filing_no)
-    return deliver_if_due(tx, filed)
+    return periods.begin(tx, filed) if trade.terms.period else deliver_if_due(tx, filed)
 
 
 def refuse_filing(tx: Transaction, actor: Actor, trade_id: str, reason: str) -> Trade:
@@ -72,6 +64,7 @@ def confirm_payment(
     trade, venue = load(tx, actor, trade_id)
     payload = {"amount_fen": amount_fen, "payer": payer, "reference": reference}
     row = permit(tx, trade, venue, "confirm_payment", actor, payload)
+    _need_whole(trade)
     postpaid = trade.terms.payment_timing == "postpaid"
     need(
         trade.state == TradeState.FILED or postpaid,
@@ -105,6 +98,15 @@ def confirm_payment(
     return deliver_if_due(tx, paid) if paid.state == TradeState.FILED else paid
 
 
+def _need_whole(trade: Trade) -> None:
+    need(
+        not trade.terms.period,
+        "this trade runs in periods: each is paid and delivered by itself",
+        "该交易按周期履行，请对各周期分别付款与交付",
+        periods=f"/v1/trades/{trade.id}/periods",
+    )
+
+
 def deliver_if_due(tx: Transaction, trade: Trade) -> Trade:
     """Start delivery by itself where the provider's standing offer says so."""
     due = trade.terms.payment_timing == "postpaid" or trade.paid_fen == trade.terms.amount_fen
@@ -116,53 +118,17 @@ def deliver(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
     """T8: open the way to the bytes; a job reads them all again before the buyer may (T9)."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "deliver", actor, None)
+    _need_whole(trade)
     need(
         trade.terms.payment_timing == "postpaid" or trade.paid_fen == trade.terms.amount_fen,
         "the payment has not been confirmed",
         "付款尚未确认",
     )
-    delivery = _delivery(tx, trade)
-    tx.add(delivery)
-    payload = {"delivery_id": delivery.id, "manifest_digest": delivery.manifest_digest}
-    moved, _ = move(tx, trade, row, actor, payload, delivery_id=delivery.id)
-    tx.enqueue("deliver", {"trade_id": trade.id}, once=f"deliver:{delivery.id}")
-    return moved
-
-
-def _delivery(tx: Transaction, trade: Trade) -> Delivery:
     listing = tx.get(Listing, trade.listing_id)
-    need(
-        not is_recalled(tx, listing.id),
-        "this version was recalled: nothing of it is delivered",
-        "该版本已被召回，不再交付",
-        next=["terminate"],
-    )
-    files = []
-    for _, path, sha256, _size in files_of(listing.descriptor):
-        holding = tx.one(Holding, party_id=trade.provider_id, sha256=sha256)
-        if holding is None:
-            raise Unsupported("a file of this listing is not held here", "挂牌文件不在本市场")
-        files.append(DeliveredFile(path=path, bytes=holding.bytes, sha256=sha256))
-    return Delivery(
-        id=new_id("dlv"),
-        trade_id=trade.id,
-        provider_id=trade.provider_id,
-        user_id=trade.user_id,
-        files=tuple(files),
-        manifest_digest=manifest_digest(trade, files),
-        created_at=tx.now,
-    )
-
-
-def manifest_digest(trade: Trade, files: list[DeliveredFile]) -> str:
-    """Return the digest that the buyer checks after the last byte."""
-    return digest(
-        {
-            "trade_id": trade.id,
-            "content_digest": trade.content_digest,
-            "files": [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files],
-        }
-    )
+    floors.require(tx, trade.terms.floors, listing)
+    delivery = new_delivery(tx, trade, listing)
+    payload = {"delivery_id": delivery.id, "manifest_digest": delivery.manifest_digest}
+    return move(tx, trade, row, actor, payload, delivery_id=delivery.id)[0]
 
 
 def redeliver(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
@@ -170,13 +136,10 @@ def redeliver(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "redeliver", actor, None)
     need(bool(trade.objection), "the delivery is under way", "正在交付中")
-    delivery = _delivery(tx, trade)
-    tx.add(delivery)
-    _revoke(tx, trade)
+    delivery = new_delivery(tx, trade, tx.get(Listing, trade.listing_id))
+    revoke(tx, trade.delivery_id)
     payload = {"delivery_id": delivery.id, "manifest_digest": delivery.manifest_digest}
-    moved, _ = move(tx, trade, row, actor, payload, delivery_id=delivery.id, objection="")
-    tx.enqueue("deliver", {"trade_id": trade.id}, once=f"deliver:{delivery.id}")
-    return moved
+    return move(tx, trade, row, actor, payload, delivery_id=delivery.id, objection="")[0]
 
 
 def delivered(tx: Transaction, trade_id: str) -> Trade:
@@ -266,7 +229,7 @@ def settle(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "settle", actor, None)
     need(
-        trade.paid_fen == trade.billed_fen,
+        trade.paid_fen - trade.refund_fen == trade.billed_fen,
         f"paid {trade.paid_fen} fen, billed {trade.billed_fen} fen",
         f"已付 {trade.paid_fen} 分，账单 {trade.billed_fen} 分",
         paid_fen=trade.paid_fen,
@@ -286,55 +249,15 @@ def settle(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
         fee_fen=fee,
         shares=shares,
     )
-    _pay_out(tx, trade, event, held, fee, shares, venue)
+    pay_out(tx, trade, event, f"escrow:{trade.id}", venue, fee=fee, shares=shares)
     return settled
-
-
-def _pay_out(
-    tx: Transaction,
-    trade: Trade,
-    event: Event,
-    held: int,
-    fee: int,
-    shares: tuple[tuple[str, int], ...],
-    venue: Venue,
-) -> None:
-    if not held:
-        return
-    lines: dict[str, int] = {f"escrow:{trade.id}": -held}
-    for party, fen in (*((f"provider:{p}", f) for p, f in shares), (f"fee:{venue.id}", fee)):
-        if fen:
-            lines[party] = lines.get(party, 0) + fen
-    tx.post(trade.id, event, lines)
 
 
 def voucher(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
     """T14: the evidence chain holds from end to end; the receipt is built by a job."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "voucher", actor, None)
-    _check_chain(tx, trade)
-    number = f"V{trade.agreement['contract_no'][2:]}"
-    moved, event = move(
-        tx,
-        trade,
-        row,
-        actor,
-        {"voucher_no": number, "agreement_digest": trade.agreement_digest},
-        voucher_no=number,
-        vouchered_at=tx.now,
-    )
-    tx.enqueue("receipt", {"trade_id": trade.id}, once=f"receipt:{trade.id}:{event.seq}")
-    tx.enqueue("complete", {"trade_id": trade.id}, delay=COMPLETE_AFTER)
-    return moved
-
-
-def _check_chain(tx: Reader, trade: Trade) -> None:
-    """Recompute the trade's chain before a voucher vouches for it (I1)."""
-    before: str | None = None
-    for seq, event in enumerate(tx.events(trade.id)):
-        whole = event.seq == seq and event.prev_digest == before
-        need(whole, "the evidence chain is broken", "存证链不完整", seq=seq)
-        before = event.digest
+    return vouch(tx, trade, row, actor)
 
 
 def complete(tx: Transaction, actor: Actor, trade_id: str) -> Trade:
@@ -353,99 +276,3 @@ def rate(tx: Transaction, actor: Actor, trade_id: str, score: int, text: str) ->
     if not 1 <= score <= 5:
         raise InvalidInput("a rating is 1 to 5", "评分为 1–5", field="score")
     return move(tx, trade, row, actor, {"score": score}, rating=score, rating_text=text)[0]
-
-
-# --- the other ends ---------------------------------------------------------------------------
-
-
-def terminate(tx: Transaction, actor: Actor, trade_id: str, reason: str) -> Trade:
-    """T17: ended by contract or by the exchange; access closes, escrow goes back.
-
-    A buyer who had the bytes cannot take the money back alone: the provider, the exchange or
-    the outcome of a dispute gives it.
-    """
-    trade, venue = load(tx, actor, trade_id)
-    row = permit(tx, trade, venue, "terminate", actor, None)
-    if actor.party_id == trade.user_id:
-        need(
-            trade.delivered_at is None,
-            "the data has been delivered: object to it, or open a dispute",
-            "数据已交付：请提出异议或发起争议",
-            next=["reject", "dispute"],
-        )
-    return _terminated(tx, trade, row, actor, written(reason))
-
-
-def _terminated(
-    tx: Transaction, trade: Trade, row: Step[TradeState], actor: Actor, reason: str
-) -> Trade:
-    refund = tx.balance(f"escrow:{trade.id}")
-    _revoke(tx, trade)
-    moved, event = move(
-        tx,
-        trade,
-        row,
-        actor,
-        {"reason": reason, "refund_fen": refund},
-        to=TradeState.TERMINATED,
-        reason=reason,
-        refund_fen=refund,
-    )
-    if refund:
-        back = {f"escrow:{trade.id}": -refund, f"buyer:{trade.user_id}": refund}
-        tx.post(trade.id, event, back)
-    return moved
-
-
-def _revoke(tx: Transaction, trade: Trade) -> None:
-    if trade.delivery_id is not None:
-        delivery = tx.get(Delivery, trade.delivery_id)
-        tx.put(replace(delivery, state="revoked", revoked_at=tx.now))
-
-
-def dispute(
-    tx: Transaction, actor: Actor, trade_id: str, *, ground: str, channel: str = "negotiation"
-) -> Trade:
-    """T18: either side disputes; everything waits for the outcome."""
-    trade, venue = load(tx, actor, trade_id)
-    row = permit(tx, trade, venue, "dispute", actor, None)
-    raised = Dispute(
-        raised_by=actor.party_id,
-        ground=written(ground),
-        channel=channel,
-        from_state=trade.state,
-        opened_at=tx.now,
-    )
-    payload = {"ground_digest": digest(ground), "channel": channel}
-    return move(tx, trade, row, actor, payload, disputes=(*trade.disputes, raised))[0]
-
-
-def resolve(tx: Transaction, actor: Actor, trade_id: str, *, outcome: str, to: str) -> Trade:
-    """T19: back to where it was, TERMINATED, or on to SETTLING; the outcome is written down."""
-    trade, venue = load(tx, actor, trade_id)
-    row = permit(tx, trade, venue, "resolve", actor, {"outcome": written(outcome), "to": to})
-    last = trade.disputes[-1]
-    allowed = {str(last.from_state), "terminated"}
-    if tx.balance(f"escrow:{trade.id}") and trade.delivered_at is not None:
-        allowed.add("settling")
-    if last.from_state in (TradeState.SETTLED, TradeState.VOUCHERED):
-        allowed.discard("settling")
-    if to not in allowed:
-        raise InvalidInput(
-            f"the outcome leads to one of: {', '.join(sorted(allowed))}",
-            f"结果状态应为：{'、'.join(sorted(allowed))}",
-            field="to",
-            choices=sorted(allowed),
-        )
-    ended = replace(last, outcome=outcome, resolved_to=TradeState(to), resolved_at=tx.now)
-    settled = replace(trade, disputes=(*trade.disputes[:-1], ended))
-    if to == "terminated":
-        return _terminated(tx, settled, row, actor, outcome)
-    if to == "settling" and settled.bill_no is None:
-        settled = replace(
-            settled,
-            bill_no=f"B{trade.agreement['contract_no'][2:]}",
-            billed_fen=trade.terms.amount_fen,
-        )
-    payload = {"outcome_digest": digest(outcome), "to": to}
-    return move(tx, settled, row, actor, payload, to=TradeState(to))[0]

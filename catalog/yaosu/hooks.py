@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from . import feed, present
+from . import present
+from . import topics as topics_
 from .errors import Conflict, InvalidInput
-from .identity import absent
+from .identity import absent, allow, require_verified
 from .model import Actor, Role, new_id
 from .outside import Message, Webhook
 from .ports import Reader, Transaction
@@ -55,20 +56,27 @@ def create(
     description: str = "",
     scheme: str = "v1",
 ) -> Webhook:
-    """Add a webhook; it is sent what happens from now on. The address was judged by the gate."""
+    """Add a webhook; it is sent what happens from now on. The address was judged by the gate.
+
+    Only for parties whose identity was checked: nobody else has requests sent to others.
+    """
+    allow(actor, "webhook.manage")
+    require_verified(tx, actor.party_id)
     if len(of_party(tx, actor)) >= MOST_PER_PARTY:
         raise Conflict(
             f"a party has at most {MOST_PER_PARTY} webhooks", f"每个主体至多 {MOST_PER_PARTY} 个"
         )
+    here = tx.log_size()
     made = Webhook(
         id=new_id("whk"),
         party_id=actor.party_id,
         url=url,
-        topics=feed.checked(topics),
+        topics=topics_.checked(topics),
         roles=tuple(sorted(actor.roles)),
         description=description,
         scheme=scheme,
-        cursor=tx.log_size(),
+        since=here,
+        cursor=here,
         created_at=tx.now,
     )
     tx.add(made)
@@ -129,7 +137,7 @@ def replay(tx: Transaction, actor: Actor, webhook_id: str, event_id: int) -> Web
         )
     for message in tx.find(Message, webhook_id=hook.id, state="pending", limit=10):
         tx.put(replace(message, tries=0, next_at=None))
-    again = replace(hook, cursor=leaf, next_at=None)
+    again = replace(hook, since=min(hook.since, leaf), cursor=leaf, next_at=None)
     return _put(tx, actor, again, "replayed", {"from_event": event_id})
 
 
@@ -137,6 +145,8 @@ def ping(tx: Transaction, actor: Actor, webhook_id: str) -> Message:
     """Line up one message without content, beside the events."""
     hook = load(tx, actor, webhook_id)
     _need(hook, "active")
+    if tx.one(Message, webhook_id=hook.id, state="waiting") is not None:
+        raise Conflict("a message is on its way already", "已有消息正在发送")
     made = Message(
         id=new_id("whm"),
         webhook_id=hook.id,
@@ -156,7 +166,7 @@ def second_chance(tx: Transaction, actor: Actor, webhook_id: str, message_id: st
     _need(hook, "active")
     message = tx.one(Message, id=message_id)
     if message is None or message.webhook_id != hook.id:
-        raise absent("delivery", message_id)
+        raise absent("message", message_id)
     if message.state != "dead":
         raise Conflict("only a dead letter is sent again", "只有死信可以重发", state=message.state)
     again = replace(message, state="waiting", done_at=None)
@@ -193,7 +203,7 @@ def shown(hook: Webhook) -> dict[str, Any]:
 def message_shown(message: Message) -> dict[str, Any]:
     """Return one delivery with its latest attempts."""
     facts = {k: v for k, v in present.plain(message).items() if k not in ("id", "tries")}
-    return {"delivery_id": message.id, **facts}
+    return {"message_id": message.id, **facts}
 
 
 def scheme_of(text: str) -> str:

@@ -16,7 +16,7 @@ from yaosu_schemas.canonical import content_digest, digest, terms_digest
 
 from . import present
 from .amounts import WHOLE
-from .contract import holder_of, points_of
+from .contract import holder_of, meter_of, period_of, points_of
 from .errors import (
     AlreadyExists,
     Conflict,
@@ -41,12 +41,14 @@ from .model import (
     Venue,
     new_id,
 )
-from .package_files import MAX_PROBLEMS, judged
+from .package_files import MAX_PROBLEMS, judged, tables_of
 from .package_files import files_of as files_of
 from .ports import Reader, Transaction
 from .steps import LISTING_STEPS, Relation, Step, check
 
-DELIVERABLE = frozenset({"file"})
+DELIVERABLE = frozenset({"file", "api"})
+SOLD_HERE = frozenset({"dataset", "api", "report", "index", "visual", "encrypted", "model"})
+"""Objects of trade that are files or rows: what else there is cannot be delivered here."""
 PRICED = frozenset(
     {"one_off", "subscription", "per_call", "per_volume", "staged", "negotiated", "free"}
 )
@@ -394,14 +396,35 @@ def _file_problems(reader: Reader, party_id: str, descriptor: dict[str, Any]) ->
 def _trade_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:
     """Say openly what this market cannot deliver or price, before anything is listed."""
     offer = (descriptor.get("dataElement") or {}).get("offer") or {}
-    modes = offer.get("delivery_modes") or []
-    if modes and not DELIVERABLE & set(modes):
+    modes = [m for m in offer.get("delivery_modes") or () if isinstance(m, str)]
+    for mode in modes:
+        if mode not in DELIVERABLE:
+            yield Problem(
+                pointer="/dataElement/offer/delivery_modes",
+                code="unsupported",
+                en=f"this market delivers files and rows over an API; '{mode}' is not served here",
+                zh=f"本市场支持文件与接口交付，暂不支持“{mode}”",
+            )
+    sold = offer.get("object_type")
+    if isinstance(sold, str) and sold not in SOLD_HERE:
+        yield Problem(
+            pointer="/dataElement/offer/object_type",
+            code="unsupported",
+            en=f"an object of trade of the type '{sold}' cannot be delivered by this market",
+            zh=f"本市场无法交付“{sold}”类交易标的",
+        )
+    if "api" in modes and not tables_of(descriptor):
         yield Problem(
             pointer="/dataElement/offer/delivery_modes",
-            code="unsupported",
-            en="this market delivers files; the modes named are not served here",
-            zh="本市场仅支持文件交付",
+            code="no_rows",
+            en="nothing in this package is a table in one file: there are no rows to be called for",
+            zh="数据集中没有单文件数据表，无法按接口取数",
         )
+    yield from _price_problems(offer, modes)
+    yield from _floor_problems(offer)
+
+
+def _price_problems(offer: dict[str, Any], modes: list[str]) -> Iterator[Problem]:
     modes_before: set[object] = set()
     for i, price in enumerate(offer.get("pricing") or ()):
         mode = price.get("mode") if isinstance(price, dict) else None
@@ -420,6 +443,36 @@ def _trade_problems(descriptor: dict[str, Any]) -> Iterator[Problem]:
                 zh="同一计价方式重复出现，价格不明确",
             )
         modes_before.add(mode)
+        if not isinstance(price, dict):
+            continue
+        if mode == "subscription" and period_of(price) is None:
+            yield Problem(
+                pointer=f"/dataElement/offer/pricing/{i}/period",
+                code="required",
+                en="say how long a period is (ISO 8601, such as P1M), or name a unit such as month",
+                zh="请填写订阅周期（ISO 8601，例如 P1M），或以月、年等为计价单位",
+            )
+        if mode == "per_volume" and modes == ["api"] and meter_of(price) is None:
+            yield Problem(
+                pointer=f"/dataElement/offer/pricing/{i}/unit",
+                code="unsupported",
+                en="rows over an API are metered in rows, 1000 rows, MB, MiB, GB or GiB",
+                zh="接口取数按行、千行、MB、MiB、GB 或 GiB 计量",
+            )
+
+
+def _floor_problems(offer: dict[str, Any]) -> Iterator[Problem]:
+    from .floors import read
+
+    given = [f for f in offer.get("floors") or () if isinstance(f, dict)]
+    for i, floor in enumerate(given):
+        try:
+            read([floor])
+        except InvalidInput as why:
+            place = f"/dataElement/offer/floors/{i}"
+            yield Problem(pointer=place, code="floor", en=why.en, zh=why.zh)
+        except TypeError:
+            pass  # told by the schema
 
 
 def _split_problems(reader: Reader, descriptor: dict[str, Any]) -> Iterator[Problem]:

@@ -30,8 +30,10 @@ from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
     fulfilment,
+    handover,
     market_overlap,
     outgoing,
+    periods,
     present,
     recall,
     receipt,
@@ -43,7 +45,15 @@ from . import (
 )
 from . import listing as shelf
 from .courier import Courier
-from .errors import Conflict, InvalidInput, NotFound, Unsupported, Unverified, WrongState
+from .errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Unsupported,
+    Unverified,
+    WrongState,
+    YaosuError,
+)
 from .harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .log import Log
@@ -179,6 +189,11 @@ class Market:
         self.log.close()
         self.store.close()
 
+    def free_bytes(self) -> int:
+        """Return what the disk of the data folder has left for this process."""
+        stat = os.statvfs(self.settings.folder)
+        return stat.f_bavail * stat.f_frsize
+
     def _broke(self, error: BaseException) -> None:
         """Remember that writing has ended for good (P1), and tell the server."""
         self.fatal = error
@@ -254,6 +269,7 @@ class Market:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
         self.store.write(lambda tx: review.expire(tx, now.date()))
+        self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)
         for upload in open_ones:
@@ -266,6 +282,16 @@ class Market:
         for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
             log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
             self.store.write(partial(_record_damage, sha256=sha256))
+
+    def tick(self) -> None:
+        """Do what time asks of trades that run in periods; one that fails holds up no other."""
+        with self.store.read() as reader:
+            running = list(periods.running(reader))
+        for trade_id in running:
+            try:
+                self.store.write(partial(periods.tick, trade_id=trade_id))
+            except YaosuError:
+                log.exception("the periods of %s did not move on", trade_id)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -428,14 +454,21 @@ class Market:
         """Read every byte of a delivery again before it opens (T9)."""
         with self.store.read() as reader:
             trade = reader.get(Trade, body["trade_id"])
-            delivery = reader.get(Delivery, str(trade.delivery_id))
+            delivery = reader.get(Delivery, body.get("delivery_id") or str(trade.delivery_id))
+            missing = handover.resources_missing(reader, delivery)
+        for resource in missing:
+            self._columns({"listing_id": delivery.listing_id, "resource": resource})
         for file in delivery.files:
             if not self.blobs.verify(file.sha256):
                 raise Unverified(
                     f"a stored file no longer has its digest: {file.path}",
                     f"存储文件摘要不符：{file.path}",
                 )
-        self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
+        period_id = delivery.period_id
+        if period_id is not None:
+            self.store.write(lambda tx: periods.delivered(tx, period_id, delivery.id))
+        else:
+            self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
 
     def _receipt(self, body: dict[str, Any]) -> None:
         """Build the receipt once the log holds every event of the trade."""

@@ -284,8 +284,24 @@ class StoredReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """A quality floor: a measure of the market's report, and what it has to keep to.
+
+    `threshold` is a decimal as text; `operator` one of gteq, gt, lteq, lt, eq (ODRL's words).
+    """
+
+    metric: str
+    operator: str
+    threshold: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the two sides trade: price, quantity, rights, purpose, periods (domain c.1)."""
+    """What the two sides trade: price, quantity, rights, purpose, periods (domain c.1).
+
+    With a `period` (ISO 8601, such as P1M) the trade runs in so many `periods`, each paid,
+    delivered and settled by itself.
+    """
 
     mode: str
     unit: str = ""
@@ -305,6 +321,10 @@ class Terms:
     inspection_days: int = 7
     silent_acceptance: bool = False
     note: str = ""
+    floors: tuple[Floor, ...] = ()
+    delivery_mode: str = "file"
+    period: str = ""
+    periods: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,8 +338,18 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibit:
+    """What a side brings forward in a dispute: words, and the digest of what they are about."""
+
+    party_id: str
+    text: str
+    digest: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dispute:
-    """A dispute (争议) and its outcome."""
+    """A dispute (争议), its evidence and its outcome."""
 
     raised_by: str
     ground: str
@@ -329,6 +359,18 @@ class Dispute:
     outcome: str = ""
     resolved_to: TradeState | None = None
     resolved_at: datetime | None = None
+    refund_fen: int = 0
+    evidence: tuple[Exhibit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """An entry that mends earlier ones: what was posted stays, this stands beside it."""
+
+    reason: str
+    lines: tuple[tuple[str, int], ...]
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +418,8 @@ class Trade:
     rating: int | None = None
     rating_text: str = ""
     disputes: tuple[Dispute, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    stopped_at: datetime | None = None  # no period is opened after the one that runs
     reason: str = ""
     created_at: datetime
     updated_at: datetime
@@ -404,6 +448,88 @@ class Delivery:
     opens_at: datetime | None = None
     closes_at: datetime | None = None
     revoked_at: datetime | None = None
+    created_at: datetime
+    listing_id: str | None = None  # the version that is delivered; None: the one that was sold
+    content_digest: str | None = None
+    period_id: str | None = None
+    mode: str = "file"
+    resources: tuple[str, ...] = ()  # what a key reads rows of, where the mode is api
+    rate_per_minute: int | None = None
+    max_rows: int = 1000
+    quota: int | None = None  # in the measure of the meter
+    meter: str = "call"
+    used: int = 0
+    calls: int = 0
+    minute: datetime | None = None
+    in_minute: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """One period of a trade that runs in periods: T8-T13 and escrow of its own (domain c.3)."""
+
+    id: str
+    trade_id: str
+    provider_id: str
+    user_id: str
+    venue: str
+    number: int
+    state: TradeState = TradeState.FILED
+    amount_fen: int
+    opens_after: datetime  # not delivered before
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    delivery_id: str | None = None
+    listing_id: str | None = None
+    objection: str = ""
+    paid_fen: int = 0
+    paid_at: datetime | None = None
+    payment_ref: str = ""
+    bill_no: str | None = None
+    used: int = 0
+    billed_fen: int = 0
+    settled_at: datetime | None = None
+    fee_fen: int = 0
+    shares: tuple[tuple[str, int], ...] = ()
+    refund_fen: int = 0
+    reason: str = ""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One metered call: counted once under the id that its caller gave it, never changed."""
+
+    id: str
+    delivery_id: str
+    call_id: str
+    trade_id: str
+    key_id: str
+    resource: str
+    query_digest: str
+    rows: int
+    bytes: int
+    units: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """A VAT invoice (发票) as its issuer reports it; one in red corrects another, by number."""
+
+    id: str
+    trade_id: str
+    period_id: str | None = None
+    provider_id: str
+    user_id: str
+    number: str
+    amount_fen: int
+    tax_fen: int
+    tax_rate: str | None = None
+    issued_on: date
+    corrects: str | None = None
+    reason: str = ""
     created_at: datetime
 
 

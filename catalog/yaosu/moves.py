@@ -10,9 +10,12 @@ from yaosu_schemas.canonical import digest
 from .errors import Conflict, Forbidden, InvalidInput, NotFound
 from .identity import absent, let_in_by, must_see, relations
 from .listing import venue_of
-from .model import JSON, SYSTEM, Actor, Approval, Event, Trade, TradeState, Venue, new_id
+from .model import JSON, SYSTEM, Actor, Approval, Event, Period, Trade, TradeState, Venue, new_id
 from .ports import Reader, Transaction
 from .steps import TRADE_STEPS, Relation, Step, check
+
+EVERYWHERE = frozenset({"resolve", "correct"})
+"""What two operators may do on the place of an exchange, too."""
 
 
 class AwaitsSecond(Exception):
@@ -36,12 +39,23 @@ def load(tx: Reader, actor: Actor, trade_id: str) -> tuple[Trade, Venue]:
 
 
 def permit(
-    tx: Transaction, trade: Trade, venue: Venue, action: str, actor: Actor, payload: JSON
+    tx: Transaction,
+    trade: Trade,
+    venue: Venue,
+    action: str,
+    actor: Actor,
+    payload: JSON,
+    *,
+    table: tuple[Step[TradeState], ...] = TRADE_STEPS,
+    period: Period | None = None,
 ) -> Step[TradeState]:
-    """Check who and from where; an admin's step waits for a second admin."""
-    step = next(s for s in TRADE_STEPS if s.action == action)
+    """Check who and from where; an admin's step waits for a second admin.
+
+    A step of one period of the trade has a table of its own.
+    """
+    step = next(s for s in table if s.action == action)
     mine = step.actors & relations(actor, trade, venue)
-    if Relation.ADMIN in mine and venue.party_id is not None and action != "resolve":
+    if Relation.ADMIN in mine and venue.party_id is not None and action not in EVERYWHERE:
         # The operator stands in for an exchange only where there is none (场外).
         mine -= {Relation.ADMIN}
     if step.two and actor.party_id in (trade.provider_id, trade.user_id):
@@ -51,9 +65,10 @@ def permit(
         raise Forbidden(
             f"your key may not do this: {action}", f"您的密钥无权执行：{action}", operation=action
         )
-    check(TRADE_STEPS, trade.state, action)
+    check(table, trade.state if period is None else period.state, action)
     if step.two and mine == {Relation.ADMIN}:
-        _four_eyes(tx, trade, action, actor, payload)
+        asked = payload if period is None else {"period_id": period.id, "payload": payload}
+        _four_eyes(tx, trade, action, actor, asked)
     return step
 
 

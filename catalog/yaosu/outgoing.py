@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,7 +119,10 @@ class Gate:
         self._lookup = lookup
         # Names of strangers can be slow to resolve: they wait in threads of their own.
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
 
     def close(self) -> None:
         self._lookups.shutdown(wait=False, cancel_futures=True)

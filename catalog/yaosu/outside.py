@@ -14,7 +14,7 @@ class Webhook:
     """An address of a party that events are sent to, and how far it has come.
 
     `cursor` is the leaf of the next event to look at: leaves never change places, so what lies
-    before it was delivered, is among the dead letters, or concerned somebody else.
+    before it, from `since` on, was delivered, is a dead letter, or concerned somebody else.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Webhook:
     scheme: str = "v1"
     state: str = "active"
     reason: str = ""
+    since: int = 0
     cursor: int = 0
     next_at: datetime | None = None
     failing_since: datetime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -126,3 +126,19 @@ def files_of(descriptor: dict[str, Any]) -> Iterator[tuple[str, str, str, int | 
 
 def _hex(value: object) -> str:
     return value[7:] if isinstance(value, str) and value.startswith("sha256:") else ""
+
+
+TABULAR = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet", "pq", "arrow", "feather", "ipc")
+
+
+def tables_of(descriptor: Mapping[str, Any]) -> list[str]:
+    """Return the names of the resources of a package that are tables in one file."""
+    found = []
+    for resource in descriptor.get("resources") or ():
+        path = resource.get("path") if isinstance(resource, dict) else None
+        if not isinstance(path, str) or resource.get("type") not in (None, "table"):
+            continue
+        suffixes = path.lower().split("/")[-1].split(".")[1:]
+        if any(s in TABULAR for s in suffixes) or resource.get("format") in TABULAR:
+            found.append(str(resource["name"]))
+    return found

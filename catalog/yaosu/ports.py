@@ -72,7 +72,17 @@ class Reader(Protocol):
         """Return the sum of the account's postings in fen."""
         ...
 
+    def balance_before(self, account: str, at: datetime) -> int:
+        """Return the sum of the account's postings before a time, in fen."""
+        ...
+
     def postings(self, trade_id: str) -> list[Posting]: ...
+
+    def account(
+        self, account: str, *, since: datetime, until: datetime, limit: int
+    ) -> list[Posting]:
+        """Return what was posted to an account from a time up to before another, oldest first."""
+        ...
 
     def view(self, key: str) -> tuple[str, bytes] | None:
         """Return (etag, body) of stored bytes, or None."""
@@ -92,6 +102,14 @@ class Reader(Protocol):
 
     def due_job(self, now: datetime) -> Job | None:
         """Return the first job whose time has come or whose lease ran out; a write locks it."""
+        ...
+
+    def job_states(self) -> dict[str, tuple[int, datetime]]:
+        """Return per state how many jobs are in it, and the earliest time of one of them."""
+        ...
+
+    def log_waiting(self) -> int:
+        """Return how many events have no place in the log yet."""
         ...
 
     def log_pending(self, limit: int = 1000) -> list[Event]:

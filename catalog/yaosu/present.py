@@ -14,16 +14,20 @@ from typing import Any
 
 from yaosu_schemas.codes import code_list
 
+from .contract import terms_json
 from .evidence import stamp
 from .model import (
     AccessKey,
+    Call,
     Certificate,
     Dataset,
     Delivery,
     Event,
+    Invoice,
     Job,
     Listing,
     Party,
+    Period,
     Posting,
     SigningKey,
     StoredReport,
@@ -302,7 +306,7 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "report_digest": found.report_digest,
         "provider": party(provider),
         "user": party(user),
-        "terms": plain(found.terms),
+        "terms": plain(terms_json(found.terms)),
         "offer_digest": found.offer_digest,
         "turn": found.turn,
         "standing": found.standing,
@@ -324,6 +328,8 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "rating": found.rating,
         "rating_text": found.rating_text,
         "disputes": plain(found.disputes),
+        "corrections": plain(found.corrections),
+        "stopped_at": plain(found.stopped_at),
         "reason": found.reason,
         "next": next_actions(TRADE_STEPS, found.state),
     }
@@ -349,10 +355,43 @@ def delivery(found: Delivery) -> dict[str, Any]:
         "trade_id": found.trade_id,
         "state": found.state,
         "manifest_digest": found.manifest_digest,
+        "mode": found.mode,
+        **({"listing_id": found.listing_id} if found.listing_id else {}),
+        **({"content_digest": found.content_digest} if found.content_digest else {}),
         "opens_at": plain(found.opens_at),
         "closes_at": plain(found.closes_at),
         "files": [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in found.files],
+        **(
+            {
+                "resources": list(found.resources),
+                "rate_per_minute": found.rate_per_minute,
+                "max_rows": found.max_rows,
+                "meter": found.meter,
+                "quota": found.quota,
+                "used": found.used,
+                "calls": found.calls,
+            }
+            if found.mode == "api"
+            else {}
+        ),
     }
+
+
+def period(found: Period) -> dict[str, Any]:
+    """Return a period of a trade as its sides and operators see it."""
+    shown = {k: v for k, v in plain(found).items() if k != "id"}
+    shares = [{"party_id": p, "amount_fen": f} for p, f in found.shares]
+    return {"period_id": found.id, **shown, "shares": shares}
+
+
+def invoice(found: Invoice) -> dict[str, Any]:
+    """Return an invoice as its issuer reported it."""
+    return {"invoice_id": found.id, **{k: v for k, v in plain(found).items() if k != "id"}}
+
+
+def call(found: Call) -> dict[str, Any]:
+    """Return one metered call; what was asked is its digest."""
+    return {k: v for k, v in plain(found).items() if k != "id"}
 
 
 def event(found: Event) -> dict[str, Any]:

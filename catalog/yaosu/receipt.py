@@ -38,6 +38,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
             state=str(trade.state),
         )
     events = _until_voucher(reader.events(trade_id))
+    known = {event.digest for event in events}
     checkpoint, proofs = log.prove([event.digest for event in events])
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
     made = {
@@ -48,7 +49,13 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
         "agreement_digest": trade.agreement_digest,
         "signatures": present.plain(trade.signatures),
         "quality": attestation.build(reader, log, reader.get(Listing, trade.listing_id)),
-        "settlement": {"postings": [present.posting(p) for p in reader.postings(trade_id)]},
+        "settlement": {
+            "postings": [
+                present.posting(line)
+                for line in reader.postings(trade_id)
+                if line.event_digest in known  # a correction after the voucher is not of it
+            ]
+        },
         "events": [present.event(event) for event in events],
         "checkpoint": checkpoint,
         "proofs": proofs,

@@ -6,6 +6,7 @@ run the application's shutdown, and exit 0. A failed sync ends the process with 
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -31,6 +32,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Any) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What is loaded by now stays: a collection that walks it stops every caller for 0.15 s.
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.state.stopping = True

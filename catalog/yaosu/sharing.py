@@ -29,14 +29,14 @@ from .model import (
     new_id,
 )
 from .moves import load
+from .package_files import tables_of
 from .ports import Reader, Transaction
-from .recall import is_recalled
+from .recall import flows
 
 SCOPE = "delta:"
 CONVERTER = "columnar/1"
 MARKET = "market"  # holds what was made from the holdings of others
 SHARE_DAYS = 90
-TABULAR = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet", "pq", "arrow", "feather", "ipc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +78,7 @@ def view_of(listing: Listing, resource: str) -> str:
 
 def resources_of(listing: Listing) -> list[str]:
     """Return the names of the resources that are tables in one file."""
-    found = []
-    for resource in listing.descriptor.get("resources") or ():
-        path = resource.get("path")
-        if not isinstance(path, str) or resource.get("type") not in (None, "table"):
-            continue
-        suffixes = path.lower().split("/")[-1].split(".")[1:]
-        if any(s in TABULAR for s in suffixes) or resource.get("format") in TABULAR:
-            found.append(str(resource["name"]))
-    return found
+    return tables_of(listing.descriptor)
 
 
 def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]:
@@ -100,7 +92,7 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
             "交付尚未开放，无法共享数据表",
             state=trade.state,
         )
-    listing = tx.get(Listing, trade.listing_id)
+    listing = tx.get(Listing, delivery.listing_id or trade.listing_id)
     names = resources_of(listing)
     if not names:
         raise Unsupported(
@@ -119,9 +111,10 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
 
 def _open_delivery(reader: Reader, trade: Trade) -> Delivery | None:
     found = reader.one(Delivery, id=trade.delivery_id) if trade.delivery_id else None
-    if is_recalled(reader, trade.listing_id):
+    if found is not None and not flows(reader, found):
         return None
-    return found if found is not None and found.state == "open" and not found.revoked_at else None
+    serves = found is not None and found.state == "open" and found.mode == "file"
+    return found if serves and found is not None and not found.revoked_at else None
 
 
 def admitted(reader: Reader, token: str, now: datetime) -> list[SharedVersion]:
@@ -138,8 +131,9 @@ def admitted(reader: Reader, token: str, now: datetime) -> list[SharedVersion]:
     dataset = reader.get(Listing, trade.listing_id).dataset_id
     found: dict[int, SharedVersion] = {}
     for other in reader.find(Trade, user_id=key.party_id, limit=1000):
-        listing = reader.get(Listing, other.listing_id)
         delivery = _open_delivery(reader, other)
+        what = delivery.listing_id if delivery is not None else None
+        listing = reader.get(Listing, what or other.listing_id)
         if listing.dataset_id == dataset and delivery is not None and _is_open(delivery, now):
             found[listing.version] = SharedVersion(trade=other, delivery=delivery, listing=listing)
     return [found[version] for version in sorted(found)]

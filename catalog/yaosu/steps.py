@@ -185,6 +185,8 @@ TRADE_STEPS: tuple[Step[T], ...] = (
     _trade("T12", "bill", {T.ACCEPTED}, T.SETTLING, R.EXCHANGE, R.ADMIN, R.SYSTEM, two=True),
     _trade("T13", "settle", {T.SETTLING}, T.SETTLED, R.EXCHANGE, R.ADMIN, R.SYSTEM, two=True),
     _trade("T14", "voucher", {T.SETTLED}, T.VOUCHERED, R.EXCHANGE, R.ADMIN, R.SYSTEM, two=True),
+    _trade("T14", "conclude", {T.FILED}, T.VOUCHERED, R.SYSTEM, event="voucher"),
+    _trade("T15", "stop", {T.FILED}, None, R.PROVIDER, R.BUYER),
     _trade("T15", "complete", {T.VOUCHERED}, T.COMPLETED, R.PROVIDER, R.BUYER, R.SYSTEM),
     _trade("T15", "rate", {T.VOUCHERED, T.COMPLETED}, None, R.BUYER),
     _trade(
@@ -195,7 +197,16 @@ TRADE_STEPS: tuple[Step[T], ...] = (
         R.PROVIDER,
         R.BUYER,
     ),
-    _trade("T17", "terminate", _RUNNING, T.TERMINATED, R.PROVIDER, R.BUYER, R.EXCHANGE),
+    _trade(
+        "T17",
+        "terminate",
+        _RUNNING,
+        T.TERMINATED,
+        R.PROVIDER,
+        R.BUYER,
+        R.EXCHANGE,
+        R.SYSTEM,
+    ),
     _trade(
         "T18",
         "dispute",
@@ -205,9 +216,65 @@ TRADE_STEPS: tuple[Step[T], ...] = (
         R.BUYER,
         R.EXCHANGE,
     ),
+    _trade(
+        "T13",
+        "correct",
+        {T.SETTLED, T.VOUCHERED, T.COMPLETED, T.TERMINATED},
+        None,
+        R.ADMIN,
+        event="correction",
+        two=True,
+    ),
+    _trade("T18", "exhibit", {T.DISPUTED}, None, R.PROVIDER, R.BUYER, event="evidence"),
     _trade("T19", "resolve", {T.DISPUTED}, None, R.REVIEWER, R.EXCHANGE, R.ADMIN, two=True),
 )
 """T2-T19 of domain c.3; T1 (intent) makes the trade. T19 names its own target."""
+
+_OPEN = {T.FILED, T.DELIVERING, T.DELIVERED, T.ACCEPTED, T.SETTLING}
+
+PERIOD_STEPS: tuple[Step[T], ...] = (
+    _trade(
+        "T7c",
+        "confirm_payment",
+        {T.FILED, T.SETTLING},
+        None,
+        R.EXCHANGE,
+        R.ADMIN,
+        event="period_paid",
+        two=True,
+    ),
+    _trade(
+        "T8", "deliver", {T.FILED}, T.DELIVERING, R.PROVIDER, R.SYSTEM, event="period_deliver_start"
+    ),
+    _trade("T9", "delivered", {T.DELIVERING}, T.DELIVERED, R.SYSTEM, event="period_deliver_done"),
+    _trade("T10", "accept", {T.DELIVERED}, T.ACCEPTED, R.BUYER, R.SYSTEM, event="period_accept"),
+    _trade("T11", "reject", {T.DELIVERED}, T.DELIVERING, R.BUYER, event="period_reject"),
+    _trade("T11", "redeliver", {T.DELIVERING}, None, R.PROVIDER, event="period_deliver_start"),
+    _trade(
+        "T12",
+        "bill",
+        {T.ACCEPTED},
+        T.SETTLING,
+        R.EXCHANGE,
+        R.ADMIN,
+        R.SYSTEM,
+        event="period_bill",
+        two=True,
+    ),
+    _trade(
+        "T13",
+        "settle",
+        {T.SETTLING},
+        T.SETTLED,
+        R.EXCHANGE,
+        R.ADMIN,
+        R.SYSTEM,
+        event="period_settle",
+        two=True,
+    ),
+    _trade("T17", "end", _OPEN, T.TERMINATED, R.SYSTEM, event="period_end"),
+)
+"""T7c-T13 and T17 for one period of a trade, which rests in FILED meanwhile (domain c.3)."""
 
 
 def find(table: tuple[Step[S], ...], action: str) -> Step[S] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
-from . import contract, fulfilment
+from . import contract, floors, fulfilment
 from . import listing as shelf
 from .contract import PlatformSigner
 from .errors import Forbidden, InvalidInput, NotFound
@@ -42,6 +42,8 @@ from .steps import Step
 
 _TRADE_ID = re.compile(r"trd_[0-9a-f]{32}")
 QUOTE_MINUTES = 30
+METERED_DAYS = 365
+MOST_PERIODS = 1200
 
 
 # --- intent, negotiation, agreement -----------------------------------------------------------
@@ -153,13 +155,16 @@ def _new_trade(
 
 def _terms(listing: Listing, wish: Mapping[str, Any], venue: Venue) -> Terms:
     """Return the terms that a wish amounts to; rights beyond the holder's are refused."""
-    element = listing.descriptor["dataElement"]
-    offer = element["offer"]
+    offer = listing.descriptor["dataElement"]["offer"]
     mode = str(wish.get("mode") or contract.default_mode(listing))
     quantity = int(wish.get("quantity") or 1)
     unit, unit_price, amount = contract.price(listing, mode, quantity)
     if mode == "negotiated":
         amount = contract.bounded(int(wish.get("amount_fen") or 0))
+    delivery_mode = _delivery_mode(offer, mode, wish.get("delivery_mode"))
+    period, count = _periods(listing, mode, delivery_mode, quantity, wish)
+    if period and mode != "subscription":
+        amount = contract.bounded(amount * count)
     rights = _held_rights(listing, wish.get("rights") or ("use",))
     purpose = str(wish.get("purpose") or "").strip()
     if not purpose:
@@ -180,7 +185,60 @@ def _terms(listing: Listing, wish: Mapping[str, Any], venue: Venue) -> Terms:
         inspection_days=int(offer.get("inspection_days") or venue.inspection_days),
         silent_acceptance=bool(offer.get("silent_acceptance", False)),
         note=str(wish.get("note") or ""),
+        floors=floors.read(wish.get("floors") or offer.get("floors") or ()),
+        delivery_mode=delivery_mode,
+        period=period,
+        periods=count,
     )
+
+
+def _delivery_mode(offer: Mapping[str, Any], mode: str, wanted: Any) -> str:
+    """Return how the data gets to the buyer: a price per call is for calls, else files first."""
+    served = [m for m in offer.get("delivery_modes") or ("file",) if m in shelf.DELIVERABLE]
+    if wanted is None:
+        first = "api" if mode == "per_call" and "api" in served else "file"
+        return first if first in served or not served else served[0]
+    if wanted not in served:
+        raise InvalidInput(
+            f"the listing is delivered as: {', '.join(served)}",
+            f"该挂牌的交付方式为：{'、'.join(served)}",
+            field="delivery_mode",
+            choices=served,
+        )
+    return str(wanted)
+
+
+def _periods(
+    listing: Listing, mode: str, delivery_mode: str, quantity: int, wish: Mapping[str, Any]
+) -> tuple[str, int]:
+    """Return the length and number of the periods that a trade runs in; none: ("", 1).
+
+    A subscription has one for each unit; what is metered has as many as are wished, each with
+    the quantity as its most.
+    """
+    entry = contract.price_of(listing, mode)
+    if mode == "subscription":
+        period = contract.period_of(entry)
+        if period is None:
+            raise InvalidInput(
+                "the offer does not say how long a period is",
+                "报价未说明订阅周期",
+                field="mode",
+            )
+        count = quantity
+    elif delivery_mode == "api" and contract.meter_of(entry) is not None:
+        days = int(wish.get("term_days") or METERED_DAYS)
+        period = str(wish.get("period") or entry.get("period") or f"P{days}D")
+        count = int(wish.get("periods") or 1)
+    else:
+        return "", 1
+    if not 1 <= count <= MOST_PERIODS:
+        raise InvalidInput(
+            f"a trade has 1 to {MOST_PERIODS} periods",
+            f"周期数为 1 至 {MOST_PERIODS}",
+            field="periods",
+        )
+    return period, count
 
 
 def _held_rights(listing: Listing, wanted: Iterable[str]) -> tuple[str, ...]:
@@ -210,6 +268,7 @@ NEGOTIABLE = frozenset(
         "silent_acceptance",
         "payment_timing",
         "note",
+        "floors",
     }
 )
 
@@ -225,6 +284,8 @@ def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
     wanted = dict(changes)
     if "amount_fen" in wanted:
         contract.bounded(wanted["amount_fen"])
+    if "floors" in wanted:
+        wanted["floors"] = floors.read(wanted["floors"])
     if "rights" in wanted:
         wanted["rights"] = _held_rights(tx.get(Listing, trade.listing_id), wanted["rights"])
     return contract.with_terms(trade, **wanted)
@@ -292,8 +353,21 @@ def take(
     listing = tx.get(Listing, trade.listing_id)
     signature = contract.still_offered(tx, listing, trade.terms.mode, tx.now)
     _need_offer(trade, offer_digest)
+    _standing_floors(tx, listing, trade)
     taken = replace(trade, standing=True, auto_accept=accept_on_delivery, signatures=(signature,))
     return _agreed(tx, taken, row, actor, venue, at or tx.now)
+
+
+def _standing_floors(tx: Reader, listing: Listing, trade: Trade) -> None:
+    """Refuse floors that the provider never offered, and those that the version misses."""
+    offered = listing.descriptor["dataElement"]["offer"].get("floors") or ()
+    floors.require(tx, trade.terms.floors, listing)
+    need(
+        trade.terms.floors == floors.read(offered),
+        "the standing offer has other quality floors: the provider has to answer",
+        "长期报价的质量下限不同，需由提供方回应",
+        next=["answer"],
+    )
 
 
 def _agreed(
@@ -306,6 +380,7 @@ def _agreed(
 ) -> Trade:
     """Draw up the agreement and say whether it needs an assessment first (T5)."""
     listing = tx.get(Listing, trade.listing_id)
+    floors.require(tx, trade.terms.floors, listing)
     document = _document(tx, trade, listing, venue, at)
     compliance = listing.descriptor["dataElement"].get("compliance") or {}
     above = venue.assessment_above_fen
@@ -466,6 +541,7 @@ def quote(
     listing = tx.get(Listing, listing_id)
     trade = replace(trade, standing=True)
     contract.still_offered(tx, listing, trade.terms.mode, now)
+    _standing_floors(tx, listing, trade)
     document = _document(tx, trade, listing, venue_of(tx, listing), now)
     return {
         "trade_id": trade.id,

@@ -22,6 +22,7 @@ from .evidence import row_sum, stamp
 from .proofs import Findings, Progress, strict_json
 
 GUARDED = ("event", "posting", "reply", "leaf")
+_LATER_GUARDED = ("metered_call", "invoice")  # where a directory is new enough to have them
 _NO_RECORDS = ("job", "reply", "view")
 
 
@@ -85,7 +86,7 @@ class SqliteDatabase:
             )
         rows = self.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         guards = {name for (name,) in rows}
-        for table in GUARDED:
+        for table in (*GUARDED, *(t for t in _LATER_GUARDED if t in self.tables())):
             for verb in ("update", "delete"):
                 _guard(f"{table}_no_{verb}" in guards, table, verb, found)
 
@@ -156,7 +157,7 @@ class PostgresDatabase:
     def sound(self, found: Findings) -> None:
         rows = self.execute("SELECT tgname::text FROM pg_trigger WHERE tgenabled <> 'D'")
         guards = {name for (name,) in rows}
-        for table in GUARDED:
+        for table in (*GUARDED, *(t for t in _LATER_GUARDED if t in self.tables())):
             _guard(f"{table}_append_only" in guards, table, "change", found)
         (checksums,) = self.execute("SELECT current_setting('data_checksums')").fetchone()
         if checksums != "on":

@@ -23,6 +23,7 @@ from .resting import holds
 from .verify import DATABASE
 from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
+from .verify_outside import check_webhooks
 from .verify_receipt import check_form, check_receipt
 from .witness import Demand
 
@@ -100,7 +101,9 @@ def _verify_database(
         "/leaves": lambda: _places(db, found),
         "/records": lambda: check_records(db, found, progress),
         "/trades": lambda: _trades(db, found),
+        "/usage": lambda: _usage(db, found),
         "/receipts": lambda: _receipts(db, found),
+        "/webhooks": lambda: check_webhooks(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:
@@ -311,13 +314,16 @@ def _states(db: Database, table: str, found: Findings) -> None:
 
 def _money(db: Database, trade: Mapping[str, Any], place: str, found: Findings) -> None:
     """What was posted for the trade is what it says was paid, settled and given back (I3, I6)."""
-    paid, back = trade["paid_fen"], trade["refund_fen"]
-    lines = [(f"buyer:{trade['user_id']}", back - paid)]
-    if trade["settled_at"] is not None:
-        lines += [(f"provider:{party}", fen) for party, fen in trade["shares"]]
-        lines.append((f"fee:{trade['venue']}", trade["fee_fen"]))
+    paid, back, fee = trade["paid_fen"], trade["refund_fen"], trade["fee_fen"]
+    shared = sum(fen for _, fen in trade["shares"])
+    lines = [(f"buyer:{trade['user_id']}", back - paid), (f"fee:{trade['venue']}", fee)]
+    lines += [(f"provider:{party}", fen) for party, fen in trade["shares"]]
+    if (trade.get("terms") or {}).get("period"):
+        lines += _held_by_periods(db, trade, place, found)
     else:
-        lines.append((f"escrow:{trade['id']}", paid - back))
+        lines.append((f"escrow:{trade['id']}", paid - back - fee - shared))
+    for correction in trade.get("corrections") or ():
+        lines += [(account, fen) for account, fen in correction["lines"]]
     expected: dict[str, int] = {}
     for account, fen in lines:
         expected[account] = expected.get(account, 0) + fen
@@ -332,6 +338,66 @@ def _money(db: Database, trade: Mapping[str, Any], place: str, found: Findings) 
             f"the trade says {expected.get(account, 0)}",
             f"{account} 的分录为 {posted.get(account, 0)} 分，"
             f"交易记载为 {expected.get(account, 0)} 分",
+        )
+
+
+def _held_by_periods(
+    db: Database, trade: Mapping[str, Any], place: str, found: Findings
+) -> list[tuple[str, int]]:
+    """Return what the escrow of each period should hold; the trade says the sums of them all."""
+    sums = dict.fromkeys(("paid_fen", "billed_fen", "fee_fen", "refund_fen"), 0)
+    lines = []
+    query = "SELECT id, body FROM period WHERE trade_id = ? ORDER BY id"
+    for n, (number, body) in enumerate(db.execute(query, (trade["id"],)), 1):
+        period = strict_json(body)
+        found.checked["periods"] += 1
+        for name in sums:
+            sums[name] += period[name]
+        shared = sum(fen for _, fen in period["shares"])
+        held = period["paid_fen"] - period["refund_fen"] - period["fee_fen"] - shared
+        lines.append((f"escrow:{number}", held))
+        found.need(
+            period["number"] == n and (period["settled_at"] is None or held == 0),
+            f"{place}/periods/{number}",
+            "period",
+            "the period is out of order, or has ended and still holds money",
+            "周期序号不连续，或已结束但仍有托管余额",
+        )
+    for name, total in sums.items():
+        found.need(
+            trade[name] == total,
+            f"{place}/{name}",
+            "mismatch",
+            f"the trade says {trade[name]}, its periods make {total}",
+            f"交易记载 {trade[name]}，各周期合计 {total}",
+        )
+    return lines
+
+
+def _usage(db: Database, found: Findings) -> None:
+    """Every metered call was counted once, and the deliveries say the sums of them."""
+    if "metered_call" not in db.tables():
+        return  # a directory of an earlier version
+    counted = {
+        row[0]: (row[1], row[2])
+        for row in db.execute(
+            "SELECT delivery_id, count(*), sum(units) FROM metered_call GROUP BY 1"
+        )
+    }
+    for number, body in db.execute("SELECT id, body FROM delivery"):
+        delivery = strict_json(body)
+        calls, used = counted.pop(number, (0, 0))
+        found.checked["metered calls"] += calls
+        found.need(
+            (delivery.get("calls", 0), delivery.get("used", 0)) == (calls, used),
+            f"/deliveries/{number}/used",
+            "mismatch",
+            f"{calls} calls make {used}; the delivery says {delivery.get('used', 0)}",
+            f"{calls} 次调用合计 {used}，交付记载 {delivery.get('used', 0)}",
+        )
+    for number in counted:
+        found.wrong(
+            f"/deliveries/{number}", "unbound", "calls of no delivery", "调用不属于任何交付"
         )
 
 

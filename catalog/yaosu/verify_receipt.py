@@ -6,7 +6,7 @@ alone cannot make (signatures of the two sides, digests in events, the log's tre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from yaosu_schemas.canonical import digest, jcs
@@ -423,17 +423,32 @@ def _check_settlement(receipt: Mapping[str, Any], found: Findings) -> None:
         "the postings are not what the trade says was paid and settled",
         "分录与交易记载的付款、结算不一致",
     )
-    said = {event["type"]: event["payload"] for event in receipt["events"]}
-    shares = [[s["party_id"], s["amount_fen"]] for s in trade["shares"]]
-    settled = {"amount_fen": trade["paid_fen"], "fee_fen": trade["fee_fen"], "shares": shares}
-    paid = said.get("paid", {}).get("amount_fen", 0)
+    paid, fee, shares = _recorded(receipt["events"])
+    told = {s["party_id"]: s["amount_fen"] for s in trade["shares"]}
     found.need(
-        said["settle"] == settled and paid == trade["paid_fen"],
+        paid == trade["paid_fen"]
+        and fee == trade["fee_fen"]
+        and _without_zero(shares) == _without_zero(told),
         "/settlement",
         "mismatch",
         "the events say something else of the payment than the trade",
         "存证事件与交易对付款的记载不一致",
     )
+
+
+def _recorded(events: Sequence[Mapping[str, Any]]) -> tuple[int, int, dict[str, int]]:
+    """Return what the events say was paid, kept as fee, and shared out; periods add up."""
+    paid = fee = 0
+    shares: dict[str, int] = {}
+    for event in events:
+        payload = event["payload"]
+        if event["type"] in ("paid", "period_paid"):
+            paid += payload["amount_fen"]
+        elif isinstance(payload, Mapping) and {"fee_fen", "shares"} <= payload.keys():
+            fee += payload["fee_fen"]
+            for party, fen in payload["shares"]:
+                shares[party] = shares.get(party, 0) + fen
+    return paid, fee, shares
 
 
 def _without_zero(sums: Mapping[str, int]) -> dict[str, int]:

@@ -13,11 +13,13 @@ YaosuError
 ├── Conflict                the thing is not in a state that allows the step
 │   ├── WrongState          names the legal next steps
 │   ├── AlreadyExists
-│   ├── InFlight            the same call is being answered right now
+│   ├── BelowFloor          a version does not keep to the quality floors of the contract
 │   ├── InFlight            the same call is being answered right now: send it again
 │   ├── OutOfOrder          a message is older than one that had its effect
 │   └── Stale               the thing changed since it was read (If-Match)
 ├── Gone                    it was there; a tombstone remains
+├── PaymentNeeded           what was paid for is used up
+├── TooMany                 more calls in a minute than were agreed
 ├── TooLarge                over a stated limit
 ├── Unsupported             a format, version or delivery that is not served
 ├── NoSpace                 the store cannot take more bytes
@@ -169,6 +171,13 @@ class AlreadyExists(Conflict):
     title = Text("Already exists", "已存在")
 
 
+class BelowFloor(Conflict):
+    """A version does not keep to the quality floors that its contract sets."""
+
+    code = "below_floor"
+    title = Text("Below the agreed quality", "低于约定的质量下限")
+
+
 class InFlight(Conflict):
     """The same call is being answered right now: send it again in a moment."""
 
@@ -195,6 +204,20 @@ class Gone(YaosuError):
 
     code = "gone"
     title = Text("No longer offered", "已下架")
+
+
+class PaymentNeeded(YaosuError):
+    """What was paid for is used up, or not paid yet."""
+
+    code = "payment_needed"
+    title = Text("Payment needed", "需要付款")
+
+
+class TooMany(YaosuError):
+    """More calls in a minute than were agreed."""
+
+    code = "too_many"
+    title = Text("Too many requests", "请求过于频繁")
 
 
 class TooLarge(YaosuError):

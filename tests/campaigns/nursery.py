@@ -1,15 +1,18 @@
 """Forks servers: a line `["DATA", PORT]` on stdin starts one, a line `PID` waits for its end.
 
-    python nursery.py [--lie] [--without-sync]
+    python nursery.py [--lie | --synchronous-off | --publish-without-sync]
 
-`--lie` is the control of the campaigns: a server that acknowledges a moment before it commits.
+The flags make the controls of the campaigns: a server that acknowledges a moment before it commits,
+one whose commits do not wait for the disk, one that names files before they are written.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from typing import Any
@@ -34,11 +37,41 @@ def tell_lies() -> None:
     SqliteStore._commit = commit  # type: ignore[method-assign]
 
 
+def commit_in_memory() -> None:
+    """Let SQLite leave the writing to the system."""
+    from yaosu.storage import sqlite
+
+    sqlite.PRAGMAS["synchronous"] = ("OFF", 0)
+
+
+def publish_without_sync() -> None:
+    """Make names durable, but not what they name."""
+    from yaosu.storage.files import Disk
+
+    sync = Disk.sync
+
+    def careless(self: Any, fd: int) -> None:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            sync(self, fd)
+
+    Disk.sync = careless  # type: ignore[method-assign]
+
+
+CONTROLS = {
+    "--lie": tell_lies,
+    "--synchronous-off": commit_in_memory,
+    "--publish-without-sync": publish_without_sync,
+}
+LOADED = ("yaosu.commands.operate", "yaosu.serve", "yaosu.web.pages", "alembic.command", "jinja2")
+
+
 def main() -> None:
     from yaosu.cli import main as command
 
-    if "--lie" in sys.argv:
-        tell_lies()
+    for name in LOADED:
+        importlib.import_module(name)
+    for flag in sys.argv[1:]:
+        CONTROLS[flag]()
     alive: set[int] = set()
     for line in sys.stdin:
         told = json.loads(line)

@@ -7,6 +7,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -134,6 +135,19 @@ def test_a_replay_gets_the_recorded_reply_and_has_no_second_effect(exchange: Exc
     assert {a.status_code for a in answers} == {200}
     assert len({a.content for a in answers}) == 1
     assert exchange.events(trade).count("file") == 1
+
+
+def test_many_at_once_under_one_id_have_one_effect(exchange: Exchange) -> None:
+    trade = exchange.signed()
+    exchange.send(exchange.filed(trade))
+    payment = exchange.paid(trade)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(exchange.send, [payment] * 32))
+    assert {a.status_code for a in answers} == {200}
+    assert len({a.content for a in answers}) == 1
+    with exchange.hall.market.store.read() as reader:
+        assert reader.balance(f"escrow:{trade['trade_id']}") == 10_001
+    assert exchange.events(trade).count("paid") == 1
 
 
 def test_the_same_id_with_another_payload_is_refused(exchange: Exchange) -> None:

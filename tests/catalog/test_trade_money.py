@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desk import ACTORS, AT, SHA, TRADE_CALLS, fill, probe, trade_record
-from yaosu import amounts, fulfilment, signing, trading
+from yaosu import amounts, endings, fulfilment, periods, signing, trading
 from yaosu.errors import WrongState, YaosuError
 from yaosu.market import SystemClock
-from yaosu.model import Actor, Listing, Signature, SigningKey, Trade, TradeState, Venue
+from yaosu.model import Actor, Listing, Period, Signature, SigningKey, Trade, TradeState, Venue
+from yaosu.moves import AwaitsSecond
 from yaosu.ports import Store, Transaction
 from yaosu.steps import TRADE_STEPS, Relation, find
 from yaosu.storage.sql import open_store
@@ -104,7 +105,7 @@ def expected(case: Case, action: str) -> tuple[TradeState, Lines] | None:
         return to, {escrow: -case.held, **paid_out(case.held, case.fee)} if case.held else {}
     if action in ("terminate", "resolve"):
         return T.TERMINATED, back
-    return to, {}
+    return to, CORRECTION if action == "correct" else {}
 
 
 def standing(case: Case) -> tuple[Trade, list[tuple[str, Lines]]]:
@@ -145,18 +146,33 @@ def who_may(action: str) -> Actor:
     assert row is not None
     wanted = (
         Relation.EXCHANGE, Relation.PROVIDER, Relation.BUYER, Relation.REVIEWER, Relation.SYSTEM,
+        Relation.ADMIN,
     )  # fmt: skip
     return next(ACTORS[r] for r in wanted if r in row.actors)
 
 
+def twice(tx: Transaction, trade_id: str) -> Trade:
+    """Two operators ask for the same correction."""
+    for member in ("m1", "m2"):
+        who = replace(ACTORS[Relation.ADMIN], member_id=member)
+        try:
+            return endings.correct(tx, who, trade_id, reason="x", lines=CORRECTION)
+        except AwaitsSecond:
+            continue
+    raise AssertionError("nobody was the second")
+
+
+CORRECTION = {"buyer:pty_b": 1, "provider:pty_p": -1}
 CALLS: dict[str, Any] = {
     **TRADE_CALLS,
     "sign": lambda t, a, i: trading.sign(
         t, ACTORS[Relation.BUYER], i, {"key_id": "sgk_b", "platform": True},
         lambda _, digest: SIGNER.sign(digest),
     ),
-    "resolve": lambda t, a, i: fulfilment.resolve(t, a, i, outcome="x", to="terminated"),
+    "resolve": lambda t, a, i: endings.resolve(t, a, i, outcome="x", to="terminated"),
     "delivered": lambda t, a, i: fulfilment.delivered(t, i),
+    "conclude": lambda t, a, i: periods._conclude(t, t.get(Trade, i)),
+    "correct": lambda t, a, i: twice(t, i),
 }  # fmt: skip
 
 
@@ -173,9 +189,27 @@ def try_step(store: Store, case: Case, action: str) -> tuple[Any, dict[str, int]
                 tx.post(TRADE, event, lines)
         listing = tx.find(Listing, limit=1)[0]
         tx.put(replace(listing, standing_signature=trade.signatures[0], standing_offer={}))
+        if action in ("conclude", "stop"):
+            state = T.SETTLED if action == "conclude" else T.DELIVERED
+            tx.add(
+                Period(
+                    id="per_1",
+                    trade_id=TRADE,
+                    provider_id="pty_p",
+                    user_id="pty_b",
+                    venue="x",
+                    number=1,
+                    amount_fen=0,
+                    opens_after=AT,
+                    state=state,
+                    created_at=AT,
+                    updated_at=AT,
+                )  # fmt: skip
+            )
         start = len(tx.postings(TRADE))
         turn = {"counter": "pty_p", "agree": "pty_p"}.get(action, trade.turn)
-        tx.put(replace(trade, turn=turn))
+        terms = replace(trade.terms, period="P1M" if action in ("conclude", "stop") else "")
+        tx.put(replace(trade, turn=turn, terms=terms))
         amount = {"confirm_payment": case.amount}.get(action)
         try:
             if amount is not None:
@@ -251,7 +285,7 @@ def test_every_step_from_every_state_moves_exactly_the_money_it_is_defined_to_mo
             escrow = balances.get(f"escrow:{TRADE}", 0)
             assert 0 <= escrow <= case.amount, where
             assert all(type(fen) is int and abs(fen) <= BOUND for fen in balances.values()), where
-            if isinstance(found, Trade) and found.state == T.SETTLED:
+            if isinstance(found, Trade) and action == "settle":
                 assert found.fee_fen + sum(fen for _, fen in found.shares) == case.amount, where
     assert len(seen) == len(TradeState) * len(TRADE_STEPS)
     assert done == {(s, step.action) for step in TRADE_STEPS for s in step.sources}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,93 +12,28 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from hookbench import Bench
 from receiver import GOOD, Answer, Got, Receiver, receiver
 from yaosu import hooks
-from yaosu.courier import SCHEDULE_S, Courier
-from yaosu.identity import register_party
-from yaosu.market import Market
-from yaosu.model import Actor, Role
-from yaosu.outside import Message, Webhook
-from yaosu.settings import load
+from yaosu.courier import SCHEDULE_S
+from yaosu.outside import Webhook
+from yaosu.verify import verify_path
 
 BAD: Answer = (503, {}, b"")
-
-
-class Clock:
-    """Time stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def forward(self, **by: float) -> None:
-        self.time += timedelta(**by)
-
-
-class Bench:
-    """A market that nothing moves but the test, with one party."""
-
-    def __init__(self, folder: Path, url: str = "") -> None:
-        self.clock = Clock()
-        chosen = load(
-            data=str(folder), database_url=url, reserve_bytes=0, outgoing_allow="127.0.0.0/8"
-        )
-        self.market = Market(chosen, clock=self.clock)
-        self.market.courier._chance = lambda: 0.5
-        party, _ = self.market.store.write(
-            lambda tx: register_party(
-                tx, slug="party", name="party", member="m", roles=frozenset({Role.BUYER})
-            )
-        )
-        self.actor = Actor(
-            party_id=party.id, member_id="m", key_id="k", roles=frozenset({Role.BUYER})
-        )
-        self.count = 0
-
-    @property
-    def courier(self) -> Courier:
-        return self.market.courier
-
-    def hook(self, inbox: Receiver) -> Webhook:
-        self.market.integrate()
-        return self.market.store.write(
-            lambda tx: hooks.create(tx, self.actor, url=inbox.url, topics=["party.note"])
-        )
-
-    def happen(self, n: int = 1) -> list[str]:
-        """Record events; returns the ids that a receiver will know them by."""
-
-        def step(tx):  # type: ignore[no-untyped-def]
-            return [
-                tx.record(self.actor.party_id, "note", actor_id="m", payload={"n": i}).id
-                for i in range(n)
-            ]
-
-        made = self.market.store.write(step)
-        self.market.integrate()
-        return [f"evt_{i}" for i in made]
-
-    def now(self, hook: Webhook) -> Webhook:
-        with self.market.store.read() as reader:
-            return reader.get(Webhook, hook.id)
-
-    def messages(self, hook: Webhook, state: str) -> list[Message]:
-        with self.market.store.read() as reader:
-            return reader.find(Message, webhook_id=hook.id, state=state, limit=1000)
-
-    def carry(self) -> int:
-        """Carry until nothing is due any more."""
-        total = 0
-        while tried := self.courier.once():
-            total += tried
-        return total
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path / "data")
+    yield made
+    made.market.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A market on each database."""
+    url = request.getfixturevalue("migrated_url") if request.param == "postgresql" else ""
+    made = Bench(tmp_path / "data", url)
     yield made
     made.market.close()
 
@@ -108,18 +44,21 @@ def inbox() -> Iterator[Receiver]:
         yield found
 
 
-def test_a_receiver_that_is_down_for_a_day_misses_nothing(bench: Bench, inbox: Receiver) -> None:
+def test_a_receiver_that_is_down_for_a_day_misses_nothing(
+    any_bench: Bench, inbox: Receiver
+) -> None:
+    bench = any_bench
     hook = bench.hook(inbox)
     inbox.answer = lambda got: BAD
     wanted = []
-    for _ in range(24 * 4):
+    for _ in range(24 * 2):
         wanted += bench.happen(2)
         bench.carry()
-        bench.clock.forward(minutes=15)
+        bench.clock.forward(minutes=30)
     inbox.answer = lambda got: GOOD
     assert bench.now(hook).state == "active"
     assert set(inbox.ids) == {wanted[0]}, "those after it wait in line"
-    bench.clock.forward(hours=6)
+    bench.clock.forward(hours=12)
     inbox.got.clear()
     bench.carry()
     assert inbox.ids == wanted
@@ -262,11 +201,25 @@ def test_whatever_happens_every_event_comes_at_least_once_and_in_order_of_first_
     assert list(dict.fromkeys(taken)) == wanted
 
 
+def test_a_gap_before_the_cursor_is_found_by_verification(bench: Bench, inbox: Receiver) -> None:
+    """I11, on a data folder at rest: what was passed over is told from what was sent."""
+    hook = bench.hook(inbox)
+    bench.happen(5)
+    bench.carry()
+    folder = bench.market.settings.folder
+    report = verify_path(folder)
+    assert report.valid, report.problems
+    assert report.checked["messages"] == 5
+    bench.happen(2)
+    far = bench.now(hook).cursor + 2
+    bench.market.store.write(lambda tx: tx.put(replace(bench.now(hook), cursor=far)))
+    broken = [p.code for p in verify_path(folder).problems]
+    assert broken == ["gap", "gap"]
+
+
 def test_a_webhook_in_the_hands_of_another_process_is_left_to_it(
     bench: Bench, inbox: Receiver
 ) -> None:
-    from dataclasses import replace
-
     hook = bench.hook(inbox)
     bench.happen()
     until = bench.clock.now() + timedelta(seconds=60)

@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
-from people import USCC, Hall, Person, open_hall, until
+from paper import Paper
+from people import USCC, Hall, Person, open_hall, small_corpus, until
 from receiver import Got, receiver
-from stall import offered
+from stall import offered, sold_as
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -177,12 +178,21 @@ def test_a_dead_letter_is_seen_and_sent_again(stall: Stall) -> None:
         lost = stall.buyer.post(f"{path}/ping")
         until(lambda: state_of(stall.buyer, made, state="dead"), bool)
         inbox.answer = lambda got: (200, {}, b"ok")
-        stall.buyer.post(f"{path}/deliveries/{lost['delivery_id']}/retry")
+        stall.buyer.post(f"{path}/deliveries/{lost['message_id']}/retry")
         found = until(lambda: state_of(stall.buyer, made, state="delivered"), bool)[0]
         assert [a["status"] for a in found["attempts"]] == [500, 200]  # type: ignore[attr-defined]
         assert inbox.ids == [lost["event_id"]] * 2
-        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['delivery_id']}/retry", {})
+        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['message_id']}/retry", {})
         assert answer.status_code == 409
+
+
+def test_who_is_not_verified_has_nothing_sent_to_others(stall: Stall) -> None:
+    made = stall.hall.stranger.post(
+        "/v1/parties", {"slug": "new-one", "name": "n", "member": "m", "roles": ["buyer"]}
+    )
+    unknown = Person(stall.hall.address, made["key"], made["party"])
+    body = {"url": "http://127.0.0.1:9/", "topics": ["*"]}
+    assert unknown.raw("POST", "/v1/webhooks", body).status_code == 403
 
 
 def test_what_is_no_topic_or_no_address_is_refused_by_name(stall: Stall) -> None:
@@ -198,3 +208,52 @@ def test_what_is_no_topic_or_no_address_is_refused_by_name(stall: Stall) -> None
     ):
         answer = stall.buyer.raw("POST", "/v1/webhooks", {**good, field: wrong})
         assert answer.status_code in (400, 422), (field, wrong, answer.text)
+
+
+def test_a_webhook_is_looked_after_on_pages_in_both_languages(stall: Stall) -> None:
+    assert stall.buyer.key
+    with receiver() as inbox:
+        who = Paper(stall.hall.address, "en")
+        who.log_in(stall.buyer.key)
+        page = who.send(
+            who.get("/webhooks"), "/webhooks", url=inbox.url, topics="party.*", description="d"
+        )
+        assert page.status == 201
+        assert page.says("whsec_")
+        path = next(f.action for f in page.forms if f.action.endswith("/ping"))
+        here = path.removesuffix("/ping")
+        assert not who.get(here).says("whsec_"), "shown once"
+        until(lambda: inbox.got, bool)
+        inbox.answer = lambda got: (500, {}, b"")
+        who.send(who.get(here), f"{here}/ping")
+        page = until(lambda: who.get(here), lambda p: p.says("Send once more"), every=0.2)
+        inbox.answer = lambda got: (204, {}, b"")
+        who.send(page, f"{here}/retry")
+        until(lambda: who.get(here), lambda p: not p.says("Send once more"), every=0.2)
+        assert who.send(who.get(here), f"{here}/rotate").says("whsec_")
+        who.send(who.get(here), f"{here}/replay", event_id="0")
+        assert who.send(who.get(here), f"{here}/pause").says("paused")
+        chinese = Paper(stall.hall.address, "zh")
+        chinese.log_in(stall.buyer.key)
+        assert chinese.get(here).says("已暂停")
+        who.send(who.get(here), f"{here}/remove")
+        assert who.get(here).status == 404
+        refused = who.send(who.get("/webhooks"), "/webhooks", url="https://10.0.0.1/", topics="*")
+        assert refused.status == 422
+        assert refused.says("internal")
+
+
+def test_an_exchange_is_sent_what_happens_at_its_own_place(stall: Stall) -> None:
+    hall = stall.hall
+    here, elsewhere = hall.exchange("hook-venue"), hall.exchange("other-venue")
+    with receiver() as own, receiver() as alien:
+        here.post("/v1/webhooks", {"url": own.url, "topics": ["trade.*"]})
+        elsewhere.post("/v1/webhooks", {"url": alien.url, "topics": ["trade.*"]})
+        descriptor, data = small_corpus(stall.provider, "at-a-venue")
+        stall.provider.upload(data)
+        listing = sold_as(hall, stall.provider, descriptor, by=here, venue="hook-venue")
+        trade = stall.buyer.buy(listing)
+        events = stall.buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]
+        until(lambda: own.got, lambda got: len(got) >= len(events))
+        assert {g.event["subject"] for g in own.got} == {trade["trade_id"]}
+        assert alien.got == []

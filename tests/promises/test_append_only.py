@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yaosu.errors import Conflict
-from yaosu.model import Reply
+from yaosu.model import Call, Invoice, Reply
 from yaosu.ports import Store
 from yaosu.storage.sqlite import SqliteStore
 from yaosu.storage.tables import APPEND_ONLY, metadata
@@ -22,6 +22,34 @@ def recorded(store: Store) -> Store:
         tx.post("trd_1", event, {"buyer:b": -5, "escrow:trd_1": 5})
         tx.remember("a", "k", Reply(fingerprint="f", status=200, headers={}, body=b"x"))
         tx.log_done([event.id])
+        tx.add(
+            Call(
+                id="cal_1",
+                delivery_id="d",
+                call_id="c",
+                trade_id="t",
+                key_id="k",
+                resource="r",
+                query_digest="q",
+                rows=1,
+                bytes=1,
+                units=1,
+                at=tx.now,
+            )  # fmt: skip
+        )
+        tx.add(
+            Invoice(
+                id="inv_1",
+                trade_id="t",
+                provider_id="p",
+                user_id="u",
+                number="1",
+                amount_fen=106,
+                tax_fen=6,
+                issued_on=tx.now.date(),
+                created_at=tx.now,
+            )  # fmt: skip
+        )
 
     store.write(step)
     return store

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from yaosu.ports import Store, Transaction
 from yaosu.storage.sql import open_store
-from yaosu.storage.tables import KINDS
+from yaosu.storage.tables import APPEND_ONLY, KINDS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1)
@@ -83,8 +83,10 @@ def test_a_record_of_any_content_is_the_same_afterwards(
     def step(tx: Transaction) -> None:
         tx.add(first)
         assert tx.get(kind, first.id) == first
-        changed = replace(second, id=first.id)
-        tx.put(changed)
+        changed = first
+        if KINDS[kind].table.name not in APPEND_ONLY:
+            changed = replace(second, id=first.id)
+            tx.put(changed)
         assert tx.get(kind, first.id) == changed
         columns = KINDS[kind].columns
         assert tx.find(kind, **{c: getattr(changed, c) for c in columns}) == [changed]

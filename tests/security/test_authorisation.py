@@ -15,11 +15,21 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, TradeState, new_id
+from yaosu.model import (
+    Delivery,
+    Invoice,
+    Listing,
+    ListingState,
+    Period,
+    Registered,
+    Trade,
+    TradeState,
+    new_id,
+)
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.outside import Message, Webhook
-from yaosu.steps import LISTING_STEPS, TRADE_STEPS, find
+from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code
 from yaosu_connectors.ckan_package import flat_name, resource_id
 
@@ -114,7 +124,15 @@ def put_back(scene: Scene, thing: Thing, route: str, row: dict[str, Any]) -> Non
     if state is None and step is not None and route.startswith("/v1/"):
         state = sorted(step.sources)[0]
     listing, trade = thing.listing, thing.trade
-    if "{trade_id}" in route:
+    period = _period(thing)
+    if "{period_id}" in route:
+        found = next((s for s in PERIOD_STEPS if s.action == action), None)
+        free = action in ("deliver", "settle", "bill")  # what costs nothing is paid
+        start = sorted(found.sources)[0] if found else TradeState.FILED
+        period = replace(period, state=start, amount_fen=0 if free else period.amount_fen)
+        terms = replace(trade.terms, period="P1M", periods=2, amount_fen=200)
+        trade = replace(trade, state=TradeState.FILED, terms=terms)
+    elif "{trade_id}" in route:
         trade = _trade(trade, TradeState(state or trade.state), action)
     elif state is not None:
         view = row.get("view", "public")
@@ -131,11 +149,33 @@ def put_back(scene: Scene, thing: Thing, route: str, row: dict[str, Any]) -> Non
         tx.put(listing)
         tx.put(trade)
         tx.put(thing.delivery)
+        (tx.put if tx.one(Period, id=period.id) else tx.add)(period)
+        if tx.one(Invoice, id=_invoice(thing).id) is None:
+            tx.add(_invoice(thing))
         for kept in tx.find(Recall, listing_id=listing.id, state="open"):
             tx.put(replace(kept, state="closed"))
         tx.keep_view(f"listing:{listing.id}", None)
 
     scene.hall.market.store.write(step_)
+
+
+def _period(thing: Thing) -> Period:
+    """Return a period of the thing's trade, as if it ran in periods."""
+    trade, at = thing.trade, thing.trade.created_at
+    return Period(
+        id=f"per_{trade.id[4:]}", trade_id=trade.id, provider_id=trade.provider_id,
+        user_id=trade.user_id, venue=trade.venue, number=1, amount_fen=100, opens_after=at,
+        delivery_id=thing.delivery.id, created_at=at, updated_at=at,
+    )  # fmt: skip
+
+
+def _invoice(thing: Thing) -> Invoice:
+    trade = thing.trade
+    return Invoice(
+        id=f"inv_{trade.id[4:]}", trade_id=trade.id, provider_id=trade.provider_id,
+        user_id=trade.user_id, number=f"n-{trade.id}", amount_fen=1000, tax_fen=0,
+        issued_on=trade.created_at.date(), created_at=trade.created_at,
+    )  # fmt: skip
 
 
 def _trade(trade: Trade, state: TradeState, action: str) -> Trade:
@@ -168,11 +208,15 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "sha256": thing.delivery.files[0].sha256,
         "trade_id": thing.trade.id,
         "delivery_id": thing.delivery.id,
+        "period_id": _period(thing).id,
+        "invoice_id": _invoice(thing).id,
+        "resource": "train",
         "number": "0",
         "job_id": scene.private["job"],
         "path": "0/000.p/1",
         "share": "provider-one",
         "schema": "thing",
+        "schema_name": "trading-record",
         "table": "train",
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
@@ -217,6 +261,7 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$offer_digest": trade.offer_digest,
         "$manifest": thing.delivery.manifest_digest,
         **{f"${kind}": sha256(data).hexdigest() for kind, (_, data) in REGISTERED.items()},
+        "$period_payment": {"amount_fen": 100, "payer": trade.user_id, "reference": "r"},
         "$payment": {
             "amount_fen": trade.terms.amount_fen,
             "payer": trade.user_id,
@@ -271,7 +316,11 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
     if row.get("on") == "signing_key":
         return {"key_id": provider.post("/v1/signing-keys", {"held_by": "platform"})["key_id"]}
     if row.get("on") == "venue":
-        return {"venue_id": "gz-venue", "key_id": _callback_key(scene)}
+        return {
+            "venue_id": "gz-venue",
+            "key_id": _callback_key(scene),
+            "reconciliation_id": _reconciliation(scene),
+        }
     if row.get("on") == "harvest":
         return harvest(scene)
     if row.get("on") == "webhook":
@@ -282,6 +331,14 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _reconciliation(scene: Scene) -> str:
+    if "reconciliation" not in scene.private:
+        path = "/v1/venues/gz-venue/reconciliation"
+        made = scene.people["X"].post(path, [], params={"day": "2026-11-01"})
+        scene.private["reconciliation"] = made["reconciliation_id"]
+    return scene.private["reconciliation"]
 
 
 def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:

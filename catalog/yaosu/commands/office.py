@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from yaosu.errors import InvalidInput
+
 from .order import told
 from .terminal import Json, Market, client, command
 from .trade import Id, Reason, app
@@ -128,6 +130,9 @@ def resolve(
     trade: Id,
     outcome: Annotated[str, typer.Option(help="The outcome in writing. 处理结果。")],
     to: Annotated[str, typer.Option(help="State the trade goes to. 结果状态。")],
+    refund_fen: Annotated[
+        int | None, typer.Option(min=0, help="What goes back to the buyer. 退款（分）。")
+    ] = None,
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -135,4 +140,34 @@ def resolve(
 
     记录争议结果。
     """
-    told(client(market).trade(trade).act("resolve", outcome=outcome, to=to), as_json)
+    told(
+        client(market).trade(trade).act("resolve", outcome=outcome, to=to, refund_fen=refund_fen),
+        as_json,
+    )
+
+
+@app.command()
+@command
+def correct(
+    trade: Id,
+    reason: Reason,
+    line: Annotated[
+        list[str], typer.Option(help="account=fen, may be repeated; they add up to 0. 分录。")
+    ],
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Mend what was posted by an entry beside it; a second operator approves.
+
+    以新分录更正（需双人审批）。
+    """
+    lines = []
+    for text in line:
+        account, _, fen = text.rpartition("=")
+        try:
+            lines.append({"account": account, "amount_fen": int(fen)})
+        except ValueError:
+            raise InvalidInput(
+                f"a line is account=fen: {text[:80]!r}", f"分录格式为 账户=分：{text[:80]}"
+            ) from None
+    told(client(market).trade(trade).act("correct", reason=reason, lines=lines), as_json)

@@ -455,4 +455,47 @@ def dispute(
     told(client(market).trade(trade).act("dispute", ground=reason, channel=channel), as_json)
 
 
+@app.command()
+@command
+def exhibit(
+    trade: Id,
+    text: Annotated[str, typer.Option(help="The evidence in words. 证据说明。")],
+    digest: Annotated[
+        str, typer.Option(help="sha256:… of the bytes that it is about. 证据文件摘要。")
+    ] = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Bring evidence forward in a dispute (T18).
+
+    提交争议证据。
+    """
+    told(client(market).trade(trade).act("exhibit", text=text, digest=digest), as_json)
+
+
+@app.command()
+@command
+def stop(
+    trade: Id,
+    reason: Annotated[str, typer.Option("--reason", help="Why. 原因。")] = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Stop the renewal: the period that runs is the last.
+
+    停止续期。
+    """
+    told(client(market).trade(trade).act("stop", reason=reason), as_json)
+
+
+@app.command("api-key")
+@command
+def api_key(trade: Id, market: Market = None) -> None:
+    """Make a metered key for the rows of a trade; it is shown this once.
+
+    签发调用密钥（仅显示一次）。
+    """
+    print_json(client(market).charges.api_key(trade))
+
+
 from . import office  # noqa: E402,F401  (the operator's steps add themselves to this group)

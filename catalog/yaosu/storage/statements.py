@@ -136,6 +136,17 @@ class Statements:
             "postings_of": sa.select(p.trade_id, p.event_digest, p.account, p.amount_fen, p.at)
             .where(p.trade_id == sa.bindparam("trade_id"))
             .order_by(p.id),
+            "account": sa.select(p.trade_id, p.event_digest, p.account, p.amount_fen, p.at)
+            .where(
+                p.account == sa.bindparam("account"),
+                p.at >= sa.bindparam("since"),
+                p.at < sa.bindparam("until"),
+            )
+            .order_by(p.at, p.id)
+            .limit(sa.bindparam("limit", type_=sa.Integer())),
+            "balance_before": sa.select(sa.func.sum(p.amount_fen)).where(
+                p.account == sa.bindparam("account"), p.at < sa.bindparam("until")
+            ),
             "balance": sa.select(sa.func.sum(p.amount_fen)).where(
                 p.account == sa.bindparam("account")
             ),
@@ -158,6 +169,7 @@ class Statements:
             "queue_delete": sa.delete(log_queue).where(
                 log_queue.c.event_id == sa.bindparam("event_id")
             ),
+            "waiting": sa.select(sa.func.count()).select_from(log_queue),
             "pending": pending.limit(limit),
             "pending_lock": pending.limit(limit).with_for_update(of=log_queue),
             "leaf_count": sa.select(
@@ -188,9 +200,11 @@ class Statements:
             sa.and_(j.state == sa.literal_column("'leased'"), j.lease_until <= now),
         )
         by_id = j.id == sa.bindparam("id_")
+        states = sa.select(j.state, sa.func.count(), sa.func.min(j.run_at)).group_by(j.state)
         first_due = sa.select(*j).where(due).order_by(j.run_at, j.id).limit(_ONE)
         return {
             "job_insert": self._insert(jobs).values(new).on_conflict_do_nothing(),
+            "job_states": states,
             "job_due": first_due,
             "job_due_lock": first_due.with_for_update(skip_locked=True),
             "job": sa.select(*j).where(by_id),

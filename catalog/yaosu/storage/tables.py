@@ -21,12 +21,15 @@ from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
+    Call,
     Dataset,
     Delivery,
     Holding,
+    Invoice,
     Listing,
     Member,
     Party,
+    Period,
     Registered,
     SigningKey,
     StoredReport,
@@ -163,6 +166,15 @@ _keep(
     "filing_no", "bill_no", "voucher_no", locked=True,
 )  # fmt: skip
 _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locked=True)
+_keep(Period, "period", "trade_id", "provider_id", "user_id", "state", locked=True)
+_keep(
+    Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
+    summed=["units", "rows", "bytes"],
+)  # fmt: skip
+_keep(
+    Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",
+    unique=[("provider_id", "number")], summed=["amount_fen"],
+)  # fmt: skip
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
 _keep(Approval, "approval", "subject_id", "action", locked=True)
@@ -218,6 +230,7 @@ postings = sa.Table(
     ),
     sa.Index("posting_trade_idx", "trade_id"),
     sa.Index("posting_account_idx", "account", "amount_fen"),
+    sa.Index("posting_account_at_idx", "account", "at"),
 )
 
 # Kept by a trigger on `posting`: what is held for a buyer can never be overdrawn (I3).
@@ -258,7 +271,7 @@ leaves = sa.Table(
 )
 
 # The names of the tables whose rows are never changed or removed.
-APPEND_ONLY = ("event", "posting", "reply", "leaf")
+APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice")
 
 
 # --- work and followers ------------------------------------------------------------------------

@@ -121,18 +121,30 @@ class SqlReader:
         row = self._run(name, account=account).fetchone()
         return int(row[0]) if row is not None and row[0] is not None else 0
 
+    def balance_before(self, account: str, at: datetime) -> int:
+        """Return the sum of the account's postings before a time, in fen."""
+        row = self._run("balance_before", account=account, until=stamp(at)).fetchone()
+        return int(row[0] or 0)
+
     def postings(self, trade_id: str) -> list[Posting]:
-        rows = self._run("postings_of", trade_id=trade_id).fetchall()
-        return [
-            Posting(trade_id=t, event_digest=d, account=a, amount_fen=n, at=_time(at))
-            for t, d, a, n, at in rows
-        ]
+        return _postings(self._run("postings_of", trade_id=trade_id))
+
+    def account(
+        self, account: str, *, since: datetime, until: datetime, limit: int
+    ) -> list[Posting]:
+        """Return what was posted to an account from a time up to before another, oldest first."""
+        between = {"since": stamp(since), "until": stamp(until), "limit": limit}
+        return _postings(self._run("account", account=account, **between))
 
     # --- the log --------------------------------------------------------------------------------
 
     def log_pending(self, limit: int = 1000) -> list[Event]:
         """Return events that have no place in the log yet, by store order."""
         return _events(self._run("pending_lock" if self.writing else "pending", limit=limit))
+
+    def log_waiting(self) -> int:
+        """Return how many events have no place in the log yet."""
+        return int(self._run("waiting").fetchone()[0])
 
     def log_size(self) -> int:
         """Return how many events have a place in the log: the next leaf's index."""
@@ -177,6 +189,10 @@ class SqlReader:
         if row is None:
             raise absent("job", str(job_id))
         return _job(row)
+
+    def job_states(self) -> dict[str, tuple[int, datetime]]:
+        """Return per state how many jobs are in it, and the earliest time of one of them."""
+        return {state: (n, _time(at)) for state, n, at in self._run("job_states").fetchall()}
 
     def due_job(self, now: datetime) -> Job | None:
         """Return the first job whose time has come or whose lease ran out; a write locks it."""
@@ -500,6 +516,13 @@ def _events(cursor: Cursor) -> list[Event]:
             digest=row[11],
         )
         for row in cursor.fetchall()
+    ]
+
+
+def _postings(cursor: Cursor) -> list[Posting]:
+    return [
+        Posting(trade_id=t, event_digest=d, account=a, amount_fen=n, at=_time(at))
+        for t, d, a, n, at in cursor.fetchall()
     ]
 
 

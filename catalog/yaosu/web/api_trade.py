@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from yaosu import fulfilment, present, receipt, sharing, trading
+from yaosu import endings, fulfilment, periods, present, receipt, sharing, trading
 from yaosu.errors import Forbidden, InvalidInput
 from yaosu.feed import concerns
 from yaosu.identity import absent, allow, can_see, must_see, relations
@@ -22,7 +22,7 @@ from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
-from yaosu.recall import is_recalled
+from yaosu.recall import flows
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.exchange import form as exchange_form
 from yaosu_connectors.trading_record import build as build_record
@@ -341,17 +341,39 @@ _step("settle", bodies.Nothing, lambda t, a, i, b: fulfilment.settle(t, a, i))
 _step("voucher", bodies.Nothing, lambda t, a, i, b: fulfilment.voucher(t, a, i))
 _step("complete", bodies.Nothing, lambda t, a, i, b: fulfilment.complete(t, a, i))
 _step("rate", bodies.Rating, lambda t, a, i, b: fulfilment.rate(t, a, i, b.score, b.text))
-_step("terminate", bodies.Reason, lambda t, a, i, b: fulfilment.terminate(t, a, i, b.reason))
+_step("terminate", bodies.Reason, lambda t, a, i, b: endings.terminate(t, a, i, b.reason))
 _step(
     "dispute",
     bodies.DisputeBody,
-    lambda t, a, i, b: fulfilment.dispute(t, a, i, ground=b.ground, channel=b.channel),
+    lambda t, a, i, b: endings.dispute(
+        t,
+        a,
+        i,
+        ground=b.ground,
+        channel=b.channel,
+        evidence=tuple(e.model_dump() for e in b.evidence),
+    ),
 )
 _step(
     "resolve",
     bodies.Outcome,
-    lambda t, a, i, b: fulfilment.resolve(t, a, i, outcome=b.outcome, to=b.to),
+    lambda t, a, i, b: endings.resolve(
+        t, a, i, outcome=b.outcome, to=b.to, refund_fen=b.refund_fen
+    ),
 )
+_step(
+    "exhibit",
+    bodies.Exhibit,
+    lambda t, a, i, b: endings.exhibit(t, a, i, text=b.text, about=b.digest),
+)
+_step(
+    "correct",
+    bodies.CorrectionBody,
+    lambda t, a, i, b: endings.correct(
+        t, a, i, reason=b.reason, lines={line.account: line.amount_fen for line in b.lines}
+    ),
+)
+_step("stop", bodies.OptionalReason, lambda t, a, i, b: periods.stop(t, a, i, b.reason))
 
 
 # --- deliveries -------------------------------------------------------------------------------
@@ -394,9 +416,10 @@ async def one_delivery(request: Request, delivery_id: str) -> Response:
 
 
 def is_open(delivery: Delivery, now: datetime) -> bool:
-    """Tell whether the buyer may fetch now."""
+    """Tell whether the buyer may fetch files now."""
     return (
         delivery.state == "open"
+        and delivery.mode == "file"  # rows over the API are served, and counted, elsewhere
         and delivery.revoked_at is None
         and (delivery.closes_at is None or now < delivery.closes_at)
     )
@@ -422,7 +445,7 @@ async def delivered_file(
         )
     with market.store.read() as reader:
         found = reader.one(Delivery, id=delivery_id)
-        if found is not None and is_recalled(reader, reader.get(Trade, found.trade_id).listing_id):
+        if found is not None and not flows(reader, found):
             found = None
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)

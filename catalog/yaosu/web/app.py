@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -29,10 +31,12 @@ from yaosu.errors import (
     Malformed,
     NoSpace,
     NotFound,
+    PaymentNeeded,
     Problem,
     SandboxFailed,
     Stale,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -48,6 +52,7 @@ from . import (
     api_harvests,
     api_log,
     api_market,
+    api_money,
     api_parties,
     api_quality,
     api_registered,
@@ -59,9 +64,11 @@ from . import (
     faces,
     oai,
     openapi,
+    operation,
     sample,
     uploads,
 )
+from .limits import Limits
 from .straight import Straight
 
 log = logging.getLogger(__name__)
@@ -69,6 +76,7 @@ log = logging.getLogger(__name__)
 # Matched in order: the busiest first.
 NATIVE = (
     api_trade,
+    api_money,
     api_market,
     api_quality,
     sample,
@@ -96,6 +104,8 @@ STATUS: tuple[tuple[type[YaosuError], int], ...] = (
     (AlreadyExists, 409),
     (Conflict, 409),
     (Gone, 410),
+    (PaymentNeeded, 402),
+    (TooMany, 429),
     (TooLarge, 413),
     (Unsupported, 415),
     (Unverified, 422),
@@ -132,8 +142,8 @@ def problem(error: YaosuError) -> Response:
     headers = {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in (503, 507):
-        headers["retry-after"] = "5"
+    if status in (429, 503, 507):
+        headers["retry-after"] = str(error.facts.get("retry_after", 5))
     if isinstance(error, InFlight):
         headers["retry-after"] = "1"
     return Response(
@@ -198,11 +208,12 @@ def create_app(market: Market) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.market = market
+    app.state.requests = Counter()
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
     for part in (*NATIVE, *FOREIGN):
         app.include_router(part.router, max_body_size=MAX_BODY)
-    _operation(app, market)
+    operation.add(app, market, problem)
     static = files("yaosu").joinpath("static")
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
@@ -211,7 +222,9 @@ def create_app(market: Market) -> FastAPI:
         Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
+    app.add_middleware(Limits, per_minute=market.settings.calls_per_minute, problem=problem)
     app.add_middleware(Headers)
+    app.add_middleware(operation.Counted, seen=app.state.requests)
     return app
 
 
@@ -248,6 +261,8 @@ def _errors(app: FastAPI) -> None:
             404: NotFound("no such address", "没有此地址"),
             413: _TOO_LARGE,
         }
+        if isinstance(error.__cause__, YaosuError):
+            return problem(error.__cause__)  # what the strict parser had to say
         if error.status_code in known:
             found = known[error.status_code]
             if _for_a_person(request):
@@ -258,6 +273,8 @@ def _errors(app: FastAPI) -> None:
         answer = problem(other)
         answer.status_code = error.status_code
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(openapi.methods(app, request.url.path))
         return answer
 
     @app.exception_handler(Exception)
@@ -268,42 +285,7 @@ def _errors(app: FastAPI) -> None:
         )
 
 
-def _operation(app: FastAPI, market: Market) -> None:
-    @app.get("/healthz", tags=["operation"])
-    async def healthz() -> Response:
-        """Alive: answers 503 once writing has ended for good (P1)."""
-        if market.fatal is not None:
-            return problem(Unavailable("writing has stopped", "已停止写入"))
-        return Response(
-            orjson.dumps(
-                {"status": "ok", "version": __version__, "sandbox": market.settings.sandbox}
-            ),
-            media_type="application/json",
-        )
-
-    @app.get("/readyz", tags=["operation"])
-    async def readyz() -> Response:
-        """Ready: the store answers and the index has caught up."""
-        with market.store.read() as reader:
-            behind = len(reader.outbox("listing", market.search.checkpoint(), limit=1000))
-        return Response(
-            orjson.dumps({"status": "ok", "index_behind": behind}), media_type="application/json"
-        )
-
-    @app.get("/metrics", tags=["operation"])
-    async def metrics() -> Response:
-        """Prometheus text."""
-        with market.store.read() as reader:
-            dead = len(reader.jobs(state="dead", limit=1000))
-            waiting = len(reader.jobs(state="ready", limit=1000))
-        lines = [
-            "# TYPE yaosu_jobs gauge",
-            f'yaosu_jobs{{state="dead"}} {dead}',
-            f'yaosu_jobs{{state="ready"}} {waiting}',
-            "# TYPE yaosu_log_size counter",
-            f"yaosu_log_size {market.log.size}",
-        ]
-        return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+_LISTING = SimpleNamespace(path="/v1/listings/{listing_id}")
 
 
 class StoredBytes:
@@ -318,15 +300,15 @@ class StoredBytes:
             path: str = scope["path"]
             if path.startswith("/v1/listings/lst_") and len(path) == 49:
                 headers = dict(scope["headers"])
-                if b"authorization" not in headers and await self._sent(path[13:], headers, send):
+                if b"authorization" not in headers and await self._sent(scope, headers, send):
                     return
         await self.app(scope, receive, send)
 
-    async def _sent(self, listing_id: str, headers: dict[bytes, bytes], send: Send) -> bool:
+    async def _sent(self, scope: Scope, headers: dict[bytes, bytes], send: Send) -> bool:
         if not self.market.embedded:
             return False
         with self.market.store.read() as reader:
-            kept = reader.view(f"listing:{listing_id}")
+            kept = reader.view(f"listing:{scope['path'][13:]}")
         if kept is None:
             return False
         etag = b'"' + kept[0].encode() + b'"'
@@ -337,6 +319,7 @@ class StoredBytes:
             (b"cache-control", b"no-cache"),
             (b"content-length", b"0" if same else str(len(kept[1])).encode()),
         ]
+        scope["route"] = _LISTING
         await send({"type": "http.response.start", "status": 304 if same else 200, "headers": head})
         await send({"type": "http.response.body", "body": b"" if same else kept[1]})
         return True

@@ -58,6 +58,12 @@ class NewKey(Body):
     days: Whole | None = Field(default=None, ge=1, le=3650)
 
 
+class Rotation(Body):
+    overlap_hours: Whole = Field(
+        default=24, ge=0, le=720, description="hours that the old key works on"
+    )
+
+
 class NewSigningKey(Body):
     public_key: Line = Field(default="", description="base64 of the 32 raw bytes")
     held_by: Line = Field(default="own", pattern="^(own|platform)$")
@@ -157,6 +163,12 @@ class Signed(Body):
     signature: SignatureBody
 
 
+class FloorBody(Body):
+    metric: Id = Field(examples=["own:hash_match"])
+    operator: Id = Field(examples=["gteq"])
+    threshold: Id = Field(examples=["0.98"])
+
+
 class Wish(Body):
     mode: Id | None = None
     quantity: Whole = Field(default=1, ge=1, le=10**9)
@@ -168,6 +180,10 @@ class Wish(Body):
     amount_fen: Whole = Field(default=0, ge=0, le=10**15)
     qualification: Paragraph = ""
     note: Paragraph = ""
+    floors: list[FloorBody] = Field(default_factory=list, max_length=50)
+    delivery_mode: Id | None = None
+    period: Annotated[str, Field(pattern=r"^P[1-9][0-9]{0,3}[DWMY]$")] | None = None
+    periods: Whole | None = Field(default=None, ge=1, le=1200)
 
 
 class NewTrade(Body):
@@ -197,6 +213,7 @@ class ChangedTerms(Body):
     silent_acceptance: bool | None = None
     payment_timing: Annotated[str, Field(pattern="^(prepaid|postpaid)$")] | None = None
     note: Paragraph | None = None
+    floors: list[FloorBody] | None = Field(default=None, max_length=50)
 
 
 class Answer(Body):
@@ -239,8 +256,16 @@ class Rating(Body):
     text: Paragraph = ""
 
 
+class Exhibit(Body):
+    """Evidence: words, and the digest of the bytes that they are about."""
+
+    text: Paragraph = Field(min_length=1)
+    digest: Line = Field(default="", examples=["sha256:" + "0" * 64])
+
+
 class DisputeBody(Body):
     ground: Paragraph = Field(min_length=1)
+    evidence: list[Exhibit] = Field(default_factory=list, max_length=100)
     channel: Line = Field(
         default="negotiation", pattern="^(negotiation|mediation|arbitration|litigation)$"
     )
@@ -249,3 +274,39 @@ class DisputeBody(Body):
 class Outcome(Body):
     outcome: Paragraph = Field(min_length=1)
     to: Id
+    refund_fen: Whole | None = Field(default=None, ge=0, le=10**15)
+
+
+class EntryLine(Body):
+    """One line of an entry; the lines of an entry add up to 0."""
+
+    account: Line = Field(examples=["buyer:pty_…"])
+    amount_fen: Whole = Field(ge=-(10**15), le=10**15)
+
+
+class CorrectionBody(Body):
+    reason: Paragraph = Field(min_length=1)
+    lines: list[EntryLine] = Field(min_length=2, max_length=50)
+
+
+class Handover(Body):
+    """Which version is delivered; without one, the newest."""
+
+    listing_id: Id | None = None
+
+
+class InvoiceBody(Body):
+    number: Line = Field(min_length=1, examples=["24442000000000000001"])
+    amount_fen: Whole = Field(ge=1, le=10**15)
+    issued_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    tax_fen: Whole | None = Field(default=None, ge=0, le=10**15)
+    period_id: Id | None = None
+    invoice_id: Id | None = None
+
+
+class RedInvoice(Body):
+    number: Line = Field(min_length=1)
+    issued_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    reason: Paragraph = Field(min_length=1)
+    amount_fen: Whole | None = Field(default=None, ge=1, le=10**15)
+    invoice_id: Id | None = None

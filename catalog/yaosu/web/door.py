@@ -168,9 +168,10 @@ async def _once(
 ) -> Response:
     key = idempotency_key(request)
     body = await request.body()
-    fingerprint = hashlib.sha256(
-        b"\n".join((request.method.encode(), request.scope["path"].encode(), body))
-    ).hexdigest()
+    address = request.scope["path"].encode()
+    if query := request.scope.get("query_string"):
+        address += b"?" + query
+    fingerprint = hashlib.sha256(b"\n".join((request.method.encode(), address, body))).hexdigest()
     shown: list[bytes] = []
 
     def work(tx: Transaction) -> Reply:

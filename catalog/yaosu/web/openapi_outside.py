@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from yaosu import callbacks, harvests, hooks
+from yaosu import callbacks, harvests, hooks, reconcile
 from yaosu.model import Role
 from yaosu.model_harvest import Harvest, HarvestRun
-from yaosu.outside import Attempt, CallbackKey, Message, Webhook
+from yaosu.outside import Attempt, CallbackKey, Message, Reconciliation, Webhook
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _ID = "0199a0c0000070008000000000000001"
@@ -27,6 +27,8 @@ ANSWERS = (
     ("POST /v1/webhooks", "Webhook"),
     ("GET /v1/venues/{venue_id}/callback-keys", "page:CallbackKey"),
     ("POST /v1/venues/{venue_id}/callback-keys", "CallbackKey"),
+    ("POST /v1/venues/{venue_id}/reconciliation", "Reconciliation"),
+    ("GET /v1/venues/{venue_id}/reconciliations/", "Reconciliation"),
 )
 
 
@@ -58,5 +60,11 @@ def examples() -> dict[str, Any]:
         "HarvestRun": harvests.run_shown(run),
         "Webhook": hooks.shown(hook),
         "WebhookDelivery": hooks.message_shown(message),
+        "Reconciliation": reconcile.shown(
+            Reconciliation(
+                id=f"rec_{_ID}", venue="gzdex", day="2026-10-01", by=f"mbr_{_ID}",
+                file_sha256="3f" * 32, counts={"matched": 1}, created_at=_AT,
+            )
+        ),
         "CallbackKey": callbacks.key_shown(key),
-    }
+    }  # fmt: skip

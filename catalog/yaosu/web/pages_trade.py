@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from yaosu import fulfilment, present, recall, trading
+from yaosu import endings, fulfilment, periods, present, recall, trading
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, relations
 from yaosu.model import (
@@ -30,6 +30,7 @@ from yaosu.ports import Reader, Transaction
 from . import session
 from .api_trade import is_open, links, neutral_record, visible_trades
 from .pages_market import dataset_view
+from .pages_money import money_facts
 from .steps_forms import fen, given_terms, trade_forms, whole
 from .visit import (
     Form,
@@ -193,6 +194,7 @@ def trade_facts(request: Request, reader: Reader, visit: Visit, trade_id: str) -
         "files": links(request, delivery)
         if delivery is not None and open_now and "buyer" in mine
         else None,
+        **money_facts(reader, trade, venue, actor),
         "postings": reader.postings(trade.id),
         "recalled": any(n.state != "released" for n in recall.notices(reader, trade.id)),
         "moving": trade.state in MOVING and not any(f.weight == "main" for f in forms),
@@ -329,13 +331,32 @@ STEPS: Mapping[str, Do] = {
     "rate": lambda t, a, i, f: fulfilment.rate(
         t, a, i, whole(one(f, "score"), "score", low=1, high=5), one(f, "text")
     ),
-    "terminate": lambda t, a, i, f: fulfilment.terminate(t, a, i, one(f, "reason")),
-    "dispute": lambda t, a, i, f: fulfilment.dispute(
+    "terminate": lambda t, a, i, f: endings.terminate(t, a, i, one(f, "reason")),
+    "dispute": lambda t, a, i, f: endings.dispute(
         t, a, i, ground=one(f, "ground"), channel=one(f, "channel", "negotiation")
     ),
-    "resolve": lambda t, a, i, f: fulfilment.resolve(
-        t, a, i, outcome=one(f, "outcome"), to=one(f, "to")
+    "resolve": lambda t, a, i, f: endings.resolve(
+        t,
+        a,
+        i,
+        outcome=one(f, "outcome"),
+        to=one(f, "to"),
+        refund_fen=fen(one(f, "refund")) if one(f, "refund") else None,
     ),
+    "exhibit": lambda t, a, i, f: endings.exhibit(
+        t, a, i, text=one(f, "text")[:4000], about=one(f, "digest")
+    ),
+    "correct": lambda t, a, i, f: endings.correct(
+        t,
+        a,
+        i,
+        reason=_needed(f, "reason"),
+        lines={
+            _needed(f, "from_account"): -fen(one(f, "amount")),
+            _needed(f, "to_account"): fen(one(f, "amount")),
+        },
+    ),
+    "stop": lambda t, a, i, f: periods.stop(t, a, i, one(f, "reason")),
 }
 
 

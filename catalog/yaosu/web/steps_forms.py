@@ -14,6 +14,7 @@ from yaosu import review
 from yaosu.errors import InvalidInput
 from yaosu.identity import relations
 from yaosu.model import Actor, Delivery, Listing, Trade, Venue
+from yaosu.moves import EVERYWHERE
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, Relation
 
 from .visit import Form, one
@@ -42,7 +43,18 @@ class StepForm:
 
 REASON = Field(name="reason", kind="long")
 _GRAVE = frozenset(
-    {"cancel", "terminate", "dispute", "reject", "refuse", "refuse_filing", "delist", "withdraw"}
+    {
+        "cancel",
+        "correct",
+        "stop",
+        "terminate",
+        "dispute",
+        "reject",
+        "refuse",
+        "refuse_filing",
+        "delist",
+        "withdraw",
+    }
 )
 _QUIET = frozenset({"comment", "counter", "edit_text", "object", "return", "suspend"})
 
@@ -83,7 +95,7 @@ def trade_forms(
     found = []
     for row in TRADE_STEPS:
         may = row.actors & mine
-        if Relation.ADMIN in may and venue.party_id is not None and row.action != "resolve":
+        if Relation.ADMIN in may and venue.party_id is not None and row.action not in EVERYWHERE:
             may -= {Relation.ADMIN}
         if trade.state not in row.sources or not may:
             continue
@@ -112,16 +124,21 @@ def _blocked(action: str, trade: Trade, actor: Actor, listing: Listing) -> bool:
     if action == "confirm_payment":
         return (
             trade.paid_at is not None
+            or bool(trade.terms.period)
             or trade.terms.amount_fen == 0
             or (prepaid and trade.state != "filed")
         )
+    if action == "deliver" and trade.terms.period:
+        return True
+    if action == "stop":
+        return not trade.terms.period or trade.stopped_at is not None
     if action == "deliver":
         return prepaid and trade.paid_fen != trade.terms.amount_fen
     if action == "redeliver":
         return not trade.objection
     if action == "rate":
         return trade.rating is not None
-    return action == "settle" and trade.paid_fen != trade.billed_fen
+    return action == "settle" and trade.paid_fen - trade.refund_fen != trade.billed_fen
 
 
 def _trade_fields(action: str, trade: Trade, delivery: Delivery | None) -> Iterator[Field]:
@@ -156,10 +173,19 @@ def _trade_fields(action: str, trade: Trade, delivery: Delivery | None) -> Itera
         )
     elif action == "resolve":
         yield Field(name="to", kind="select", choices=_outcomes(trade))
+        yield Field(name="refund", kind="money", needed=False)
         yield Field(name="outcome", kind="long")
+    elif action == "exhibit":
+        yield Field(name="text", kind="long")
+        yield Field(name="digest", needed=False)
+    elif action == "correct":
+        yield Field(name="from_account")
+        yield Field(name="to_account")
+        yield Field(name="amount", kind="money")
+        yield REASON
     elif action in ("refuse", "refuse_filing", "terminate"):
         yield REASON
-    elif action == "cancel":
+    elif action in ("cancel", "stop"):
         yield Field(name="reason", kind="long", needed=False)
 
 
