@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from . import certificates, fulfilment, hooks, periods, present, review, standard_webhooks
+from . import fulfilment, hooks, periods, present, review, standard_webhooks
 from . import listing as shelf
 from .errors import (
     Conflict,
@@ -71,9 +71,9 @@ Do = Callable[[Transaction, Actor, str, Any], Any]
 def _certified(tx: Transaction, actor: Actor, listing_id: str, said: CertificateIssued) -> Any:
     certificate = said.model_dump()
     listing = shelf.load(tx, actor, listing_id)
-    renewal = find(LISTING_STEPS, "renew")
+    renewal = find(LISTING_STEPS, "renew_certificate")
     if renewal is not None and listing.state in renewal.sources:
-        return certificates.renew(tx, actor, listing_id, certificate)
+        return review.renew_certificate(tx, actor, listing_id, certificate=certificate)
     if tx.get(Venue, listing.venue).notice_days > 0:
         return review.open_notice(tx, actor, listing_id, certificate=certificate)
     return review.register(tx, actor, listing_id, certificate=certificate)
