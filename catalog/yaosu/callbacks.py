@@ -30,6 +30,7 @@ from .identity import absent, allow
 from .model import JSON, Actor, Reply, Role, Venue, new_id
 from .outside import Callback, CallbackKey
 from .ports import Reader, Transaction
+from .steps import LISTING_STEPS, find
 
 MOST_KEYS = 10
 MAX_BODY = 64 << 10
@@ -70,6 +71,9 @@ Do = Callable[[Transaction, Actor, str, Any], Any]
 def _certified(tx: Transaction, actor: Actor, listing_id: str, said: CertificateIssued) -> Any:
     certificate = said.model_dump()
     listing = shelf.load(tx, actor, listing_id)
+    renewal = find(LISTING_STEPS, "renew_certificate")
+    if renewal is not None and listing.state in renewal.sources:
+        return review.renew_certificate(tx, actor, listing_id, certificate=certificate)
     if tx.get(Venue, listing.venue).notice_days > 0:
         return review.open_notice(tx, actor, listing_id, certificate=certificate)
     return review.register(tx, actor, listing_id, certificate=certificate)

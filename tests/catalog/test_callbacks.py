@@ -279,6 +279,19 @@ def test_signed_bytes_that_are_no_json_are_refused(exchange: Exchange) -> None:
         assert exchange.send(body, name="n-1").status_code == 400
 
 
+def test_a_certificate_of_what_is_listed_renews_it(exchange: Exchange) -> None:
+    certificate = {"scheme": "nda", "number": "SJ4412026090009", "valid_until": "2031-09-01"}
+    message = exchange.message("listing.certificate_issued", exchange.listing, certificate)
+    answer = exchange.send(message)
+    assert answer.json()["certificate"]["valid_until"] == "2031-09-01", answer.text
+    assert answer.json()["state"] == "listed"
+    shorter = {**certificate, "valid_until": "2030-09-01"}
+    answer = exchange.send(
+        exchange.message("listing.certificate_issued", exchange.listing, shorter)
+    )
+    assert answer.status_code == 409
+
+
 def test_the_payment_of_a_period_arrives_and_stands_in_the_statement(exchange: Exchange) -> None:
     provider = exchange.provider
     descriptor, data = small_corpus(
