@@ -83,7 +83,10 @@ class Findings:
             yield
         except YaosuError as error:
             self.wrong(pointer, error.code, error.en, error.zh)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        except (
+            *(LookupError, TypeError, ValueError, AttributeError, RecursionError),
+            *(ArithmeticError, OSError),
+        ) as e:
             detail = f"{type(e).__name__}: {e}"[:120]
             self.wrong(
                 pointer,
