@@ -29,6 +29,7 @@ from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
+    deadlines,
     fulfilment,
     handover,
     market_overlap,
@@ -38,7 +39,6 @@ from . import (
     recall,
     receipt,
     registered,
-    review,
     sharing,
     signing,
     voucher,
@@ -268,7 +268,6 @@ class Market:
     def sweep(self) -> None:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
-        self.store.write(lambda tx: review.expire(tx, now.date()))
         self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)
@@ -284,9 +283,15 @@ class Market:
             self.store.write(partial(_record_damage, sha256=sha256))
 
     def tick(self) -> None:
-        """Do what time asks of trades that run in periods; one that fails holds up no other."""
+        """Do what time asks of listings and periods; one that fails holds up no other."""
         with self.store.read() as reader:
+            timed = list(deadlines.running(reader))
             running = list(periods.running(reader))
+        for listing_id in timed:
+            try:
+                self.store.write(partial(deadlines.tick, listing_id=listing_id))
+            except YaosuError:
+                log.exception("the deadlines of %s were not kept", listing_id)
         for trade_id in running:
             try:
                 self.store.write(partial(periods.tick, trade_id=trade_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from yaosu_schemas import licences
@@ -189,6 +189,35 @@ def register(
     )
 
 
+def renew_certificate(
+    tx: Transaction, actor: Actor, listing_id: str, certificate: JSON, text: str = ""
+) -> Listing:
+    """L6: keep the renewed certificate, checked by whoever may register; it must end later."""
+    listing = load(tx, actor, listing_id)
+    admit(tx, listing, "renew_certificate", actor)
+    kept, old = _certificate(tx, actor, certificate), listing.certificate
+    reasons = []
+    if kept is None or kept.valid_until is None or kept.valid_until < tx.now.date():
+        reasons.append(
+            Text("a renewed certificate has a last day to come", "续期凭证须有未到期的有效期截止日")
+        )
+    elif old and old.valid_until and kept.valid_until <= old.valid_until:
+        reasons.append(Text("it ends no later than the one before", "新的截止日不晚于原凭证"))
+    elif old is None or old.seized:
+        reasons.append(
+            Text("there is no certificate to renew, or it is under seizure", "无可续期的登记凭证")
+        )
+    _refuse("L6", reasons)
+    assert kept is not None
+    assert old is not None
+    payload = {
+        "before": {"number": old.number, "valid_until": str(old.valid_until)},
+        "after": {"number": kept.number, "valid_until": str(kept.valid_until)},
+    }
+    remarks = _remark(tx, listing, actor, "review", text) if text else listing.remarks
+    return step(tx, listing, "renew_certificate", actor, payload, certificate=kept, remarks=remarks)
+
+
 def open_notice(
     tx: Transaction, actor: Actor, listing_id: str, *, certificate: JSON = None
 ) -> Listing:
@@ -235,8 +264,14 @@ def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L6a: the notice ran its days and every objection has its written answer."""
     listing = load(tx, actor, listing_id)
     admit(tx, listing, "close_notice", actor)
+    _refuse("L6a", notice_reasons(listing, tx.now))
+    return step(tx, listing, "close_notice", actor)
+
+
+def notice_reasons(listing: Listing, now: datetime) -> list[Text]:
+    """Return what keeps a notice open: days that are left, an objection without its answer."""
     reasons = []
-    if listing.notice_until is not None and tx.now < listing.notice_until:
+    if listing.notice_until is not None and now < listing.notice_until:
         reasons.append(
             Text(
                 f"the notice runs until {listing.notice_until:%Y-%m-%d %H:%M} UTC",
@@ -246,8 +281,7 @@ def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
     if spoken and spoken[-1] == "objection":
         reasons.append(Text("an objection has no answer yet", "尚有异议未答复"))
-    _refuse("L6a", reasons)
-    return step(tx, listing, "close_notice", actor)
+    return reasons
 
 
 def uphold_objection(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:
@@ -402,20 +436,3 @@ def edit_text(tx: Transaction, actor: Actor, listing_id: str, changes: dict[str,
         descriptor=descriptor,
         title=str(descriptor.get("title") or listing.name),
     )
-
-
-def expire(tx: Transaction, today: date) -> int:
-    """Delist what may no longer be offered (L10, daily job); returns how many."""
-    count = 0
-    after: str | None = None
-    while page := tx.find(Listing, state=("listed", "suspended"), after=after, limit=200):
-        after = page[-1].id
-        for listing in page:
-            certificate = listing.certificate
-            until = certificate.valid_until if certificate else None
-            offer = (listing.descriptor.get("dataElement") or {}).get("offer") or {}
-            ended = str(offer.get("valid_to") or "9999-12-31") < today.isoformat()
-            if ended or (until is not None and until < today):
-                step(tx, listing, "delist", SYSTEM, {"reason": "expired"})
-                count += 1
-    return count

@@ -6,7 +6,7 @@ alone cannot make (signatures of the two sides, digests in events, the log's tre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from yaosu_schemas.canonical import digest, jcs
@@ -414,6 +414,7 @@ def _check_settlement(receipt: Mapping[str, Any], found: Findings) -> None:
         (f"buyer:{trade['user']['party_id']}", trade["refund_fen"] - trade["paid_fen"]),
         *((f"provider:{s['party_id']}", s["amount_fen"]) for s in trade["shares"]),
         (f"fee:{trade['venue']}", trade["fee_fen"]),
+        *_corrected(receipt["events"]),
     ):
         expected[account] = expected.get(account, 0) + fen
     found.need(
@@ -423,12 +424,11 @@ def _check_settlement(receipt: Mapping[str, Any], found: Findings) -> None:
         "the postings are not what the trade says was paid and settled",
         "分录与交易记载的付款、结算不一致",
     )
-    paid, fee, shares = _recorded(receipt["events"])
-    told = {s["party_id"]: s["amount_fen"] for s in trade["shares"]}
+    shares = {s["party_id"]: s["amount_fen"] for s in trade["shares"]}
+    told = {name: trade[name] for name in ("paid_fen", "fee_fen", "refund_fen")}
+    told["settled_fen"] = trade["paid_fen"] - trade["refund_fen"]
     found.need(
-        paid == trade["paid_fen"]
-        and fee == trade["fee_fen"]
-        and _without_zero(shares) == _without_zero(told),
+        _said(receipt["events"]) == (told, _without_zero(shares)),
         "/settlement",
         "mismatch",
         "the events say something else of the payment than the trade",
@@ -436,19 +436,33 @@ def _check_settlement(receipt: Mapping[str, Any], found: Findings) -> None:
     )
 
 
-def _recorded(events: Sequence[Mapping[str, Any]]) -> tuple[int, int, dict[str, int]]:
-    """Return what the events say was paid, kept as fee, and shared out; periods add up."""
-    paid = fee = 0
+_PAID = ("paid", "period_paid")
+_SETTLED = ("settle", "period_settle", "period_end")
+
+
+def _said(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what the events of a trade, or of its periods, make of its sums and shares."""
+    sums = dict.fromkeys(("paid_fen", "fee_fen", "refund_fen", "settled_fen"), 0)
     shares: dict[str, int] = {}
     for event in events:
         payload = event["payload"]
-        if event["type"] in ("paid", "period_paid"):
-            paid += payload["amount_fen"]
-        elif isinstance(payload, Mapping) and {"fee_fen", "shares"} <= payload.keys():
-            fee += payload["fee_fen"]
+        if event["type"] in _PAID:
+            sums["paid_fen"] += payload["amount_fen"]
+        if event["type"] in _SETTLED:
+            sums["settled_fen"] += payload["amount_fen"]
+            sums["fee_fen"] += payload["fee_fen"]
             for party, fen in payload["shares"]:
                 shares[party] = shares.get(party, 0) + fen
-    return paid, fee, shares
+        if event["type"] in (*_SETTLED, "resolve"):
+            sums["refund_fen"] += payload.get("refund_fen", 0)
+    return sums, _without_zero(shares)
+
+
+def _corrected(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Yield what corrections moved, which stand beside what the trade says."""
+    for event in events:
+        if event["type"] == "correction":
+            yield from event["payload"]["lines"].items()
 
 
 def _without_zero(sums: Mapping[str, int]) -> dict[str, int]:

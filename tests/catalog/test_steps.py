@@ -36,10 +36,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     opened.close()
 
 
+RENEWED = {"scheme": "other", "number": "1", "valid_until": "2099-12-31"}
 LISTING_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "submit": lambda t, a, i: shelf.submit(t, a, i),
     "return": lambda t, a, i: review.return_listing(t, a, i, "no"),
     "register": lambda t, a, i: review.register(t, a, i),
+    "renew_certificate": lambda t, a, i: review.renew_certificate(t, a, i, RENEWED),
     "open_notice": lambda t, a, i: review.open_notice(t, a, i),
     "close_notice": lambda t, a, i: review.close_notice(t, a, i),
     "uphold_objection": lambda t, a, i: review.uphold_objection(t, a, i, "no"),

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from people import USCC, Hall, Person, Refused, open_hall, small_corpus
+from people import USCC, Hall, Person, Refused, open_hall, small_corpus, until
 from stall import delivered, sold_as
 from yaosu.verify_market import verify_market
+from yaosu.verify_receipt import verify_receipt
 
 SHA = "sha256:" + "ab" * 32
 
@@ -93,6 +94,10 @@ def test_a_dispute_hears_both_sides_and_may_give_a_part_back(
     assert money[f"provider:{provider.id}"] == 7_001
     assert money[f"buyer:{buyer.id}"] == -7_001
     assert money[f"escrow:{trade['trade_id']}"] == 0
+    for admin in (hall.admin, hall.admin2):
+        admin.post(f"{path}/voucher")
+    made = until(lambda: buyer.raw("GET", f"{path}/receipt"), lambda a: a.status_code == 200)
+    assert verify_receipt(made.json()).problems == ()
     sound(hall)
 
 

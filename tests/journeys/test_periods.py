@@ -14,6 +14,9 @@ import pytest
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus, until
 from stall import sold_as
 from yaosu.verify_market import verify_market
+from yaosu.verify_receipt import verify_receipt
+from yaosu_connectors.trading_record import problems
+from yaosu_schemas.documents import check
 
 
 class Held:
@@ -106,6 +109,18 @@ def balances(person: Person, trade: dict[str, Any]) -> dict[str, int]:
     return found
 
 
+def receipt_holds(person: Person, trade: dict[str, Any]) -> None:
+    """The receipt proves the trade offline, and its record is whole."""
+    path = f"/v1/trades/{trade['trade_id']}"
+    made = until(lambda: person.raw("GET", f"{path}/receipt"), lambda a: a.status_code == 200)
+    report = verify_receipt(made.json())
+    assert report.problems == (), report.problems
+    assert [p for p in problems(person.get(f"{path}/record")) if p.severity == "error"] == []
+    assert [
+        p for p in check(trade["agreement"], against="agreement") if p.severity == "error"
+    ] == []
+
+
 @BOTH
 def test_a_subscription_is_paid_delivered_and_settled_period_by_period(
     hall: Hall, provider: Person, buyer: Person, clock: Held
@@ -145,6 +160,7 @@ def test_a_subscription_is_paid_delivered_and_settled_period_by_period(
     events = [e["type"] for e in buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]]
     assert events.count("period_settle") == 2
     assert "voucher" in events
+    receipt_holds(buyer, trade)
 
 
 def test_the_next_version_is_delivered_only_when_it_keeps_the_quality_that_was_agreed(
@@ -311,6 +327,7 @@ def test_rows_are_served_by_the_call_and_each_call_counts_once(
     hall.market.tick()
     done = periods(buyer, trade)[0]
     assert (done["state"], done["used"], done["billed_fen"]) == ("settled", 6, 42)
+    receipt_holds(buyer, trade)
     assert buyer.get(f"/v1/trades/{trade['trade_id']}")["state"] == "vouchered"
 
 

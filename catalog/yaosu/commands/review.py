@@ -126,6 +126,27 @@ def register(
 
 @app.command()
 @command
+def renew(
+    listing: Id,
+    scheme: Scheme = None,
+    number: Number = None,
+    agency: Agency = "",
+    registered_at: Issued = None,
+    valid_until: Until = None,
+    text: Annotated[str, typer.Option(help="A note that is kept. 附注。")] = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Keep a renewed certificate, which ends later than the one before (L6).
+
+    登记凭证续期。
+    """
+    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
+    act_on(market, listing, "renew_certificate", as_json, certificate=certificate, text=text)
+
+
+@app.command()
+@command
 def notice(
     listing: Id,
     scheme: Scheme = None,

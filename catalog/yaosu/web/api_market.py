@@ -578,6 +578,11 @@ _step(
     lambda t, a, i, b: review.register(t, a, i, certificate=_certificate(b), text=b.text),
 )
 _step(
+    "renew_certificate",
+    bodies.Renewal,
+    lambda t, a, i, b: review.renew_certificate(t, a, i, _certificate(b), b.text),
+)
+_step(
     "open_notice",
     bodies.Notice,
     lambda t, a, i, b: review.open_notice(t, a, i, certificate=_certificate(b)),

@@ -185,6 +185,9 @@ STEPS: Mapping[str, Do] = {
     "register": lambda t, a, i, f: review.register(
         t, a, i, certificate=_certificate(f), text=one(f, "text")
     ),
+    "renew_certificate": lambda t, a, i, f: review.renew_certificate(
+        t, a, i, _certificate(f), one(f, "text")
+    ),
     "open_notice": lambda t, a, i, f: review.open_notice(t, a, i, certificate=_certificate(f)),
     "object": lambda t, a, i, f: review.object_to(t, a, i, one(f, "text")),
     "answer_objection": lambda t, a, i, f: review.answer_objection(t, a, i, one(f, "text")),
