@@ -94,7 +94,7 @@ class Nursery:
                 **os.environ,
                 "PYTHONPATH": path,
                 "YAOSU_RESERVE_BYTES": "0",
-                "YAOSU_CALLS_PER_MINUTE": "0",
+                "YAOSU_CALLS_PER_MINUTE": "0",  # a crowd calls with two keys here
             },
         )
 

@@ -26,7 +26,7 @@ PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
 
 @pytest.fixture(scope="module")
 def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
-    with open_hall(tmp_path_factory.mktemp("contract") / "data") as found:
+    with open_hall(tmp_path_factory.mktemp("contract") / "data", calls_per_minute=0) as found:
         offered(found, found.person("seller", "provider", uscc=USCC[1]))
         yield found
 
