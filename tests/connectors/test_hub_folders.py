@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strangers import python_of
@@ -281,7 +281,7 @@ WORD = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_s
 NAME = st.from_regex(r"[a-z][a-z0-9]{0,7}", fullmatch=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(
     title=WORD, words=st.lists(WORD, max_size=3, unique=True), description=WORD,
     licence=st.sampled_from(["MIT", "Apache-2.0", "CC0-1.0", "GPL-3.0-only", "LicenseRef-x",
@@ -347,8 +347,8 @@ def test_a_hostile_card_is_skipped_or_read_never_a_fault(tmp_path: Path, front: 
 
 
 def test_patterns_that_would_take_for_ever_are_refused() -> None:
-    names = [f"data/{'a' * 40}{n}.csv" for n in range(20_000)]
-    slow = [{"split": f"s{n}", "path": "*a" * 12 + f"*/**/x{n}*"} for n in range(300)]
+    names = [f"data/{'a' * 40}{n}.csv" for n in range(2_000)]
+    slow = [{"split": f"s{n}", "path": "*a" * 12 + f"*/**/x{n}*"} for n in range(600)]
     with pytest.raises(TooLarge):
         list(card_files.parts([{"data_files": slow}], names))
 
