@@ -28,12 +28,12 @@ from .model import (
     Event,
     Listing,
     ListingState,
-    Period,
     Trade,
     TradeState,
     Venue,
     new_id,
 )
+from .model_money import Period
 from .moves import load, move, need, permit, written
 from .ports import Reader, Transaction
 from .steps import PERIOD_STEPS, Step
