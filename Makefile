@@ -23,7 +23,8 @@ test: install-test system
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
-	@$(BIN)/python -m pytest -rs -m slow $(ARGS)
+	@$(BIN)/python -m pytest -rs -m slow $(ARGS); code=$$?; \
+	  $(BIN)/python benchmarks/campaigns.py && exit $$code
 
 bench: install-test
 	@$(BIN)/python benchmarks/run.py $(ARGS)

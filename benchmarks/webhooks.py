@@ -33,7 +33,7 @@ async def main():
         length = next(int(l.split(b":")[1]) for l in lines if l.startswith(b"content-length"))
         body = json.loads(await reader.readexactly(length))
         if head.startswith(b"POST /hang"):
-            await asyncio.sleep(60)
+            return await asyncio.sleep(60)
         print(time.time(), body["time"], flush=True)
         writer.write(b"HTTP/1.1 204 No Content\\r\\nconnection: close\\r\\n\\r\\n")
         await writer.drain()

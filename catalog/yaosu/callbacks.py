@@ -19,7 +19,6 @@ from . import fulfilment, hooks, present, review, standard_webhooks
 from . import listing as shelf
 from .errors import (
     Conflict,
-    Forbidden,
     IdempotencyReuse,
     InvalidDocument,
     InvalidInput,
@@ -27,11 +26,10 @@ from .errors import (
     Problem,
     Unauthenticated,
 )
-from .identity import absent, relations
+from .identity import absent, allow
 from .model import JSON, Actor, Reply, Role, Venue, new_id
 from .outside import Callback, CallbackKey
 from .ports import Reader, Transaction
-from .steps import Relation
 
 MOST_KEYS = 10
 MAX_BODY = 64 << 10
@@ -105,10 +103,7 @@ def venue_held(reader: Reader, actor: Actor, venue_id: str) -> Venue:
     venue = reader.one(Venue, id=venue_id)
     if venue is None:
         raise absent("venue", venue_id)
-    if Relation.EXCHANGE not in relations(actor, venue, venue):
-        raise Forbidden(
-            "only the exchange of this place of trading", "仅限该交易场所", operation="callback"
-        )
+    allow(actor, "venue.desk", venue, venue)
     return venue
 
 

@@ -49,6 +49,8 @@ COMMANDS: dict[str, Entry] = {
     "invoice": Entry("money:invoice_app", "Invoices, and those in red.", "发票。", PROVIDE),
     "payout": Entry("money:payout", "What was paid out.", "结算对账单。", PROVIDE),
     "fetch": Entry("fetch:fetch", "Download what was bought.", "下载已购数据。", BUY),
+    "usage": Entry("evidence:usage", "Which trades fed which model.", "训练使用回执。", BUY),
+    "recall": Entry("evidence:recall", "Recalls, and deletions.", "召回与删除确认。", EVIDENCE),
     "keys": Entry("keys:app", "Access keys and signing keys.", "管理密钥。", BUY),
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),

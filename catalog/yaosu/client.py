@@ -264,6 +264,18 @@ class Client:
         """Yield the recalls of one's own listings; operators: those they handle."""
         return self.connection.pages("/v1/recalls")
 
+    def start_recall(
+        self, listing_id: str, reason: str, *, files: Sequence[str] | None = None
+    ) -> JSON:
+        """Call a version back, or some files of it by their SHA-256."""
+        body = {"reason": reason, "scope": "files" if files else "version", "files": files or []}
+        return dict(self.connection.post(route("v1", "listings", listing_id, "recall"), body))
+
+    def close_recall(self, recall_id: str, reason: str) -> JSON:
+        """End a recall; what it had closed opens again."""
+        path = route("v1", "recalls", recall_id, "close")
+        return dict(self.connection.post(path, {"reason": reason}))
+
     def recall(self, recall_id: str) -> JSON:
         """Return a recall with the trades it reached and what buyers confirmed."""
         return dict(self.connection.get(route("v1", "recalls", recall_id)))
@@ -302,6 +314,11 @@ class Client:
         """Make another access key of one's own; it is shown this once."""
         body = _given({"label": label, "roles": roles, "days": days})
         return dict(self.connection.post("/v1/keys", body))
+
+    def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
+        """Replace an access key; the new one is shown this once, the old one ends later."""
+        body = {"overlap_hours": overlap_hours}
+        return dict(self.connection.post(route("v1", "keys", key_id, "rotate"), body))
 
     def keys(self) -> Iterator[JSON]:
         """Yield one's access keys (never their secrets)."""

@@ -78,6 +78,20 @@ class _Once:
         return self._reader.leaves(start, limit=limit)
 
 
+class _Leaves:
+    """The stretch of the log that was read last: leaves never change, so it stays true."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._events: list[Event] = []
+
+    def at(self, reader: Reader, leaf: int) -> list[Event]:
+        """Return events from a leaf on, none at the end of the log."""
+        if not 0 <= leaf - self._start < len(self._events):
+            self._start, self._events = leaf, reader.leaves(leaf, limit=PAGE)
+        return self._events[leaf - self._start :]
+
+
 class Courier:
     """Brings events to the webhooks of a store."""
 
@@ -129,7 +143,8 @@ class Courier:
                 await self._round(wait=False)
             except Exception:
                 log.exception("the courier failed and goes on")
-            await asyncio.sleep(EVERY_S)
+            # In a thread, so that stopping does not wait for the pause to end.
+            await asyncio.to_thread(self._stop.wait, EVERY_S)
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
@@ -146,7 +161,7 @@ class Courier:
     def _due(self) -> list[str]:
         """Return the webhooks for which there is something to send now."""
         now = self._clock.now()
-        pages: dict[int, list[Event]] = {}
+        leaves = _Leaves()
         found: list[str] = []
         with self._store.read() as reader:
             once: Any = _Once(reader)
@@ -160,7 +175,7 @@ class Courier:
                         continue
                     ready = hook.next_at is None or hook.next_at <= now
                     ready = ready and self._seen(hook) < head
-                    ready = ready and self._next(once, hook, pages) is not None
+                    ready = ready and self._next(once, hook, leaves) is not None
                     if ready or hook.id in waiting:
                         found.append(hook.id)
                     self._move_far(hook)
@@ -171,9 +186,7 @@ class Courier:
         cursor, leaf = self._clear.get(hook.id, (0, 0))
         return leaf if cursor == hook.cursor else hook.cursor
 
-    def _next(
-        self, reader: Reader, hook: Webhook, pages: dict[int, list[Event]]
-    ) -> tuple[int, Event] | None:
+    def _next(self, reader: Reader, hook: Webhook, leaves: _Leaves) -> tuple[int, Event] | None:
         """Return the first event from the cursor on that concerns the webhook, with its leaf.
 
         A long stretch that is for others is passed in several rounds: the loop has other work.
@@ -181,17 +194,16 @@ class Courier:
         actor = hooks.actor_of(hook, reader.get(Party, hook.party_id).roles)
         leaf = self._seen(hook)
         for _ in range(PAGES):
-            if leaf not in pages:
-                pages[leaf] = reader.leaves(leaf, limit=PAGE)
-            for number, event in enumerate(pages[leaf], leaf):
+            events = leaves.at(reader, leaf)
+            for number, event in enumerate(events, leaf):
                 if chosen(hook.topics, feed.topic_of(event)) and feed.concerns(
                     reader, actor, event.subject_id
                 ):
                     self._clear[hook.id] = (hook.cursor, number)
                     return number, event
-            leaf += len(pages[leaf])
+            leaf += len(events)
             self._clear[hook.id] = (hook.cursor, leaf)
-            if not pages.get(leaf, True):
+            if not events:
                 break
         return None
 
@@ -205,12 +217,12 @@ class Courier:
 
     async def _serve(self, webhook_id: str) -> int:
         """Send what is due to one webhook, until there is no more or one try fails."""
-        lease, tried = uuid.uuid4().hex, 0
+        lease, tried, leaves = uuid.uuid4().hex, 0, _Leaves()
         try:
             if not await self._write(lambda tx: _take(tx, webhook_id, lease)):
                 return 0
             while tried < IN_A_ROW and not self._stop.is_set():
-                work = self._work(webhook_id)
+                work = self._work(webhook_id, leaves)
                 if work is None:
                     break
                 attempt, answer = await self._send(work)
@@ -230,7 +242,7 @@ class Courier:
     async def _write(self, step: Callable[[Transaction], T]) -> T:
         return await asyncio.wrap_future(self._store.submit(step))
 
-    def _work(self, webhook_id: str) -> _Work | None:
+    def _work(self, webhook_id: str, leaves: _Leaves) -> _Work | None:
         now = self._clock.now()
         with self._store.read() as reader:
             hook = reader.get(Webhook, webhook_id)
@@ -241,7 +253,7 @@ class Courier:
                 return _Work(hook, beside[0], self._body_of(reader, beside[0]), None)
             if hook.next_at is not None and hook.next_at > now:
                 return None
-            found = self._next(reader, hook, {})
+            found = self._next(reader, hook, leaves)
             if found is None:
                 return None
             leaf, event = found

@@ -18,12 +18,12 @@ from .model import (
     Event,
     Holding,
     Listing,
-    Period,
     Trade,
     TradeState,
     Venue,
     new_id,
 )
+from .model_money import Period
 from .moves import move, need
 from .package_files import tables_of
 from .ports import Reader, Transaction

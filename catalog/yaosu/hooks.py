@@ -10,7 +10,7 @@ from typing import Any
 from . import present
 from . import topics as topics_
 from .errors import Conflict, InvalidInput
-from .identity import absent, require_verified
+from .identity import absent, allow, require_verified
 from .model import Actor, Role, new_id
 from .outside import Message, Webhook
 from .ports import Reader, Transaction
@@ -60,6 +60,7 @@ def create(
 
     Only for parties whose identity was checked: nobody else has requests sent to others.
     """
+    allow(actor, "webhook.manage")
     require_verified(tx, actor.party_id)
     if len(of_party(tx, actor)) >= MOST_PER_PARTY:
         raise Conflict(
@@ -165,7 +166,7 @@ def second_chance(tx: Transaction, actor: Actor, webhook_id: str, message_id: st
     _need(hook, "active")
     message = tx.one(Message, id=message_id)
     if message is None or message.webhook_id != hook.id:
-        raise absent("delivery", message_id)
+        raise absent("message", message_id)
     if message.state != "dead":
         raise Conflict("only a dead letter is sent again", "只有死信可以重发", state=message.state)
     again = replace(message, state="waiting", done_at=None)
@@ -202,7 +203,7 @@ def shown(hook: Webhook) -> dict[str, Any]:
 def message_shown(message: Message) -> dict[str, Any]:
     """Return one delivery with its latest attempts."""
     facts = {k: v for k, v in present.plain(message).items() if k not in ("id", "tries")}
-    return {"delivery_id": message.id, **facts}
+    return {"message_id": message.id, **facts}
 
 
 def scheme_of(text: str) -> str:

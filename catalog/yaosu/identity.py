@@ -264,6 +264,38 @@ def revoke_key(tx: Transaction, actor: Actor, key_id: str) -> AccessKey:
     return ended
 
 
+def rotate_key(
+    tx: Transaction, actor: Actor, key_id: str, *, overlap_hours: int = 24
+) -> tuple[AccessKey, str]:
+    """Replace one's own key: the new one may the same, the old one works on for the overlap.
+
+    Only the member whose key it is, with a key that may as much: else a rotation would be a way
+    to act as somebody else, or as more.
+    """
+    old = tx.one(AccessKey, id=key_id)
+    if old is None or old.member_id != actor.member_id or old.scope:
+        raise absent("key", key_id)
+    if not set(old.roles) <= actor.roles:
+        raise _denied("key.manage")
+    until = tx.now + timedelta(hours=overlap_hours)
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= tx.now):
+        raise Conflict("the key does not work any more", "该密钥已失效")
+    made, secret = issue_key(
+        tx, tx.get(Member, old.member_id), frozenset(old.roles), label=old.label
+    )
+    if old.expires_at is not None:  # as long again as the old one was made for
+        made = replace(made, expires_at=tx.now + (old.expires_at - old.created_at))
+        tx.put(made)
+    tx.put(replace(old, expires_at=min(until, old.expires_at or until)))
+    tx.record(
+        old.party_id,
+        "key_rotated",
+        actor_id=actor.id,
+        payload={"key_id": old.id, "by": made.id, "until": until.isoformat()},
+    )
+    return made, secret
+
+
 def authenticate(reader: Reader, presented: str, *, now: datetime, scope: str = "") -> Actor:
     """Return the actor behind a key; the same answer for unknown, wrong, expired, revoked.
 

@@ -56,9 +56,9 @@ class Webhooks:
         path = route("v1", "webhooks", webhook_id, "deliveries")
         return self._connection.pages(path, {"state": state})
 
-    def retry(self, webhook_id: str, delivery_id: str) -> JSON:
+    def retry(self, webhook_id: str, message_id: str) -> JSON:
         """Send a dead letter once more."""
-        path = route("v1", "webhooks", webhook_id, "deliveries", delivery_id, "retry")
+        path = route("v1", "webhooks", webhook_id, "deliveries", message_id, "retry")
         return dict(self._connection.post(path))
 
 

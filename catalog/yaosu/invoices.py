@@ -16,7 +16,8 @@ from . import amounts
 from .errors import InvalidInput
 from .identity import absent, allow, can_see
 from .listing import venue_of
-from .model import Actor, Event, Invoice, Listing, Party, Period, Posting, Trade, new_id
+from .model import Actor, Event, Listing, Party, Posting, Trade, new_id
+from .model_money import Invoice, Period
 from .moves import load, need, written
 from .ports import Reader, Transaction
 from .present import plain

@@ -29,6 +29,7 @@ from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
+    certificates,
     fulfilment,
     handover,
     market_overlap,
@@ -266,9 +267,11 @@ class Market:
         return self.log.integrate(4096)
 
     def sweep(self) -> None:
-        """Delist what has expired, drop uploads that were never finished (B5)."""
+        """Do what a day brings: notices, certificates, offers, uploads never finished (B5)."""
         now = self.clock.now()
-        self.store.write(lambda tx: review.expire(tx, now.date()))
+        self.store.write(lambda tx: certificates.close_notices(tx, review.close_notice))
+        self.store.write(lambda tx: certificates.expire(tx, now.date()))
+        self.store.write(lambda tx: certificates.remind(tx, now.date()))
         self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)

@@ -21,7 +21,8 @@ from .errors import (
 )
 from .identity import absent, allow, authenticate, can_see, issue_key
 from .listing import venue_of
-from .model import AccessKey, Actor, Call, Delivery, Listing, Member, Trade, TradeState, new_id
+from .model import AccessKey, Actor, Delivery, Listing, Member, Trade, TradeState, new_id
+from .model_money import Call
 from .moves import load
 from .ports import Reader, Transaction
 from .recall import is_recalled

@@ -259,6 +259,7 @@ class Listing:
     applied: bool = False
     certificate: Certificate | None = None
     notice_until: datetime | None = None
+    reminded_days: int | None = None  # how near to its end the certificate was told to be
     standing_offer: JSON = None
     standing_signature: Signature | None = None
     remarks: tuple[Remark, ...] = ()
@@ -462,75 +463,6 @@ class Delivery:
     calls: int = 0
     minute: datetime | None = None
     in_minute: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """One period of a trade that runs in periods: T8-T13 and escrow of its own (domain c.3)."""
-
-    id: str
-    trade_id: str
-    provider_id: str
-    user_id: str
-    venue: str
-    number: int
-    state: TradeState = TradeState.FILED
-    amount_fen: int
-    opens_after: datetime  # not delivered before
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-    delivery_id: str | None = None
-    listing_id: str | None = None
-    objection: str = ""
-    paid_fen: int = 0
-    paid_at: datetime | None = None
-    payment_ref: str = ""
-    bill_no: str | None = None
-    used: int = 0
-    billed_fen: int = 0
-    settled_at: datetime | None = None
-    fee_fen: int = 0
-    shares: tuple[tuple[str, int], ...] = ()
-    refund_fen: int = 0
-    reason: str = ""
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One metered call: counted once under the id that its caller gave it, never changed."""
-
-    id: str
-    delivery_id: str
-    call_id: str
-    trade_id: str
-    key_id: str
-    resource: str
-    query_digest: str
-    rows: int
-    bytes: int
-    units: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
-    """A VAT invoice (发票) as its issuer reports it; one in red corrects another, by number."""
-
-    id: str
-    trade_id: str
-    period_id: str | None = None
-    provider_id: str
-    user_id: str
-    number: str
-    amount_fen: int
-    tax_fen: int
-    tax_rate: str | None = None
-    issued_on: date
-    corrects: str | None = None
-    reason: str = ""
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

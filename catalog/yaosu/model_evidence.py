@@ -76,9 +76,9 @@ class RecallNotice:
     listing_id: str
     provider_id: str
     user_id: str
-    delivery_id: str | None = None
+    deliveries: tuple[str, ...] = ()
     state: str = "pending"
-    stopped: str = ""  # what the delivery was before: open or preparing
+    stopped: tuple[tuple[str, str], ...] = ()  # deliveries that it closed, and what they were
     statement: str = ""
     document: JSON = None
     signature: Signature | None = None

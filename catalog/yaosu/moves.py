@@ -10,7 +10,8 @@ from yaosu_schemas.canonical import digest
 from .errors import Conflict, Forbidden, InvalidInput, NotFound
 from .identity import absent, let_in_by, must_see, relations
 from .listing import venue_of
-from .model import JSON, SYSTEM, Actor, Approval, Event, Period, Trade, TradeState, Venue, new_id
+from .model import JSON, SYSTEM, Actor, Approval, Event, Trade, TradeState, Venue, new_id
+from .model_money import Period
 from .ports import Reader, Transaction
 from .steps import TRADE_STEPS, Relation, Step, check
 

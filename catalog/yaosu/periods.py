@@ -28,12 +28,12 @@ from .model import (
     Event,
     Listing,
     ListingState,
-    Period,
     Trade,
     TradeState,
     Venue,
     new_id,
 )
+from .model_money import Period
 from .moves import load, move, need, permit, written
 from .ports import Reader, Transaction
 from .steps import PERIOD_STEPS, Step
@@ -349,6 +349,8 @@ def delivered(tx: Transaction, period_id: str, delivery_id: str) -> Period:
     if period.state != T.DELIVERING or period.delivery_id != delivery_id or trade.state != T.FILED:
         return period
     delivery = tx.get(Delivery, delivery_id)
+    if delivery.revoked_at is not None:
+        return period  # recalled while it was being prepared
     start = period.starts_at or max(tx.now, period.opens_after)
     end = period.ends_at or after(start, trade.terms.period)
     tx.put(replace(delivery, state="open", opens_at=tx.now, closes_at=end))

@@ -18,16 +18,13 @@ from .contract import terms_json
 from .evidence import stamp
 from .model import (
     AccessKey,
-    Call,
     Certificate,
     Dataset,
     Delivery,
     Event,
-    Invoice,
     Job,
     Listing,
     Party,
-    Period,
     Posting,
     SigningKey,
     StoredReport,
@@ -35,6 +32,7 @@ from .model import (
     Upload,
     Venue,
 )
+from .model_money import Call, Invoice, Period
 from .steps import LISTING_STEPS, TRADE_STEPS, next_actions
 
 PRIVATE_HOLDER = frozenset({"contact", "phone", "address", "business_status", "id_card"})

@@ -164,10 +164,15 @@ def spread(tx: Transaction, recall_id: str, limit: int = AT_ONCE) -> bool:
     Else a job goes on. Meanwhile nothing flows: links ask whether the version is recalled.
     """
     made = tx.get(Recall, recall_id)
-    page = tx.find(Trade, listing_id=made.listing_id, after=made.spread_to, limit=limit)
+    dataset = tx.get(Listing, made.listing_id).dataset_id
+    # A trade of one version may be delivered another (subscriptions).
+    versions = tuple(v.id for v in _all(tx, Listing, dataset_id=dataset))
+    page = tx.find(Trade, listing_id=versions, after=made.spread_to, limit=limit)
     for trade in page:
-        if trade.state not in _NOT_BOUND:
-            _reach(tx, made, trade)
+        every = _all(tx, Delivery, trade_id=trade.id)
+        given = [d for d in every if _of(d, trade) == made.listing_id]
+        if trade.state not in _NOT_BOUND and (given or trade.listing_id == made.listing_id):
+            _reach(tx, made, trade, given)
     done = len(page) < limit
     last = page[-1].id if page else made.spread_to
     tx.put(replace(made, spread_to=last, spread=done))
@@ -176,24 +181,27 @@ def spread(tx: Transaction, recall_id: str, limit: int = AT_ONCE) -> bool:
     return done
 
 
-def _reach(tx: Transaction, made: Recall, trade: Trade) -> None:
-    """Close a trade's delivery, tell both sides, and ask the buyer for its word."""
-    delivery = tx.get(Delivery, trade.delivery_id) if trade.delivery_id else None
-    stopped = ""
-    if delivery is not None and delivery.state in ("open", "preparing"):
-        stopped = delivery.state
+def _of(delivery: Delivery, trade: Trade) -> str:
+    """Return the version that a delivery is of."""
+    return getattr(delivery, "listing_id", None) or trade.listing_id
+
+
+def _reach(tx: Transaction, made: Recall, trade: Trade, given: Sequence[Delivery]) -> None:
+    """Close a trade's deliveries, tell both sides, and ask the buyer for its word."""
+    had = any(d.opens_at is not None for d in given)
+    stopped = [d for d in given if d.state in ("open", "preparing")]
+    for delivery in stopped:
         tx.put(replace(delivery, state="revoked", revoked_at=tx.now))
-    given = trade.delivered_at is not None
     notice = RecallNotice(
         id=new_id("rcn"),
         recall_id=made.id,
         trade_id=trade.id,
-        listing_id=trade.listing_id,
+        listing_id=made.listing_id,
         provider_id=trade.provider_id,
         user_id=trade.user_id,
-        delivery_id=trade.delivery_id,
-        state="pending" if given else "informed",
-        stopped=stopped,
+        deliveries=tuple(d.id for d in given),
+        state="pending" if had else "informed",
+        stopped=tuple((d.id, d.state) for d in stopped),
         created_at=tx.now,
     )
     tx.add(notice)
@@ -208,10 +216,15 @@ def _reach(tx: Transaction, made: Recall, trade: Trade) -> None:
             "reason": made.reason,
             "content_digest": made.content_digest,
             "files": list(made.files),
-            "deletion": given,
+            "deletion": had,
         },
     )
     tx.notify("trade", trade.id)
+
+
+def flows(reader: Reader, delivery: Delivery) -> bool:
+    """Tell whether no recall is open of the version that a delivery is of."""
+    return not is_recalled(reader, _of(delivery, reader.get(Trade, delivery.trade_id)))
 
 
 def is_recalled(reader: Reader, listing_id: str) -> bool:
@@ -252,15 +265,14 @@ def _release(tx: Transaction, notice: RecallNotice) -> None:
     if notice.state == "pending":
         tx.put(replace(notice, state="released"))
     trade = tx.get(Trade, notice.trade_id)
-    if not notice.stopped or notice.delivery_id is None or trade.delivery_id != notice.delivery_id:
+    if trade.state in (TradeState.TERMINATED, TradeState.CANCELLED):
         return
-    delivery = tx.get(Delivery, notice.delivery_id)
-    ended = trade.state in (TradeState.TERMINATED, TradeState.CANCELLED)
-    if delivery.state != "revoked" or ended or is_recalled(tx, trade.listing_id):
-        return
-    tx.put(replace(delivery, state=notice.stopped, revoked_at=None))
-    if notice.stopped == "preparing":
-        tx.enqueue("deliver", {"trade_id": trade.id}, once=f"deliver:{delivery.id}")
+    for delivery_id, state in notice.stopped:
+        delivery = tx.get(Delivery, delivery_id)
+        if delivery.state == "revoked" and not is_recalled(tx, _of(delivery, trade)):
+            tx.put(replace(delivery, state=state, revoked_at=None))
+            if state == "preparing":
+                tx.enqueue("deliver", {"trade_id": trade.id}, once=f"deliver:{delivery.id}")
 
 
 # --- the buyer's word -------------------------------------------------------------------------
@@ -274,16 +286,14 @@ def notices(reader: Reader, trade_id: str) -> list[RecallNotice]:
 def deletion(reader: Reader, trade: Trade, statement: str = "deleted") -> dict[str, Any]:
     """Return the statement that the buyer signs: everything that is pending on this trade."""
     pending = [n for n in notices(reader, trade.id) if n.state == "pending"]
-    manifest = None
-    if trade.delivery_id is not None:
-        manifest = reader.get(Delivery, trade.delivery_id).manifest_digest
+    ids = list(dict.fromkeys(i for n in pending for i in n.deliveries))
     return {
         "type": "yaosu-deletion",
         "version": 1,
         "trade_id": trade.id,
         "recall_ids": [n.recall_id for n in pending],
         "content_digest": trade.content_digest,
-        "manifest_digest": manifest,
+        "manifest_digests": [reader.get(Delivery, i).manifest_digest for i in ids],
         "statement": statement,
     }
 
@@ -432,7 +442,7 @@ def shown(notice: RecallNotice) -> dict[str, Any]:
     return {
         "recall_id": notice.recall_id,
         "trade_id": notice.trade_id,
-        "delivery_id": notice.delivery_id,
+        "deliveries": list(notice.deliveries),
         "state": notice.state,
         "statement": notice.statement,
         "document": notice.document,

@@ -38,7 +38,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
             state=str(trade.state),
         )
     events = _until_voucher(reader.events(trade_id))
-    told = {event.digest for event in events}  # what came after the voucher is not vouched for
+    known = {event.digest for event in events}
     checkpoint, proofs = log.prove([event.digest for event in events])
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
     made = {
@@ -51,7 +51,9 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
         "quality": attestation.build(reader, log, reader.get(Listing, trade.listing_id)),
         "settlement": {
             "postings": [
-                present.posting(p) for p in reader.postings(trade_id) if p.event_digest in told
+                present.posting(line)
+                for line in reader.postings(trade_id)
+                if line.event_digest in known  # a correction after the voucher is not of it
             ]
         },
         "events": [present.event(event) for event in events],

@@ -182,7 +182,15 @@ def compare(ours: Statement, key: str, theirs: Sequence[Theirs]) -> JSON:
     items.sort(key=lambda i: (-order[i["outcome"]], i["key"], i["row"] or 0))
     whole = {side: {name: sum(s[side][name] for s in sums.values()) for name in MONEY}
              for side in ("ours", "theirs")}  # fmt: skip
-    return {"key": key, "counts": counts, "sums": sums, "totals": whole, "items": items}
+    stated = [name for name in MONEY if any(one.values.get(name) is not None for one in theirs)]
+    return {
+        "key": key,
+        "stated": stated,
+        "counts": counts,
+        "sums": sums,
+        "totals": whole,
+        "items": items,
+    }
 
 
 def _differences(line: Line, key: str, one: Theirs) -> list[dict[str, Value]]:

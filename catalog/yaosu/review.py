@@ -11,10 +11,11 @@ from yaosu_schemas import licences
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
+from . import certificates
 from .errors import Conflict, InvalidInput, Text
 from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
-from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
+from .model import JSON, SYSTEM, Actor, Listing, Party, Remark, StoredReport, Venue
 from .ports import Reader, Transaction
 from .recall import is_recalled
 from .steps import Relation
@@ -102,41 +103,6 @@ def return_listing(tx: Transaction, actor: Actor, listing_id: str, reason: str) 
     )
 
 
-def _certificate(tx: Transaction, actor: Actor, given: JSON) -> Certificate | None:
-    """Return the certificate as this operator verified it; its number must have the form."""
-    if not given:
-        return None
-    from yaosu_schemas.identifiers import certificate_number
-
-    scheme, number = str(given.get("scheme", "")), str(given.get("number", ""))
-    if scheme == "nda":
-        verdict = certificate_number(number)
-        if verdict.problem is not None:
-            raise InvalidInput(
-                f"certificate number: {verdict.problem.en}",
-                f"登记凭证编号：{verdict.problem.zh}",
-                field="certificate.number",
-            )
-    elif not number:
-        raise InvalidInput(
-            "a certificate has a number", "登记凭证需要编号", field="certificate.number"
-        )
-
-    def day(name: str) -> date | None:
-        return date.fromisoformat(given[name]) if given.get(name) else None
-
-    return Certificate(
-        scheme=scheme,
-        number=number,
-        agency=str(given.get("agency", "")),
-        registered_at=day("registered_at"),
-        valid_until=day("valid_until"),
-        seized=bool(given.get("seized", False)),
-        verified_by=actor.id,
-        verified_at=tx.now,
-    )
-
-
 def _register_guard(listing: Listing) -> None:
     """L6: no core data; source named; a basis where there is personal information."""
     element = listing.descriptor.get("dataElement") or {}
@@ -172,7 +138,7 @@ def register(
     venue = venue_of(tx, listing)
     admit(tx, listing, "register", actor)
     _register_guard(listing)
-    kept = _certificate(tx, actor, certificate)
+    kept = certificates.read(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     if venue.notice_days > 0:
@@ -199,7 +165,7 @@ def open_notice(
     _register_guard(listing)
     if venue.notice_days < 1:
         _refuse("L6a", [Text("this place of trading has no notice", "该交易场所无公示程序")])
-    kept = _certificate(tx, actor, certificate)
+    kept = certificates.read(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6a", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     until = tx.now + timedelta(days=venue.notice_days)
@@ -402,20 +368,3 @@ def edit_text(tx: Transaction, actor: Actor, listing_id: str, changes: dict[str,
         descriptor=descriptor,
         title=str(descriptor.get("title") or listing.name),
     )
-
-
-def expire(tx: Transaction, today: date) -> int:
-    """Delist what may no longer be offered (L10, daily job); returns how many."""
-    count = 0
-    after: str | None = None
-    while page := tx.find(Listing, state=("listed", "suspended"), after=after, limit=200):
-        after = page[-1].id
-        for listing in page:
-            certificate = listing.certificate
-            until = certificate.valid_until if certificate else None
-            offer = (listing.descriptor.get("dataElement") or {}).get("offer") or {}
-            ended = str(offer.get("valid_to") or "9999-12-31") < today.isoformat()
-            if ended or (until is not None and until < today):
-                step(tx, listing, "delist", SYSTEM, {"reason": "expired"})
-                count += 1
-    return count

@@ -66,6 +66,11 @@ class Settings:
         "closed networks that webhooks may reach, as 10.1.0.0/16; empty: none",
         "允许推送访问的内部网段；为空则不允许",
     )
+    calls_per_minute: int = _setting(
+        60_000,
+        "calls that one key, or one address without a key, may make in a minute; 0: no limit",
+        "单个密钥（或无密钥的单个地址）每分钟可调用次数；0 为不限",
+    )
     link_minutes: int = _setting(60, "minutes that a delivery link works", "交付链接有效分钟数")
 
     @property

@@ -31,7 +31,7 @@ from .model import (
 from .moves import load
 from .package_files import tables_of
 from .ports import Reader, Transaction
-from .recall import is_recalled
+from .recall import flows
 
 SCOPE = "delta:"
 CONVERTER = "columnar/1"
@@ -111,7 +111,7 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
 
 def _open_delivery(reader: Reader, trade: Trade) -> Delivery | None:
     found = reader.one(Delivery, id=trade.delivery_id) if trade.delivery_id else None
-    if is_recalled(reader, trade.listing_id):
+    if found is not None and not flows(reader, found):
         return None
     serves = found is not None and found.state == "open" and found.mode == "file"
     return found if serves and found is not None and not found.revoked_at else None

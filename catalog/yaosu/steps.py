@@ -94,6 +94,8 @@ LISTING_STEPS: tuple[Step[L], ...] = (
     _listing("L6b", "uphold_objection", {L.NOTICE}, L.RETURNED, R.REVIEWER, R.EXCHANGE),
     _listing("L6a", "object", {L.NOTICE}, None, R.MEMBER),
     _listing("L6a", "answer_objection", {L.NOTICE}, None, R.PROVIDER, R.REVIEWER, R.EXCHANGE),
+    _listing("L6", "renew", {L.REGISTERED, L.LISTED, L.SUSPENDED}, None, R.REVIEWER, R.EXCHANGE),
+    _listing("L10", "remind", {L.LISTED, L.SUSPENDED}, None, R.SYSTEM),
     _listing("L7", "apply", {L.REGISTERED}, None, R.PROVIDER),
     _listing("L7", "list", {L.REGISTERED}, L.LISTED, R.REVIEWER, R.EXCHANGE),
     _listing("L8", "suspend", {L.LISTED}, L.SUSPENDED, R.REVIEWER, R.EXCHANGE, R.ADMIN, R.SYSTEM),

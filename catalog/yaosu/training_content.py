@@ -31,11 +31,13 @@ _TC260 = ("tc260:source_bad", "tc260:manual_pass", "tc260:tech_pass", "tc260:sou
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """One delivered trade with what its listing and report say of the data."""
+    """One version delivered under a trade, with what its listing and report say of the data."""
 
     trade: Trade
     listing: Listing
     provider: Party
+    content_digest: str
+    report_digest: str | None
     metrics: Sequence[Mapping[str, Any]]
 
     @property
@@ -58,16 +60,22 @@ def bought(reader: Reader, party_id: str) -> list[Bought]:
     while page := reader.find(Trade, user_id=party_id, after=after, limit=500):
         after = page[-1].id
         for trade in page:
-            if trade.delivered_at is not None:
-                listing = reader.get(Listing, trade.listing_id)
-                provider = reader.get(Party, trade.provider_id)
-                found.append(Bought(trade, listing, provider, _metrics(reader, listing)))
+            provider = reader.get(Party, trade.provider_id)
+            for listing_id, content in usage.delivered(reader, trade):
+                listing = reader.get(Listing, listing_id)
+                report, metrics = _judged(reader, listing)
+                found.append(Bought(trade, listing, provider, content, report, metrics))
     return found
 
 
-def _metrics(reader: Reader, listing: Listing) -> list[Mapping[str, Any]]:
-    body = reader.get(StoredReport, listing.report_id).body if listing.report_id else {}
-    return [*(body.get("metrics") or ()), *manual_sample.measures(reader, listing)]
+def _judged(reader: Reader, listing: Listing) -> tuple[str | None, list[Mapping[str, Any]]]:
+    """Return the digest of a version's report, and every measure of it."""
+    report = reader.get(StoredReport, listing.report_id) if listing.report_id else None
+    counted = (report.body.get("metrics") or ()) if report else ()
+    return report.digest if report else None, [
+        *counted,
+        *manual_sample.measures(reader, listing),
+    ]
 
 
 # --- the summary of training content ------------------------------------------------------------
@@ -199,7 +207,7 @@ def _dataset(b: Bought, fed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "trade_id": b.trade.id,
         "contract_no": b.trade.agreement["contract_no"] if b.trade.agreement else None,
         "licence": b.of("license_spdx"),
-        "content_digest": b.trade.content_digest,
+        "content_digest": b.content_digest,
         "modalities": b.of("ai", "modalities") or [],
         "size": {n: b.of("size", n) for n in _SIZES if b.of("size", n)},
         "collected": [b.of("provenance", "acquired_from"), b.of("provenance", "acquired_to")],
@@ -317,8 +325,8 @@ def _source_record(b: Bought, used: Mapping[str, Any]) -> dict[str, Any]:
         "generated": b.of("ai", "generated_indicator"),
         "manual_pass": passed.get("tc260:manual_pass"),
         "tech_pass": passed.get("tc260:tech_pass"),
-        "report_digest": b.trade.report_digest,
-        "content_digest": b.trade.content_digest,
+        "report_digest": b.report_digest,
+        "content_digest": b.content_digest,
         "delivered_at": plain(b.trade.delivered_at),
         "models": used.get("models"),
         "tokens_used": used.get("tokens"),

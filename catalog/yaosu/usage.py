@@ -16,7 +16,7 @@ from .agreements import usage_document
 from .contract import PlatformSigner
 from .errors import Conflict, InvalidInput, NotFound
 from .identity import absent, allow
-from .model import JSON, Actor, Trade, new_id
+from .model import JSON, Actor, Delivery, Trade, new_id
 from .model_evidence import UsageReceipt, UsageSource
 from .moves import load
 from .ports import Reader, Transaction
@@ -35,10 +35,11 @@ def record(
     allow(actor, "usage.record")
     said = usage_document(actor.party_id, given)
     trades = [_source(tx, actor, source) for source in said["sources"]]
-    if len({t.id for t in trades}) != len(trades) or not trades:
+    named = {(s["trade_id"], s["content_digest"]) for s in said["sources"]}
+    if len(named) != len(trades) or not trades:
         raise InvalidInput(
-            "a usage receipt names each of its trades once",
-            "每笔交易须且仅须列出一次",
+            "a usage receipt names each delivered version of a trade once",
+            "每笔交易的每个交付版本须且仅须列出一次",
             field="sources",
         )
     signed = contract.sign_as(tx, actor, "usage", digest(said), signature, platform, tx.now)
@@ -56,7 +57,7 @@ def record(
     tx.add(kept)
     payload = {"document_digest": kept.digest, "key_id": signed.key_id, "trades": len(trades)}
     tx.record(kept.id, "usage_recorded", actor_id=actor.id, payload=payload)
-    for trade in trades:
+    for trade in {t.id: t for t in trades}.values():
         tx.add(
             UsageSource(
                 id=new_id("uss"),
@@ -77,21 +78,32 @@ def _source(tx: Transaction, actor: Actor, source: Mapping[str, Any]) -> Trade:
     trade, _ = load(tx, actor, str(source["trade_id"]))
     if trade.user_id != actor.party_id:
         raise absent("trade", trade.id)
-    if trade.delivered_at is None:
+    given = {digest for _, digest in delivered(tx, trade)}
+    if not given:
         raise Conflict(
             f"nothing has been delivered under {trade.id}",
             f"{trade.id} 尚未交付",
             trade_id=trade.id,
         )
-    if source["content_digest"] != trade.content_digest:
+    if source["content_digest"] not in given:
         raise InvalidInput(
             "this is not the content that was delivered under the trade",
             "该内容摘要与交易交付的内容不符",
             field="content_digest",
             trade_id=trade.id,
-            content_digest=trade.content_digest,
+            content_digests=sorted(given),
         )
     return trade
+
+
+def delivered(reader: Reader, trade: Trade) -> list[tuple[str, str]]:
+    """Return (listing, content digest) of every version that was delivered under a trade."""
+    found: dict[tuple[str, str], None] = {}
+    for one in reader.find(Delivery, trade_id=trade.id, limit=1000):
+        if one.opens_at is not None:
+            version = one.listing_id or trade.listing_id
+            found[version, one.content_digest or trade.content_digest] = None
+    return list(found)
 
 
 def _inform(tx: Transaction, actor: Actor, trade: Trade, kept: UsageReceipt) -> None:

@@ -90,7 +90,12 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "YAOSU_RESERVE_BYTES": "0"},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "YAOSU_RESERVE_BYTES": "0",
+                "YAOSU_CALLS_PER_MINUTE": "0",
+            },
         )
 
     def serve(self, data: Path, port: int) -> Life:
@@ -232,8 +237,10 @@ async def awake(port: int, seconds: float = 60.0) -> None:
 # --- what came of it -----------------------------------------------------------------------------
 
 
-def write_result(name: str, goal: str, *, violations: int, **counted: Any) -> None:
-    """Keep what a long campaign found, beside the figures."""
+def write_result(
+    name: str, goal: str, *, violations: int, whole: bool = True, **counted: Any
+) -> None:
+    """Keep what a long campaign found, beside the figures; `whole`: it was as long as its goal."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from run import commit, machine  # type: ignore[import-not-found]
 
@@ -241,6 +248,7 @@ def write_result(name: str, goal: str, *, violations: int, **counted: Any) -> No
         "campaign": name,
         "goal": goal,
         "violations": violations,
+        "whole": whole,
         "counted": counted,
         "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "commit": commit(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import random
 import uuid
 from collections import Counter
@@ -114,13 +115,15 @@ def test_a_command_sent_often_over_a_lossy_line_has_one_effect(
 
 @pytest.mark.slow
 def test_ten_thousand_commands_have_ten_thousand_effects(scene: Scene, lives: Nursery) -> None:
-    tally, proxy, wrong = run(scene, lives, commands=10_000, seed=80)
+    commands = int(os.environ.get("YAOSU_COMMANDS", "10000"))
+    tally, proxy, wrong = run(scene, lives, commands, seed=80)
     write_result(
         "r8_exactly_once",
         "10,000 commands sent 1-5 times through a lossy proxy: exactly 10,000 effects",
         violations=wrong,
-        commands=10_000,
-        sent=tally.sent + 10_000,
+        whole=commands >= 10_000,
+        commands=commands,
+        sent=tally.sent + commands,
         effects=effects(scene)[0],
         faults=dict(proxy.seen),
         broken_answers=sum(tally.broken.values()),
@@ -201,10 +204,12 @@ def test_every_changing_native_call_needs_a_key(scene: Scene, lives: Nursery) ->
         found = asyncio.run(all_of_them())
     finally:
         assert life.stop() == 0
-    # 404: the things named here are not there, which some calls find out first.
-    without = {call for call, status in found.items() if status not in (400, 404)}
-    assert without == {"post /v1/listings/{listing_id}/quote", "post /v1/problems"}
-    assert len(found) > 40
+    # Others are refused earlier, for what the bodies made here name. None is let in.
+    assert {call for call, status in found.items() if status < 300} <= {
+        "post /v1/listings/{listing_id}/quote",
+        "post /v1/problems",
+    }
+    assert sum(status == 400 for status in found.values()) > 40
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:

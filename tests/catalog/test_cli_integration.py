@@ -65,7 +65,7 @@ def test_a_webhook_lives_and_ends_by_command(yaosu: Terminal, hall: Hall) -> Non
         )
         assert "dead" in yaosu("webhooks", "deliveries", name).out
         inbox.answer = lambda got: (200, {}, b"")
-        yaosu.ok("webhooks", "retry", name, dead[0]["delivery_id"])
+        yaosu.ok("webhooks", "retry", name, dead[0]["message_id"])
         assert yaosu.ok("webhooks", "pause", name)["state"] == "paused"
         assert yaosu.ok("webhooks", "resume", name)["state"] == "active"
         yaosu.ok("webhooks", "replay", name, 0)

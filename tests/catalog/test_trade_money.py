@@ -16,7 +16,8 @@ from desk import ACTORS, AT, SHA, TRADE_CALLS, fill, probe, trade_record
 from yaosu import amounts, endings, fulfilment, periods, signing, trading
 from yaosu.errors import WrongState, YaosuError
 from yaosu.market import SystemClock
-from yaosu.model import Actor, Listing, Period, Signature, SigningKey, Trade, TradeState, Venue
+from yaosu.model import Actor, Listing, Signature, SigningKey, Trade, TradeState, Venue
+from yaosu.model_money import Period
 from yaosu.moves import AwaitsSecond
 from yaosu.ports import Store, Transaction
 from yaosu.steps import TRADE_STEPS, Relation, find

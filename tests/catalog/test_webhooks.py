@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from paper import Paper
-from people import USCC, Hall, Person, open_hall, until
+from people import USCC, Hall, Person, open_hall, small_corpus, until
 from receiver import Got, receiver
-from stall import offered
+from stall import offered, sold_as
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -178,11 +178,11 @@ def test_a_dead_letter_is_seen_and_sent_again(stall: Stall) -> None:
         lost = stall.buyer.post(f"{path}/ping")
         until(lambda: state_of(stall.buyer, made, state="dead"), bool)
         inbox.answer = lambda got: (200, {}, b"ok")
-        stall.buyer.post(f"{path}/deliveries/{lost['delivery_id']}/retry")
+        stall.buyer.post(f"{path}/deliveries/{lost['message_id']}/retry")
         found = until(lambda: state_of(stall.buyer, made, state="delivered"), bool)[0]
         assert [a["status"] for a in found["attempts"]] == [500, 200]  # type: ignore[attr-defined]
         assert inbox.ids == [lost["event_id"]] * 2
-        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['delivery_id']}/retry", {})
+        answer = stall.buyer.raw("POST", f"{path}/deliveries/{lost['message_id']}/retry", {})
         assert answer.status_code == 409
 
 
@@ -241,3 +241,19 @@ def test_a_webhook_is_looked_after_on_pages_in_both_languages(stall: Stall) -> N
         refused = who.send(who.get("/webhooks"), "/webhooks", url="https://10.0.0.1/", topics="*")
         assert refused.status == 422
         assert refused.says("internal")
+
+
+def test_an_exchange_is_sent_what_happens_at_its_own_place(stall: Stall) -> None:
+    hall = stall.hall
+    here, elsewhere = hall.exchange("hook-venue"), hall.exchange("other-venue")
+    with receiver() as own, receiver() as alien:
+        here.post("/v1/webhooks", {"url": own.url, "topics": ["trade.*"]})
+        elsewhere.post("/v1/webhooks", {"url": alien.url, "topics": ["trade.*"]})
+        descriptor, data = small_corpus(stall.provider, "at-a-venue")
+        stall.provider.upload(data)
+        listing = sold_as(hall, stall.provider, descriptor, by=here, venue="hook-venue")
+        trade = stall.buyer.buy(listing)
+        events = stall.buyer.get(f"/v1/trades/{trade['trade_id']}/events")["items"]
+        until(lambda: own.got, lambda got: len(got) >= len(events))
+        assert {g.event["subject"] for g in own.got} == {trade["trade_id"]}
+        assert alien.got == []

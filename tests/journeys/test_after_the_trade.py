@@ -6,7 +6,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +399,31 @@ def test_the_pages_lead_from_a_recall_to_a_confirmed_deletion(hall: Hall, provid
     assert ended.status_code == 200
     assert office.get(f"{path}/recall").status_code == 200
     assert logged_in(hall, hall.person("nosy", "buyer")).get(f"{path}/recall").status_code == 404
+
+
+def test_the_command_line_records_use_recalls_and_confirms(
+    hall: Hall, provider: Person, tmp_path: Path
+) -> None:
+    buyer = hall.person("terminal-lab", "buyer")
+    buyer.post("/v1/signing-keys", {"held_by": "platform"})
+    listing = offered(hall, provider, "typed-zh")
+    trade = delivered(hall, buyer, listing)
+
+    def run(person: Person, *words: str, code: int = 0) -> str:
+        env = {**os.environ, "YAOSU_MARKET": hall.address, "YAOSU_KEY": str(person.key)}
+        command = [str(Path(sys.executable).parent / "yaosu"), *words]
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert ran.returncode == code, ran.stderr
+        return ran.stdout
+
+    named = f"{trade['trade_id']}=77"
+    kept = run(buyer, "usage", "record", "typed-model", "--trade", named, "--platform", "--json")
+    assert json.loads(kept)["document"]["sources"][0]["tokens"] == 77
+    assert "typed-model" in run(buyer, "usage", "list")
+    assert run(buyer, "usage", "record", "m", "--trade", "x=y", "--platform", code=2) == ""
+    made = json.loads(run(provider, "recall", "start", listing, "--reason", "r", "--json"))
+    assert "deleted" in run(buyer, "recall", "confirm", trade["trade_id"], "--platform")
+    shown = run(provider, "recall", "show", made["recall_id"])
+    assert "confirmed" in shown
+    run(provider, "recall", "close", made["recall_id"], "--reason", "done")
+    assert "closed" in run(provider, "recall", "list")

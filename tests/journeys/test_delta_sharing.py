@@ -127,9 +127,15 @@ def test_the_client_reads_every_format_with_types_limit_and_hints(
     hint = json.dumps({"op": "equal", "children": [
         {"op": "column", "name": "id", "valueType": "int"},
         {"op": "literal", "value": "1", "valueType": "int"}]})  # fmt: skip
+    nowhere = json.dumps({"op": "and", "children": [
+        {"op": "greaterThan", "children": [
+            {"op": "column", "name": "id", "valueType": "long"},
+            {"op": "literal", "value": "1000", "valueType": "long"}]},
+        {"op": "unheard-of", "children": []}]})  # fmt: skip
     base = "delta-robots.joint-log"
     found = client_reads(
         profile,
+        none=("load_as_pandas", f"{base}.joints", {"jsonPredicateHints": nowhere}),
         joints=("load_as_pandas", f"{base}.joints", {}),
         few=("load_as_pandas", f"{base}.joints", {"limit": 7}),
         hinted=("load_as_pandas", f"{base}.prices", {"jsonPredicateHints": hint}),
@@ -146,6 +152,8 @@ def test_the_client_reads_every_format_with_types_limit_and_hints(
     assert [r["price"] for r in found["prices"]["rows"]] == [1.5, None, 2.0]
     assert found["prices"]["rows"][1]["note"] == "b, c"
     assert len(found["hinted"]["rows"]) >= 1
+    assert found["none"]["rows"] == []
+    assert found["none"]["columns"] == found["joints"]["columns"]
     assert json.loads(found["turns"]["rows"][0]["messages"])[0]["content"] == "问 0"
     assert found["version"] == 1
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from paper import Paper
 from people import USCC, Hall, Person, Refused, open_hall, until
 from stall import offered
 from yaosu import harvester
@@ -374,3 +375,35 @@ def test_a_torn_line_of_what_was_fetched_is_dropped(tmp_path: Path) -> None:
     assert fresh.resume() == (2, 2)
     fresh.add(3, [{"origin_id": "c"}])
     assert [[i["origin_id"] for i in b] for b in fresh.batches(1, 5)] == [["b", "c"]]
+
+
+def test_a_provider_adds_a_harvest_on_a_page_and_reads_its_report(
+    house: Hall, provider: Person, site: Site
+) -> None:
+    site.put(1)
+    site.put(2, name="", id="x-2")
+    who = Paper(house.address, "en")
+    assert provider.key
+    who.log_in(provider.key)
+    page = who.get("/harvests")
+    assert page.says("No harvest yet.")
+    refused = who.send(page, "/harvests", url="http://10.0.0.1/", rights="r")
+    assert refused.status == 422
+    assert refused.says("this address is not taken")
+    made = who.send(page, "/harvests", url=site.url, rights="open data <b>", interval_hours="6")
+    told = until(lambda: who.get(made.url.path), lambda p: p.says("done"), seconds=30, every=0.2)
+    assert told.says("every 6 h")
+    assert told.says("00000000-0000-4000-8000-000000000001")
+    assert told.says("open data <b>")
+    zh = Paper(house.address, "zh")
+    zh.log_in(provider.key)
+    seen = zh.get(made.url.path)
+    assert seen.says("完成")
+    assert seen.says("缺少 `name`")
+    off = who.send(told, f"{made.url.path}/off")
+    assert off.says("Switch on")
+    stranger = Paper(house.address, "en")
+    key = house.person("onlooker-of-harvests", "provider").key
+    assert key
+    stranger.log_in(key)
+    assert stranger.get(made.url.path).status == 404

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from yaosu.errors import Conflict
-from yaosu.model import Call, Invoice, Reply
+from yaosu.model import Reply
+from yaosu.model_money import Call, Invoice
 from yaosu.ports import Store
 from yaosu.storage.sqlite import SqliteStore
 from yaosu.storage.tables import APPEND_ONLY, metadata

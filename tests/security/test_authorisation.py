@@ -15,19 +15,10 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import (
-    Delivery,
-    Invoice,
-    Listing,
-    ListingState,
-    Period,
-    Registered,
-    Trade,
-    TradeState,
-    new_id,
-)
+from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, TradeState, new_id
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
+from yaosu.model_money import Invoice, Period
 from yaosu.outside import Message, Webhook
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
 from yaosu.voucher import read_code

@@ -229,6 +229,26 @@ def test_no_value_is_ever_told(tmp_path: Path) -> None:
     assert {line["field"] for line in lines if line["row"] == 5} == {"(masked)"}
 
 
+def test_no_check_tells_the_name_of_a_field_that_is_personal_itself(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"line {n} about pumps and their valves in a workshop", "label": LABELS[n % 2],
+         "13800138000": {"text": "a field whose name is a telephone number"} if n % 3 else ""}
+        for n in range(30)
+    ]  # fmt: skip
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    report = validate(path, checks=["quality"])
+    evidence = {c.name: json.dumps(c.evidence) for c in report.checks}
+    whole = json.dumps([list(evidence.items()), [m.as_json() for m in report.metrics]])
+    for value in ("13800138000", *LABELS):
+        assert value not in whole
+    for name in ("corpus.records", "corpus.labels", "corpus.completeness", "corpus.personal"):
+        assert "(masked)" in evidence[name], name
+
+
+LABELS = ("wang.wei@example.com", "li.na@example.com")
+
+
 def test_equal_values_have_equal_marks_under_one_key_only(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "手机13800138000"}\n{"text": "tel １３８-0013-8000"}\n', "utf-8")

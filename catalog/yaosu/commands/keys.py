@@ -102,6 +102,27 @@ def tell_secret(key_id: str, secret: object) -> None:
 
 @app.command()
 @command
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key. 密钥编号。")],
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=720, help="Hours the old one works on. 旧密钥保留小时数。")
+    ] = 24,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Replace an access key of one's own; both work for a while.
+
+    轮换访问密钥：新旧密钥在一段时间内同时有效。
+    """
+    made = client(market).rotate_key(key_id, overlap_hours=overlap_hours)
+    if as_json:
+        print_json(made)
+    else:
+        tell_secret(made["key_id"], made.get("key"))
+
+
+@app.command()
+@command
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key. 密钥编号。")],
     market: Market = None,

@@ -302,6 +302,26 @@ def _items(text: str) -> list[int]:
     return [int(p) for p in parts]
 
 
+@app.command()
+@command
+def renew(
+    listing: Id,
+    scheme: Scheme = None,
+    number: Number = None,
+    agency: Agency = "",
+    registered_at: Issued = None,
+    valid_until: Until = None,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Put a new certificate, which holds for longer, in the place of the old one (L6).
+
+    登记凭证续期。
+    """
+    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
+    act_on(market, listing, "renew", as_json, certificate=certificate)
+
+
 def _certificate(
     scheme: str | None, number: str | None, agency: str, since: str | None, until: str | None
 ) -> dict[str, Any] | None:

@@ -175,10 +175,10 @@ def deliveries(
         print_json({"items": found})
         return
     print_table(
-        ("delivery 编号", "event 事件", "type 主题", "state 状态", "tries 次数", "last 最近"),
+        ("message 编号", "event 事件", "type 主题", "state 状态", "tries 次数", "last 最近"),
         [
             (
-                m["delivery_id"],
+                m["message_id"],
                 m["event_id"],
                 m["type"],
                 m["state"],
@@ -198,7 +198,7 @@ def _last(attempts: list[dict[str, Any]]) -> str:
 @command
 def retry(
     webhook: Id,
-    delivery: Annotated[str, typer.Argument(help="Id of the dead letter. 死信编号。")],
+    message: Annotated[str, typer.Argument(help="Id of the dead letter. 死信编号。")],
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -206,4 +206,4 @@ def retry(
 
     重发死信。
     """
-    _facts(client(market).webhooks.retry(webhook, delivery), as_json)
+    _facts(client(market).webhooks.retry(webhook, message), as_json)

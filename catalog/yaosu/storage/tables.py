@@ -21,15 +21,12 @@ from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
-    Call,
     Dataset,
     Delivery,
     Holding,
-    Invoice,
     Listing,
     Member,
     Party,
-    Period,
     Registered,
     SigningKey,
     StoredReport,
@@ -39,6 +36,7 @@ from yaosu.model import (
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
+from yaosu.model_money import Call, Invoice, Period
 from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 
 T = TypeVar("T")

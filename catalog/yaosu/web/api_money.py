@@ -12,7 +12,8 @@ from fastapi import APIRouter, Query, Request, Response
 from yaosu import invoices, metering, periods, present, rowset
 from yaosu.errors import InvalidInput, Stale, Unauthenticated
 from yaosu.identity import absent, allow
-from yaosu.model import AccessKey, Actor, Call, Delivery, Invoice, Party, Period
+from yaosu.model import AccessKey, Actor, Delivery, Party
+from yaosu.model_money import Call, Invoice, Period
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
 

@@ -21,6 +21,7 @@ from .bodies import (
     NewParty,
     NewSigningKey,
     Nothing,
+    Rotation,
     VenueBody,
 )
 from .door import Secret, StrictRoute, change, json_response, market_of, page, read, register
@@ -160,6 +161,22 @@ async def keys(request: Request) -> Response:
         return [present.key(k) for k in reader.find(AccessKey, party_id=actor.party_id, limit=500)]
 
     return page(request, await read(request, look, needed=True), None)
+
+
+@router.post("/keys/{key_id}/rotate", status_code=201)
+async def rotate(request: Request, key_id: str, body: Rotation) -> Response:
+    """Replace a key of one's own; both work for the hours of the overlap."""
+
+    def render(_: Reader, made: tuple[AccessKey, str]) -> Secret:
+        shown = present.key(made[0])
+        return Secret({**shown, "key": made[1]}, {**shown, "key": None})
+
+    return await change(
+        request,
+        lambda tx, actor: identity.rotate_key(tx, actor, key_id, overlap_hours=body.overlap_hours),
+        render,
+        status=201,
+    )
 
 
 @router.post("/keys/{key_id}/revoke")

@@ -22,7 +22,7 @@ from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
-from yaosu.recall import is_recalled
+from yaosu.recall import flows
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.exchange import form as exchange_form
 from yaosu_connectors.trading_record import build as build_record
@@ -445,7 +445,7 @@ async def delivered_file(
         )
     with market.store.read() as reader:
         found = reader.one(Delivery, id=delivery_id)
-        if found is not None and is_recalled(reader, reader.get(Trade, found.trade_id).listing_id):
+        if found is not None and not flows(reader, found):
             found = None
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)

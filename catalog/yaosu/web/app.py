@@ -68,6 +68,7 @@ from . import (
     sample,
     uploads,
 )
+from .limits import Limits
 from .straight import Straight
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,7 @@ def create_app(market: Market) -> FastAPI:
         Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
+    app.add_middleware(Limits, per_minute=market.settings.calls_per_minute, problem=problem)
     app.add_middleware(Headers)
     app.add_middleware(operation.Counted, seen=app.state.requests)
     return app
@@ -259,6 +261,8 @@ def _errors(app: FastAPI) -> None:
             404: NotFound("no such address", "没有此地址"),
             413: _TOO_LARGE,
         }
+        if isinstance(error.__cause__, YaosuError):
+            return problem(error.__cause__)  # what the strict parser had to say
         if error.status_code in known:
             found = known[error.status_code]
             if _for_a_person(request):
@@ -269,6 +273,8 @@ def _errors(app: FastAPI) -> None:
         answer = problem(other)
         answer.status_code = error.status_code
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(openapi.methods(app, request.url.path))
         return answer
 
     @app.exception_handler(Exception)

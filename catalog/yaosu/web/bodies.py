@@ -58,6 +58,12 @@ class NewKey(Body):
     days: Whole | None = Field(default=None, ge=1, le=3650)
 
 
+class Rotation(Body):
+    overlap_hours: Whole = Field(
+        default=24, ge=0, le=720, description="hours that the old key works on"
+    )
+
+
 class NewSigningKey(Body):
     public_key: Line = Field(default="", description="base64 of the 32 raw bytes")
     held_by: Line = Field(default="own", pattern="^(own|platform)$")

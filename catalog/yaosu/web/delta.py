@@ -8,11 +8,14 @@ and are asked for again (`PROTOCOL.md`; errors are `{"errorCode", "message"}` an
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -22,6 +25,7 @@ from yaosu.errors import InvalidInput, NotFound, Unauthenticated, YaosuError
 from yaosu.ports import Reader
 from yaosu.sharing import SharedVersion
 from yaosu_connectors import delta_sharing as words
+from yaosu_connectors.delta_predicates import Range, may_hold
 
 from .api_trade import is_open, ranged
 from .door import json_response, market_of, presented_key
@@ -263,7 +267,7 @@ async def metadata(request: Request, version: int | None = None) -> Response:
 
 @router.post(_TABLE + "/query")
 async def query(request: Request) -> Response:
-    """Return the file of a table; hints are allowed and not needed (one file holds the table)."""
+    """Return the file of a table, unless its statistics say that no row fits the hints."""
     wanted = await _body(request)
 
     def look(asked: _Asked) -> tuple[int, bytes]:
@@ -274,9 +278,11 @@ async def query(request: Request) -> Response:
             raise InvalidInput("changes are read from /changes", "请从 /changes 读取变更")
         shared = asked.at(number, when)
         facts = asked.facts(shared)
-        return facts.version, words.lines(
-            words.PROTOCOL, words.metadata(facts, name=asked.name), _line(request, shared, facts)
-        )
+        lines = [words.PROTOCOL, words.metadata(facts, name=asked.name)]
+        hint = wanted.get("jsonPredicateHints")
+        if not hint or may_hold(hint, _ranges(request, facts.id)):
+            lines.append(_line(request, shared, facts))
+        return facts.version, words.lines(*lines)
 
     return _asked(request, look)
 
@@ -317,6 +323,38 @@ async def changes(
         return newest.version, words.lines(*lines)
 
     return _asked(request, look)
+
+
+def _ranges(request: Request, sha256: str) -> Mapping[str, Range]:
+    """Return what the footer of a file says of its columns; empty where it cannot be had."""
+    path = market_of(request).blobs.path(sha256)
+    return {} if path is None else _footer(str(path))
+
+
+@lru_cache(maxsize=256)
+def _footer(path: str) -> Mapping[str, Range]:
+    """Read the statistics of a file once: it lies under its digest and never changes."""
+    try:
+        data = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return {}
+    found: dict[str, Range] = {}
+    for number in range(data.num_columns if data.num_row_groups else 0):
+        parts = [data.row_group(g).column(number) for g in range(data.num_row_groups)]
+        if "." in parts[0].path_in_schema:
+            continue  # a part of a nested value
+        told = [p.statistics for p in parts]
+        if any(s is None or not s.has_null_count for s in told):
+            continue
+        ends = [s for s in told if s.num_values]  # the rest holds nulls alone
+        known = all(s.has_min_max for s in ends) and bool(ends)
+        found[parts[0].path_in_schema] = Range(
+            low=min(s.min for s in ends) if known else None,
+            high=max(s.max for s in ends) if known else None,
+            nulls=sum(s.null_count for s in told),
+            rows=data.num_rows,
+        )
+    return found
 
 
 async def _body(request: Request) -> dict[str, Any]:

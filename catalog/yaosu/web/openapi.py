@@ -259,14 +259,18 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     refusals = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for code, meaning in _ERRORS.items():
         answers[code] = {"description": meaning, "content": refusals}
+    if "/uploads" in path:
+        answers["412"] = {"description": "another version of tus; Tus-Version names those spoken"}
     operation["security"] = [{"key": []}, {}]
     if method in ("POST", "PUT") and path.startswith("/v1/") and "/uploads" not in path:
+        needed = not path.endswith(("/quote", "/problems", "/callbacks"))
+        limits = {"minLength": 1, "maxLength": 255} if needed else {}
         operation.setdefault("parameters", []).append(
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "required": not path.endswith(("/quote", "/problems", "/callbacks")),
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "required": needed,
+                "schema": {"type": "string", **limits},
                 "description": "chosen by the client; the same key has one effect and one reply",
             }
         )
@@ -319,3 +323,16 @@ def _problem() -> dict[str, Any]:
         "next": ["deliver"],
     }
     return {**_schema(shown), "required": ["type", "title", "status", "code"], "examples": [shown]}
+
+
+def methods(app: FastAPI, path: str) -> list[str]:
+    """Return what may be asked of a path, by all of its routes (RFC 9110 §10.2.1)."""
+    parts = path.split("/")
+    found: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        names = template.split("/")
+        if len(names) == len(parts) and all(
+            n == p or (n.startswith("{") and p) for n, p in zip(names, parts, strict=True)
+        ):
+            found |= {method.upper() for method in operations}
+    return sorted(found)

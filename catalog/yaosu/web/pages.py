@@ -9,6 +9,7 @@ from . import (
     pages_console,
     pages_evidence,
     pages_exchange,
+    pages_harvests,
     pages_market,
     pages_money,
     pages_registered,
@@ -34,6 +35,7 @@ for part in (
     pages_review,
     pages_console,
     pages_registered,
+    pages_harvests,
 ):
     router.include_router(part.router)
 

@@ -214,6 +214,23 @@ async def new_key(request: Request) -> Response:
     return await _key_page(request, key)
 
 
+@router.post("/keys/{key_id}/rotate")
+async def rotate(request: Request, key_id: str) -> Response:
+    """Replace a key of one's own; the new one is shown once, the old one works for a day."""
+    await read_form(request)
+    market = market_of(request)
+
+    def work(tx: Transaction) -> str:
+        actor = session.must_be_known(session.actor_of(market, tx, request))
+        return identity.rotate_key(tx, actor, key_id)[1]
+
+    try:
+        key = await asyncio.wrap_future(market.store.submit(work))
+    except YaosuError as error:
+        return await _keys_again(request, error, status_of(error))
+    return await _key_page(request, key)
+
+
 @router.post("/keys/{key_id}/revoke")
 async def revoke(request: Request, key_id: str) -> Response:
     """End an access key at once, and every session that was opened with it."""

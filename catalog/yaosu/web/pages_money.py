@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request, Response
 from yaosu import invoices, metering, periods
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may, relations
-from yaosu.model import Actor, Delivery, Invoice, Period, Trade, Venue
+from yaosu.model import Actor, Delivery, Trade, Venue
+from yaosu.model_money import Invoice, Period
 from yaosu.ports import Reader, Transaction
 from yaosu.steps import PERIOD_STEPS, Relation
 

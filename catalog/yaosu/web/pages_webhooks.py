@@ -141,7 +141,7 @@ _STEPS: Mapping[str, Callable[[Transaction, Actor, str, Form], object]] = {
     "remove": lambda tx, actor, name, _: hooks.remove(tx, actor, name),
     "replay": _replay,
     "retry": lambda tx, actor, name, form: hooks.second_chance(
-        tx, actor, name, one(form, "delivery_id")
+        tx, actor, name, one(form, "message_id")
     ),
 }
 

@@ -211,6 +211,8 @@ def listing_forms(listing: Listing, venue: Venue, actor: Actor) -> list[StepForm
             continue
         if row.action == "open_notice" and venue.notice_days < 1:
             continue
+        if row.action == "renew" and listing.certificate is None:
+            continue
         if row.action == "apply" and listing.applied:
             continue
         if row.action == "list" and not listing.applied:
@@ -236,6 +238,8 @@ def _listing_fields(action: str, venue: Venue, listing: Listing) -> Iterator[Fie
         yield Field(name="certificate", kind="certificate", needed=venue.certificate_required)
         if action == "register":
             yield Field(name="text", kind="long", needed=False, label="review_text")
+    elif action == "renew":
+        yield Field(name="certificate", kind="certificate", needed=True)
     elif action in ("return", "uphold_objection", "suspend", "delist"):
         yield REASON
     elif action in ("contest", "answer_contest"):

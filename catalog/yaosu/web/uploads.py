@@ -86,11 +86,16 @@ def _expires(upload: Upload) -> str:
     return format_datetime(upload.expires_at.astimezone(UTC), usegmt=True)
 
 
-@router.options("")
-@router.options("/{upload_id}")
+@router.options("", status_code=204, response_class=Response)
 async def options(request: Request) -> Response:
     """Say what this server speaks."""
     return Response(status_code=204, headers=_capabilities(market_of(request)))
+
+
+@router.options("/{upload_id}", status_code=204, response_class=Response)
+async def options_of_one(request: Request, upload_id: str) -> Response:
+    """Say what this server speaks."""
+    return await options(request)
 
 
 @router.post("", status_code=201, response_class=Response)

@@ -194,13 +194,15 @@ class Bottoms:
         a, b = self.values(left), self.values(right)
         if not len(a) or not len(b):
             return 0.0
-        both = np.concatenate((a, b))
-        both.sort()
-        twice = both[1:][both[1:] == both[:-1]]
+        before = b.searchsorted(a)  # of each of a: how many of b are smaller
+        shared = b.take(before, mode="clip") == a
         if len(a) == self.sizes[left] and len(b) == self.sizes[right]:
-            return len(twice) / (len(both) - len(twice))
-        union = both[np.concatenate(([True], both[1:] != both[:-1]))][: min(len(a), len(b))]
-        return int(np.isin(union, twice, assume_unique=True).sum()) / len(union)
+            both = int(np.count_nonzero(shared))
+            return both / (len(a) + len(b) - both)
+        least = min(len(a), len(b))  # of the union, by its smallest hashes
+        at = np.flatnonzero(shared)
+        rank = at + before[at] - np.arange(len(at))
+        return int(np.count_nonzero(rank < least)) / least
 
 
 def near_roots(everything: All, exact: I64, threshold: float, bands: int) -> I64:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, check
 
+from .personal_names import shown
 from .view import About, Places, View
 
 _MOST_FIELDS = 4096
@@ -153,7 +154,7 @@ def _told(about: About, state: FilledState) -> dict[str, Any]:
         "resource": about.resource,
         "records": state.records,
         "fields": None if filled is None else len(filled),
-        "empty": [{"field": name, "records": empty[name]} for name in listed],
+        "empty": [{"field": shown(name), "records": empty[name]} for name in listed],
         "empty_fields": sum(1 for n in empty.values() if n),
         "records_judged": state.kinds is not None,
     }

@@ -28,6 +28,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
+from .personal_names import shown
 from .view import About, Ints, Places, View
 
 LISTS = ("annotations", "annotators", "annotator_labels", "raters", "ratings", "votes", "标注")
@@ -206,7 +207,7 @@ class Labels:
                 for r in rows
             ]
         for name, spread in _joined(states, self.classes).items():
-            metrics += _metrics(name, spread)
+            metrics += _metrics(shown(name), spread)
         told = Agreement()
         for _, state in states:
             for one in state.agreements.values():
@@ -222,7 +223,7 @@ class Labels:
 
     def _field(self, name: str, spread: Spread) -> dict[str, Any]:
         told: dict[str, Any] = {
-            "field": name, "records": spread.records, "labelled": spread.labelled,
+            "field": shown(name), "records": spread.records, "labelled": spread.labelled,
             "list": spread.listed,
         }  # fmt: skip
         if spread.counts is None:
@@ -232,7 +233,9 @@ class Labels:
         told |= {"classes": len(ranked), "rare": rare, "rare_below": self.rare, **balance(ranked)}
         named = len(ranked) <= self.named and all(len(key) <= _SHORT for key, _ in ranked)
         top = ranked[: self.named]
-        told["counts"] = [{"label": k, "records": n} if named else {"records": n} for k, n in top]
+        told["counts"] = [
+            {"label": shown(k), "records": n} if named else {"records": n} for k, n in top
+        ]
         return told
 
 
@@ -296,7 +299,7 @@ def _metrics(name: str, spread: Spread) -> Iterable[Metric]:
 def _agreed(name: str, told: Agreement) -> dict[str, Any]:
     alpha, kappa = told.alpha(), told.kappa()
     return {
-        "fields": name,
+        "fields": " ".join(shown(one) for one in name.split(" ")),
         "records": told.records,
         "conflicting": told.conflicting,
         "annotations": sum(told.values.values()),

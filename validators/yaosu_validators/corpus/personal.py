@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.errors import InvalidInput, Text
@@ -26,9 +23,10 @@ from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
 from .personal_forms import KINDS
+from .personal_names import hits_in_names, named, shown
 from .personal_rules import own_rules
 from .personal_scan import Hit, Tier, scan
-from .view import About, Places, Role, View
+from .view import About, Places, View
 
 _SPILL = 32 << 20  # bytes of private places in memory
 _MOST_PATHS, _LISTED = 10_000, 1000
@@ -46,7 +44,6 @@ NOT_COVERED = {
     "url": Text("web addresses and user names", "网址与用户名"),
     "health": Text("health, faith, biometrics, movements", "健康、信仰、生物特征、行踪轨迹"),
 }
-_MASKED = "(masked)"
 
 
 @dataclass(slots=True)
@@ -127,7 +124,7 @@ class Personal:
     def observe(self, state: PersonalState, view: View) -> PersonalState:
         state.records += len(view)
         for name in {view.names[f] for f in np.unique(view.fields)}:
-            state.paths.setdefault(_shown(name), Counter())
+            state.paths.setdefault(shown(name), Counter())
         _trim(state)
         record, held = -1, list[Hit]()
         owners = view.owners()
@@ -145,9 +142,9 @@ class Personal:
         found = list(scan(view))
         for number, rule in enumerate(own_rules(self.rules)):
             found += rule.hits(view, len(KINDS) + number)
-        named = [n for n in {view.names[f] for f in np.unique(view.fields)} if _named(n)]
-        if named:
-            found += _of_names(view, set(named))
+        personal = {n for n in {view.names[f] for f in np.unique(view.fields)} if named(n)}
+        if personal:
+            found += hits_in_names(view, personal)
         if len(found) > 1:
             found.sort(key=lambda h: (h.segment, h.start, h.kind))
         yield from found
@@ -165,7 +162,7 @@ class Personal:
         state.holders.update(kinds)
         where: Counter[tuple[int, str, int]] = Counter()
         for hit in held:
-            path = _shown(view.names[view.fields[hit.segment]])
+            path = shown(view.names[view.fields[hit.segment]])
             state.hits[hit.kind, int(hit.tier), hit.context] += 1
             where[hit.kind, path, int(hit.tier)] += 1
             if path in state.paths:
@@ -184,7 +181,7 @@ class Personal:
         segment, byte, characters = -1, 0, 0
         text = np.zeros(0, np.uint8)
         for row, hit in zip(rows, held, strict=True):
-            path = _shown(view.names[view.fields[hit.segment]])
+            path = shown(view.names[view.fields[hit.segment]])
             if hit.segment != segment:
                 segment, byte, characters = hit.segment, 0, 0
                 text = np.frombuffer(view.texts[segment].as_buffer() or b"", np.uint8)
@@ -380,47 +377,3 @@ def _trim(state: PersonalState) -> None:
 
 def _order(path: str) -> bytes:
     return hashlib.blake2b(path.encode(), digest_size=16).digest()
-
-
-# --- names that are personal themselves ---------------------------------------------------------
-
-
-_NAME = re.compile("[0-9][0-9 ().-]{5,}[0-9]|@")
-
-
-@lru_cache(maxsize=50_000)
-def _named(path: str) -> tuple[Hit, ...]:
-    """Return what is found in the parts of a path: keys of an object may be telephone numbers."""
-    if not _NAME.search(path):
-        return ()
-    parts = path.replace("[]", ".").split(".")
-    texts = [path, *parts] if "@" in path or path.count(".") >= 3 else parts
-    view = View(
-        positions=np.zeros(1, np.int64),
-        starts=np.array([0, len(texts)], np.int64),
-        texts=pa.array(texts, pa.large_string()),
-        roles=np.full(len(texts), Role.TEXT, np.uint8),
-        fields=np.zeros(len(texts), np.int32),
-        turns=np.full(len(texts), -1, np.int32),
-        names=("",),
-    )
-    return tuple(scan(view))
-
-
-@lru_cache(maxsize=50_000)
-def _shown(path: str) -> str:
-    """Return a path as a report may show it."""
-    return _MASKED if _named(path) else path
-
-
-def _of_names(view: View, named: set[str]) -> Iterator[Hit]:
-    """Yield the hits in the names of fields, once for each record that has the field."""
-    owners = view.owners()
-    seen: set[tuple[int, int, str]] = set()
-    numbers = [n for n, name in enumerate(view.names) if name in named]
-    for segment in np.flatnonzero(np.isin(view.fields, numbers)).tolist():
-        for hit in _named(view.names[view.fields[segment]]):
-            one = int(owners[segment]), hit.kind, hit.value
-            if one not in seen:
-                seen.add(one)
-                yield Hit(segment, 0, 0, hit.kind, hit.tier, hit.context, hit.value)

@@ -14,6 +14,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
+from .personal_names import shown
 from .view import ANSWERS, PROMPTS, About, Ints, Places, Role, View
 
 _START, _END = 30, 31
@@ -119,7 +120,7 @@ class Records:
                         "shape": about.shape,
                         "split": about.split,
                         "records": state.records,
-                        "fields": dict(about.fields),
+                        "fields": {shown(name): role for name, role in about.fields},
                         "problems": {k: state.counts[k] for k in state.asked},
                         "listed": self.listed,
                     }

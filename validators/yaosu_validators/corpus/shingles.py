@@ -92,13 +92,32 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
         if len(units):
             hashes, whose = _runs(units, owner)
             found.append((whose.astype(np.uint64) << np.uint64(HASH_BITS)) | hashes)
-    keys = np.concatenate(found) if found else np.zeros(0, np.uint64)
-    keys.sort()
+    keys = _ordered(np.concatenate(found) if found else np.zeros(0, np.uint64), count)
     if len(keys):
         keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
     whose = (keys >> np.uint64(HASH_BITS)).astype(np.int64)
     ends = np.concatenate(([0], np.cumsum(np.bincount(whose, minlength=count))))
     return Shingles(keys & np.uint64((1 << HASH_BITS) - 1), whose, ends.astype(np.int64))
+
+
+def _ordered(keys: U64, count: int) -> U64:
+    """Return keys in order. Texts apart: an order of few is found in registers, many times faster.
+
+    Where texts are short, a stable sort of all is the faster one: texts are nearly in order.
+    """
+    owners = (keys >> np.uint64(HASH_BITS)).astype(np.uint16)
+    if (owners[1:] < owners[:-1]).any():
+        keys = keys[np.argsort(owners, kind="stable")]
+    if len(keys) < _APART * count:
+        keys.sort(kind="stable")
+        return keys
+    ends = np.cumsum(np.bincount(owners, minlength=count)).tolist()
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        keys[start:end].sort()
+    return keys
+
+
+_APART = 24  # keys of a text, in the mean
 
 
 def blocks(texts: pa.LargeStringArray) -> Iterator[tuple[int, pa.LargeStringArray]]:

@@ -167,7 +167,7 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
     top, most, again = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     long = np.minimum(grams.chars + (size - 1 if joint else 0), _LONG).astype(np.uint64)
     keys = (grams.keys() & ~np.uint64(_LONG)) | long
-    keys.sort()
+    keys.sort(kind="stable")  # records are in order
     same = keys[1:] == keys[:-1]
     if not same.any():
         return top, most, again
