@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from . import fulfilment, hooks, present, review, standard_webhooks
+from . import fulfilment, hooks, periods, present, review, standard_webhooks
 from . import listing as shelf
 from .errors import (
     Conflict,
@@ -87,6 +87,12 @@ TYPES: Mapping[str, tuple[type[_Said], Do]] = {
     "trade.payment_confirmed": (
         PaymentConfirmed,
         lambda t, a, i, said: fulfilment.confirm_payment(
+            t, a, i, amount_fen=said.amount_fen, payer=said.payer, reference=said.reference
+        ),
+    ),
+    "period.payment_confirmed": (
+        PaymentConfirmed,
+        lambda t, a, i, said: periods.confirm_payment(
             t, a, i, amount_fen=said.amount_fen, payer=said.payer, reference=said.reference
         ),
     ),

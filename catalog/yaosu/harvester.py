@@ -128,7 +128,7 @@ class Harvester:
         """Bring pages to disk until the source or the turn ends; say whether all is here."""
         start, fetched = stage.resume()
         session = _Session(self._gate, lambda: self._left(run))
-        pages = CkanCatalog(start=start, session=session).pages(harvest.url)
+        pages = CkanCatalog(start=start, session=session, judge=False).pages(harvest.url)
         self._look(run.id, fetched=fetched, state="fetching")
         for after, items in pages:
             fetched += len(items)
@@ -162,9 +162,10 @@ class Harvester:
         with self._store.read() as reader:
             done = reader.get(HarvestRun, run_id).imported
         for batch in stage.batches(done, BATCH):
-            for said in batch:
-                if "document" in said:
-                    judged(said["document"], "draft")  # long: outside of the writer
+            with self._store.read() as reader:
+                news = [s for s in batch if _is_new(reader, harvest, s)]
+            for said in news:
+                judged(said["document"], "draft")  # long: outside of the writer
             run = self._store.write(partial(_take, harvest=harvest, run_id=run_id, batch=batch))
             _still(run, self._clock.now())
             if time.monotonic() > until or self._stop.is_set():
@@ -244,6 +245,13 @@ def _take(
                   leased_until=tx.now + timedelta(seconds=LEASE_S))  # fmt: skip
     tx.put(run)
     return run
+
+
+def _is_new(reader: Reader, harvest: Harvest, said: dict[str, Any]) -> bool:
+    if "document" not in said:
+        return False
+    known = reader.one(HarvestItem, id=harvests.item_of(harvest.id, str(said["origin_id"])))
+    return known is None or known.digest != said["digest"]
 
 
 def _close(tx: Transaction, harvest: Harvest, run_id: str) -> None:

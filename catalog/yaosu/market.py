@@ -29,7 +29,7 @@ from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
 from . import (
-    certificates,
+    deadlines,
     fulfilment,
     handover,
     market_overlap,
@@ -39,7 +39,6 @@ from . import (
     recall,
     receipt,
     registered,
-    review,
     sharing,
     signing,
     voucher,
@@ -267,11 +266,8 @@ class Market:
         return self.log.integrate(4096)
 
     def sweep(self) -> None:
-        """Do what a day brings: notices, certificates, offers, uploads never finished (B5)."""
+        """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
-        self.store.write(lambda tx: certificates.close_notices(tx, review.close_notice))
-        self.store.write(lambda tx: certificates.expire(tx, now.date()))
-        self.store.write(lambda tx: certificates.remind(tx, now.date()))
         self.tick()
         with self.store.read() as reader:
             open_ones = reader.find(Upload, state="open", limit=100_000)
@@ -287,9 +283,15 @@ class Market:
             self.store.write(partial(_record_damage, sha256=sha256))
 
     def tick(self) -> None:
-        """Do what time asks of trades that run in periods; one that fails holds up no other."""
+        """Do what time asks of listings and periods; one that fails holds up no other."""
         with self.store.read() as reader:
+            timed = list(deadlines.running(reader))
             running = list(periods.running(reader))
+        for listing_id in timed:
+            try:
+                self.store.write(partial(deadlines.tick, listing_id=listing_id))
+            except YaosuError:
+                log.exception("the deadlines of %s were not kept", listing_id)
         for trade_id in running:
             try:
                 self.store.write(partial(periods.tick, trade_id=trade_id))

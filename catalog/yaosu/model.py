@@ -259,7 +259,6 @@ class Listing:
     applied: bool = False
     certificate: Certificate | None = None
     notice_until: datetime | None = None
-    reminded_days: int | None = None  # how near to its end the certificate was told to be
     standing_offer: JSON = None
     standing_signature: Signature | None = None
     remarks: tuple[Remark, ...] = ()

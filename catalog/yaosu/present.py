@@ -17,6 +17,7 @@ from yaosu_schemas.codes import code_list
 from .contract import terms_json
 from .evidence import stamp
 from .model import (
+    SYSTEM,
     AccessKey,
     Certificate,
     Dataset,
@@ -191,6 +192,7 @@ def listing(
         "created_at": plain(found.created_at),
         "updated_at": plain(found.updated_at),
         "listed_at": plain(found.listed_at),
+        "ended_because": ended_because(found),
     }
     if private:
         shown["remarks"] = plain(found.remarks)
@@ -199,6 +201,14 @@ def listing(
         shown["invited"] = list(found.invited)
         shown["next"] = next_actions(LISTING_STEPS, found.state)
     return shown
+
+
+def ended_because(found: Listing) -> str | None:
+    """Return why the market itself took it off; what an operator wrote is not for everyone."""
+    if found.state != "delisted" or not found.remarks:
+        return None
+    last = found.remarks[-1]
+    return last.text if (last.kind, last.by) == ("delist", SYSTEM.id) else None
 
 
 def report_summary(report: StoredReport) -> dict[str, Any]:

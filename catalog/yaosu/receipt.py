@@ -38,7 +38,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
             state=str(trade.state),
         )
     events = _until_voucher(reader.events(trade_id))
-    known = {event.digest for event in events}
+    told = {event.digest for event in events}  # what came after the voucher is not vouched for
     checkpoint, proofs = log.prove([event.digest for event in events])
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
     made = {
@@ -51,9 +51,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
         "quality": attestation.build(reader, log, reader.get(Listing, trade.listing_id)),
         "settlement": {
             "postings": [
-                present.posting(line)
-                for line in reader.postings(trade_id)
-                if line.event_digest in known  # a correction after the voucher is not of it
+                present.posting(p) for p in reader.postings(trade_id) if p.event_digest in told
             ]
         },
         "events": [present.event(event) for event in events],

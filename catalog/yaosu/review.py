@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from yaosu_schemas import licences
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
-from . import certificates
 from .errors import Conflict, InvalidInput, Text
 from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
-from .model import JSON, SYSTEM, Actor, Listing, Party, Remark, StoredReport, Venue
+from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
 from .ports import Reader, Transaction
 from .recall import is_recalled
 from .steps import Relation
@@ -103,6 +102,41 @@ def return_listing(tx: Transaction, actor: Actor, listing_id: str, reason: str) 
     )
 
 
+def _certificate(tx: Transaction, actor: Actor, given: JSON) -> Certificate | None:
+    """Return the certificate as this operator verified it; its number must have the form."""
+    if not given:
+        return None
+    from yaosu_schemas.identifiers import certificate_number
+
+    scheme, number = str(given.get("scheme", "")), str(given.get("number", ""))
+    if scheme == "nda":
+        verdict = certificate_number(number)
+        if verdict.problem is not None:
+            raise InvalidInput(
+                f"certificate number: {verdict.problem.en}",
+                f"登记凭证编号：{verdict.problem.zh}",
+                field="certificate.number",
+            )
+    elif not number:
+        raise InvalidInput(
+            "a certificate has a number", "登记凭证需要编号", field="certificate.number"
+        )
+
+    def day(name: str) -> date | None:
+        return date.fromisoformat(given[name]) if given.get(name) else None
+
+    return Certificate(
+        scheme=scheme,
+        number=number,
+        agency=str(given.get("agency", "")),
+        registered_at=day("registered_at"),
+        valid_until=day("valid_until"),
+        seized=bool(given.get("seized", False)),
+        verified_by=actor.id,
+        verified_at=tx.now,
+    )
+
+
 def _register_guard(listing: Listing) -> None:
     """L6: no core data; source named; a basis where there is personal information."""
     element = listing.descriptor.get("dataElement") or {}
@@ -138,7 +172,7 @@ def register(
     venue = venue_of(tx, listing)
     admit(tx, listing, "register", actor)
     _register_guard(listing)
-    kept = certificates.read(tx, actor, certificate)
+    kept = _certificate(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     if venue.notice_days > 0:
@@ -155,6 +189,35 @@ def register(
     )
 
 
+def renew_certificate(
+    tx: Transaction, actor: Actor, listing_id: str, certificate: JSON, text: str = ""
+) -> Listing:
+    """L6: keep the renewed certificate, checked by whoever may register; it must end later."""
+    listing = load(tx, actor, listing_id)
+    admit(tx, listing, "renew_certificate", actor)
+    kept, old = _certificate(tx, actor, certificate), listing.certificate
+    reasons = []
+    if kept is None or kept.valid_until is None or kept.valid_until < tx.now.date():
+        reasons.append(
+            Text("a renewed certificate has a last day to come", "续期凭证须有未到期的有效期截止日")
+        )
+    elif old and old.valid_until and kept.valid_until <= old.valid_until:
+        reasons.append(Text("it ends no later than the one before", "新的截止日不晚于原凭证"))
+    elif old is None or old.seized:
+        reasons.append(
+            Text("there is no certificate to renew, or it is under seizure", "无可续期的登记凭证")
+        )
+    _refuse("L6", reasons)
+    assert kept is not None
+    assert old is not None
+    payload = {
+        "before": {"number": old.number, "valid_until": str(old.valid_until)},
+        "after": {"number": kept.number, "valid_until": str(kept.valid_until)},
+    }
+    remarks = _remark(tx, listing, actor, "review", text) if text else listing.remarks
+    return step(tx, listing, "renew_certificate", actor, payload, certificate=kept, remarks=remarks)
+
+
 def open_notice(
     tx: Transaction, actor: Actor, listing_id: str, *, certificate: JSON = None
 ) -> Listing:
@@ -165,7 +228,7 @@ def open_notice(
     _register_guard(listing)
     if venue.notice_days < 1:
         _refuse("L6a", [Text("this place of trading has no notice", "该交易场所无公示程序")])
-    kept = certificates.read(tx, actor, certificate)
+    kept = _certificate(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6a", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     until = tx.now + timedelta(days=venue.notice_days)
@@ -201,8 +264,14 @@ def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     """L6a: the notice ran its days and every objection has its written answer."""
     listing = load(tx, actor, listing_id)
     admit(tx, listing, "close_notice", actor)
+    _refuse("L6a", notice_reasons(listing, tx.now))
+    return step(tx, listing, "close_notice", actor)
+
+
+def notice_reasons(listing: Listing, now: datetime) -> list[Text]:
+    """Return what keeps a notice open: days that are left, an objection without its answer."""
     reasons = []
-    if listing.notice_until is not None and tx.now < listing.notice_until:
+    if listing.notice_until is not None and now < listing.notice_until:
         reasons.append(
             Text(
                 f"the notice runs until {listing.notice_until:%Y-%m-%d %H:%M} UTC",
@@ -212,8 +281,7 @@ def close_notice(tx: Transaction, actor: Actor, listing_id: str) -> Listing:
     spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
     if spoken and spoken[-1] == "objection":
         reasons.append(Text("an objection has no answer yet", "尚有异议未答复"))
-    _refuse("L6a", reasons)
-    return step(tx, listing, "close_notice", actor)
+    return reasons
 
 
 def uphold_objection(tx: Transaction, actor: Actor, listing_id: str, reason: str) -> Listing:

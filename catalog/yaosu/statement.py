@@ -200,23 +200,23 @@ def _line(
         state=states[-1] if states else str(trade.state),
         last_at=events[-1].at.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S"),
         amount_fen=trade.terms.amount_fen,
-        **money(trade.id, reader.postings(trade.id), start, end),
+        **money(reader.postings(trade.id), start, end),
     )
 
 
-def money(
-    trade_id: str, postings: Iterable[Posting], start: datetime, end: datetime
-) -> dict[str, int]:
-    """Return what a day's postings of a trade say: every line is counted, under one name."""
-    escrow = f"escrow:{trade_id}"
+def money(postings: Iterable[Posting], start: datetime, end: datetime) -> dict[str, int]:
+    """Return what a day's postings of a trade say: every line is counted, under one name.
+
+    The periods of a trade have escrows of their own: they are held as well.
+    """
     found = dict.fromkeys(MONEY[1:], 0)
     for line in postings:
         if line.at >= end:
             continue
+        held = line.account.startswith("escrow:")
         if line.at < start:
-            found["opening_fen"] += line.amount_fen if line.account == escrow else 0
-            continue
-        if line.account == escrow:
+            found["opening_fen"] += line.amount_fen if held else 0
+        elif held:
             found["held_fen"] += line.amount_fen
         elif line.account.startswith("buyer:"):
             name = "paid_fen" if line.amount_fen < 0 else "refunded_fen"

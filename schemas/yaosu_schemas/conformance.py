@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +173,18 @@ def order(name: str, place: str) -> tuple[tuple[int, str], ...]:
 
 def label(name: str, path: Sequence[str | int]) -> Text:
     """Return the words for a place: the title of the nearest part of the schema that has one."""
+    plain, short = _plain(path)
+    return _label(name, plain) if short else _label.__wrapped__(name, plain)
+
+
+def _plain(path: Sequence[str | int]) -> tuple[tuple[str | int, ...], bool]:
+    """Return a path with every place in a list as the first, and whether it may be remembered."""
+    plain = tuple(0 if isinstance(part, int) else part for part in path)
+    return plain, sum(len(part) for part in plain if isinstance(part, str)) < 200
+
+
+@lru_cache(maxsize=4096)
+def _label(name: str, path: tuple[str | int, ...]) -> Text:
     for end in range(len(path), 0, -1):
         node = schema_at(name, path[:end])
         title = node.get("title") or deref(node).get("title")
@@ -322,10 +334,17 @@ def deref(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _translate(error: ValidationError, name: str) -> Iterator[Problem]:
     path = tuple(error.absolute_path)
-    words = label(name, path)
     rule = str(error.validator)
+    if _is_absence(rule, error.instance):
+        plain, short = _plain(path)
+        said = (_absence if short else _absence.__wrapped__)(name, plain)
+        yield Problem(
+            pointer=pointer(path), code="missing", en=said.en, zh=said.zh, severity="missing"
+        )
+        return
+    words = label(name, path)
     code, text = _message(rule, error, schema_at(name, path))
-    severity = "missing" if _is_absence(rule, error.instance) else "error"
+    severity = "error"
     if rule == "additionalProperties":
         severity = "warning"
     if rule == "x-codes" and code_list(str(error.validator_value)).allows(str(error.instance)):
@@ -338,20 +357,26 @@ def _is_absence(rule: str, instance: object) -> bool:
     return rule == "required" or (rule in ("minItems", "minLength") and not instance)
 
 
+@lru_cache(maxsize=4096)
+def _absence(name: str, path: tuple[str | int, ...]) -> Text:
+    """Return what is said of a place where nothing stands: the same for every document."""
+    words, node = label(name, path), schema_at(name, path)
+    description = node.get("description", ""), node.get("description_zh", "")
+    hint = Text(
+        f" ({description[0]})" if description[0] else "",
+        f"（{description[1]}）" if description[1] else "",
+    )
+    choice = _choice(str(node["x-codes"])) if "x-codes" in node else Text("", "")
+    return Text(
+        f"{words.en}: it is missing{hint.en}{choice.en}",
+        f"{words.zh}：尚未填写{hint.zh}{choice.zh}",
+    )
+
+
 def _message(rule: str, error: ValidationError, node: Mapping[str, Any]) -> tuple[str, Text]:
     value: Any = error.instance
     limit: Any = error.validator_value
     shown = Text("", "") if node.get("x-private") else _shown(value)
-    if _is_absence(rule, value):
-        description = node.get("description", ""), node.get("description_zh", "")
-        hint = Text(
-            f" ({description[0]})" if description[0] else "",
-            f"（{description[1]}）" if description[1] else "",
-        )
-        choice = _choice(str(node["x-codes"])) if "x-codes" in node else Text("", "")
-        return "missing", Text(
-            f"it is missing{hint.en}{choice.en}", f"尚未填写{hint.zh}{choice.zh}"
-        )
     if rule == "type":
         kinds = [_TYPES[t] for t in ([limit] if isinstance(limit, str) else limit)]
         en, zh = " or ".join(k.en for k in kinds), "或".join(k.zh for k in kinds)

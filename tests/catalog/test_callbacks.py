@@ -17,9 +17,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
-from people import USCC, Hall, Person, open_hall, small_corpus
+from people import USCC, Hall, Person, open_hall, small_corpus, until
 from stall import sold_as
 from yaosu.model import Trade
+from yaosu.statement import BEIJING
 
 _numbers = itertools.count(1)
 
@@ -276,3 +277,29 @@ def test_what_is_signed_but_wrong_is_refused_by_name(
 def test_signed_bytes_that_are_no_json_are_refused(exchange: Exchange) -> None:
     for body in ("", "{", "[1e999]", '{"a": 1, "a": 2}'):
         assert exchange.send(body, name="n-1").status_code == 400
+
+
+def test_the_payment_of_a_period_arrives_and_stands_in_the_statement(exchange: Exchange) -> None:
+    provider = exchange.provider
+    descriptor, data = small_corpus(
+        provider, "monthly", mode="subscription", unit="月", price_fen=3_334
+    )
+    descriptor["dataElement"]["offer"]["valid_to"] = "2029-09-01"
+    provider.upload(data)
+    draft = provider.draft(descriptor, venue="gz-test")["listing_id"]
+    provider.submit(draft)
+    provider.offer(draft)
+    certificate = {"scheme": "nda", "number": "SJ4412026090002", "valid_until": "2029-09-01"}
+    exchange.send(exchange.message("listing.certificate_issued", draft, certificate))
+    exchange.person.post(f"/v1/listings/{draft}/list")
+    trade = exchange.buyer.buy(draft, quantity=2)
+    exchange.send(exchange.filed(trade))
+    path = f"/v1/trades/{trade['trade_id']}/periods"
+    period = until(lambda: exchange.buyer.get(path)["items"], bool)[0]
+    data = {"amount_fen": period["amount_fen"], "payer": trade["user"]["party_id"]}
+    answer = exchange.send(exchange.message("period.payment_confirmed", period["period_id"], data))
+    assert answer.json()["paid_fen"] == period["amount_fen"], answer.text
+    day = datetime.now(BEIJING).date().isoformat()
+    found = exchange.person.get("/v1/venues/gz-test/statement", params={"day": day})
+    line = next(i for i in found["items"] if i["trade_id"] == trade["trade_id"])
+    assert (line["paid_fen"], line["held_fen"]) == (period["amount_fen"], period["amount_fen"])

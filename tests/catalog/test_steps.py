@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from desk import ACTORS, TRADE_CALLS, fill, listing_record, probe, trade_record
-from yaosu import certificates, fulfilment, review
+from yaosu import fulfilment, review
 from yaosu import listing as shelf
 from yaosu.errors import (
     Conflict,
@@ -36,13 +36,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     opened.close()
 
 
+RENEWED = {"scheme": "other", "number": "1", "valid_until": "2099-12-31"}
 LISTING_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "submit": lambda t, a, i: shelf.submit(t, a, i),
     "return": lambda t, a, i: review.return_listing(t, a, i, "no"),
     "register": lambda t, a, i: review.register(t, a, i),
-    "renew": lambda t, a, i: certificates.renew(
-        t, a, i, {"scheme": "sz_resource", "number": "R-2", "valid_until": "2099-01-01"}
-    ),
+    "renew_certificate": lambda t, a, i: review.renew_certificate(t, a, i, RENEWED),
     "open_notice": lambda t, a, i: review.open_notice(t, a, i),
     "close_notice": lambda t, a, i: review.close_notice(t, a, i),
     "uphold_objection": lambda t, a, i: review.uphold_objection(t, a, i, "no"),
@@ -59,14 +58,7 @@ LISTING_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "contest": lambda t, a, i: review.contest(t, a, i, "own:dup_near", "x"),
     "answer_contest": lambda t, a, i: review.answer_contest(t, a, i, "own:dup_near", "x"),
 }
-BY_JOB = {
-    "remind",
-    "start_validation",
-    "fail_validation",
-    "pass_validation",
-    "delivered",
-    "conclude",
-}
+BY_JOB = {"start_validation", "fail_validation", "pass_validation", "delivered", "conclude"}
 OTHERWISE_TESTED = {"revise", "offer"}
 
 

@@ -242,6 +242,11 @@ def test_a_recall_stops_everything_and_tracks_who_has_deleted(
     assert report.valid, report.problems
     assert report.checked["records"] > 20
     assert report.checked["entries"] == report.checked["events"]
+    env = {**os.environ, "YAOSU_DATABASE_URL": url}
+    command = [str(Path(sys.executable).parent / "yaosu"), "verify", str(folder), "--json"]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert json.loads(ran.stdout)["checked"]["events"] == report.checked["events"]
 
 
 def test_the_same_content_under_another_name_is_found(hall: Hall, provider: Person) -> None:

@@ -146,12 +146,70 @@ def test_an_expired_certificate_takes_the_listing_off(
     assert exchange.post(f"{path}/list")["state"] == "listed"
     clock.ahead = timedelta(days=60)
     hall.market.sweep()
-    assert hall.stranger.get(path)["state"] == "delisted"
+    gone = hall.stranger.get(path)
+    assert gone["state"] == "delisted"
+    assert "ended on 2026-12-31" in gone["ended_because"]
+    page = hall.stranger.http.get(f"/datasets/{gone['publisher']}/{gone['name']}")
+    assert gone["ended_because"] in page.text
     until(
         lambda: hall.stranger.get("/v1/listings", params={"q": "small"})["total"],
         lambda total: total == 0,
         seconds=3,
     )
+
+
+def test_the_end_of_a_certificate_is_announced_and_a_renewal_moves_it(
+    hall: Hall, provider: Person, clock: Held
+) -> None:
+    exchange = hall.exchange("strict", certificate_required=True)
+    listing_id = reviewed(provider, until_2026, venue="strict")
+    path = f"/v1/listings/{listing_id}"
+    today = clock.now().date()
+    kept = {**CERTIFICATE, "valid_until": str(today + timedelta(days=100))}
+    exchange.post(f"{path}/register", {"certificate": kept})
+
+    def said() -> list[int]:
+        hall.market.sweep()
+        hall.market.sweep()
+        return [
+            e["payload"]["days"]
+            for e in provider.get(f"{path}/events")["items"]
+            if e["type"] == "certificate_expiring"
+        ]
+
+    assert said() == []
+    for ahead, days in ((10, [90]), (40, [90]), (71, [90, 30]), (95, [90, 30, 7])):
+        clock.ahead = timedelta(days=ahead)
+        assert said() == days
+    for day, why in ((99, "no later"), (-1, "last day to come")):
+        sooner = {**CERTIFICATE, "valid_until": str(today + timedelta(days=day))}
+        with pytest.raises(Refused, match=why):
+            exchange.post(f"{path}/renew_certificate", {"certificate": sooner})
+    later = {**CERTIFICATE, "valid_until": str(today + timedelta(days=150))}
+    with pytest.raises(Refused, match="forbidden"):
+        provider.post(f"{path}/renew_certificate", {"certificate": later})
+    renewed = exchange.post(f"{path}/renew_certificate", {"certificate": later})
+    assert (renewed["state"], renewed["certificate"]["valid_until"]) == (
+        "registered",
+        later["valid_until"],
+    )
+    assert said() == [90, 30, 7, 90]
+
+
+def test_a_notice_without_an_open_objection_closes_by_itself(
+    hall: Hall, provider: Person, buyer: Person, clock: Held
+) -> None:
+    exchange = hall.exchange("strict", notice_days=5)
+    path = f"/v1/listings/{reviewed(provider, venue='strict')}"
+    exchange.post(f"{path}/open_notice")
+    buyer.post(f"{path}/object", {"text": "来源不明"})
+    for days, state in ((4, "notice"), (6, "notice")):
+        clock.ahead = timedelta(days=days)
+        hall.market.sweep()
+        assert hall.stranger.get(path)["state"] == state
+    provider.post(f"{path}/answer_objection", {"text": "来源见附件"})
+    hall.market.sweep()
+    assert provider.get(path)["state"] == "registered"
 
 
 def test_a_terminated_trade_gives_the_money_back_and_closes_the_delivery(

@@ -59,6 +59,31 @@ def zeros_gzip() -> bytes:
     return out.getvalue()
 
 
+def zeros(press: Any) -> bytes:
+    """Return zeros pressed by an incremental compressor."""
+    return b"".join([*(press.compress(bytes(MIB)) for _ in range(HUGE // MIB)), press.flush()])
+
+
+def one_cell() -> bytes:
+    """A table whose second row is one cell that never ends."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0) as pack:
+        pack.write(b'a,b\n1,"')
+        for _ in range(HUGE // MIB):
+            pack.write(b"x" * MIB)
+    return out.getvalue()
+
+
+def one_word() -> bytes:
+    """A Parquet file of few KiB: a dictionary of one long word, named again and again."""
+    out = io.BytesIO()
+    word = pa.array(["x" * 8192])
+    rows = pa.DictionaryArray.from_arrays(pa.array(bytes(200_000), pa.int8()), word)
+    numbers = pa.array([0] * 200_000)
+    pq.write_table(pa.table({"a": numbers, "b": rows}), out, compression="zstd")
+    return out.getvalue()
+
+
 GOOD = b'{"a": 1, "b": "x"}\n' * 50
 BROKEN: dict[str, bytes] = {
     "empty.jsonl": b"",
@@ -88,6 +113,11 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "bomb.csv.gz": zeros_gzip,
     "twice.jsonl.gz": lambda: gzip.compress(zeros_gzip()),
     "bomb.jsonl.zst": zeros_zstd,
+    "bomb.csv.bz2": lambda: zeros(bz2.BZ2Compressor()),
+    "bomb.jsonl.xz": lambda: zeros(lzma.LZMACompressor(preset=0)),
+    "cell.csv.gz": one_cell,
+    "member.csv.zip": lambda: zipped({"in.csv": bytes(HUGE)}),
+    "nested.csv.zip": lambda: zipped({"in.zip": zipped({"in.csv": bytes(HUGE)})}),
 }
 
 
@@ -148,6 +178,22 @@ def test_bombs_go_off_in_the_child_and_cost_the_server_nothing(
     report = judged(provider, f"bomb-{name.replace('.', '-')}", {name: BOMBS[name]()})
     assert not report["valid"]
     assert time.monotonic() - began < 60
+    assert resident() - before < 64 * MIB
+    assert hall.stranger.get("/healthz")["status"] == "ok"
+
+
+def test_a_word_that_stands_again_and_again_costs_the_server_nothing(
+    hall: Hall, provider: Person
+) -> None:
+    """1.6 GB of text in a Parquet file of a few KiB may be judged or refused: in bounded memory."""
+    data = one_word()
+    assert len(data) < MIB
+    before, began = resident(), time.monotonic()
+    provider.upload(data)
+    descriptor = described(provider, "word", [resource("word.parquet", data)], records=1)
+    found = provider.submit(provider.draft(descriptor)["listing_id"], seconds=240)
+    assert found["state"] in ("returned", "review")
+    assert time.monotonic() - began < 240
     assert resident() - before < 64 * MIB
     assert hall.stranger.get("/healthz")["status"] == "ok"
 

@@ -319,3 +319,27 @@ def test_generated_records_have_the_verdict_of_frictionless(
         assert ours(resource, limit) == exact
     if expected is not None:
         assert exact == expected
+
+
+@pytest.mark.parametrize("keys", [64, 65, 130])
+def test_wide_records_and_long_numbers_have_one_verdict(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, keys: int
+) -> None:
+    bounds = {"minimum": 0, "maximum": 1}
+    fields = [{"name": f"k{i}", "type": "number", "constraints": bounds} for i in range(keys)]
+    r = random.Random(keys)
+    lines = []
+    for _ in range(200):
+        record = dict.fromkeys((f["name"] for f in fields), "0.5")
+        for name in r.sample(sorted(record), 2):
+            record[name] = r.choice(["1", "1.0000000000000001", "1.00000000000001", "2", "null"])
+        if r.random() < 0.2:
+            record.pop(r.choice(sorted(record)))
+        lines.append("{" + ", ".join(f'"{k}": {v}' for k, v in record.items()) + "}\n")
+    (in_folder / "t.jsonl").write_text("".join(lines), encoding="utf-8")
+    resource = {"name": "t", "path": "t.jsonl", "schema": {"fields": fields}}
+    monkeypatch.setattr(judge, "SMALL", 1 << 40)
+    exact = ours(resource, 0)
+    assert exact == theirs(resource, 1000)
+    monkeypatch.setattr(judge, "SMALL", 0)
+    assert ours(resource, 0) == exact

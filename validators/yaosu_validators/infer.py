@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .fields import Field, Schema
@@ -40,13 +40,36 @@ def infer_schema(labels: Sequence[str], fragment: Sequence[Sequence[Any]]) -> Sc
     names = unique_names([name or f"field{n}" for n, name in enumerate(names, start=1)])
     if not fragment:
         return Schema(fields=tuple(Field(name=name, type="any") for name in names))
-    readers = [(kind, cell_reader(Field(name="shared", type=kind))) for kind in _CANDIDATES]
+    tests = [_Test(kind, cell_reader(Field(name="shared", type=kind))) for kind in _CANDIDATES]
     return Schema(
         fields=tuple(
-            Field(name=name, type=_infer(index, fragment, readers))
+            Field(name=name, type=_infer(index, fragment, tests))
             for index, name in enumerate(names)
         )
     )
+
+
+_KNOWN = 1 << 12  # cells that a test remembers
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """Says whether a cell is of one type; a cell that stands there again is not read again."""
+
+    kind: str
+    read: CellReader
+    known: dict[tuple[type, Any], bool] = field(default_factory=dict)
+
+    def accepts(self, cell: Any) -> bool:
+        if not isinstance(cell, str | int | float):
+            return not self.read(cell)[1]
+        key = (type(cell), cell)  # true is no 1, and 1.0 neither
+        found = self.known.get(key)
+        if found is None:
+            found = not self.read(cell)[1]
+            if len(self.known) < _KNOWN:
+                self.known[key] = found
+        return found
 
 
 def with_types(schema: Schema, types: Sequence[str]) -> Schema:
@@ -55,23 +78,20 @@ def with_types(schema: Schema, types: Sequence[str]) -> Schema:
     return replace(schema, fields=tuple(replace(f, type=t) for f, t in fields))
 
 
-def _infer(
-    index: int, fragment: Sequence[Sequence[Any]], readers: Sequence[tuple[str, CellReader]]
-) -> str:
+def _infer(index: int, fragment: Sequence[Sequence[Any]], tests: Sequence[_Test]) -> str:
     most = len(fragment)
     floor = len(fragment) * (_CONFIDENCE - 1)
-    scores = [0] * len(readers)
+    scores = [0] * len(tests)
     for cells in fragment:
         cell = cells[index] if len(cells) > index else None
         absent = cell == "" and isinstance(cell, str)
         if absent:
             most -= 1
-        for i, (kind, read) in enumerate(readers):
+        for i, test in enumerate(tests):
             if scores[i] < floor:
                 continue
             if not absent:
-                _, notes = read(cell)
-                scores[i] += -1 if notes else 1
+                scores[i] += 1 if test.accepts(cell) else -1
             if most > 0 and scores[i] >= most * _CONFIDENCE:
-                return kind
+                return test.kind
     return "any"

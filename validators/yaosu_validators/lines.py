@@ -28,7 +28,7 @@ from .keys import ESCAPE, PART
 from .plain import PlainFilter, PlainLines
 from .streams import MAX_ROW_BYTES, row_too_long
 
-MAX_COLUMNS = 2_000  # an automaton of more is refused, after a long time
+MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'
 _QUOTED = r'(?:[^"\r\n]|"")*'
 
@@ -45,18 +45,13 @@ class LineForm:
     plain: tuple[str, ...] = ()  # cells without quotes
 
 
-_MOST_COLUMNS = 5_000  # no automaton of more fits RE2's memory, and the attempt is costly
-
-
 def line_form(check: Structure, dialect: Dialect) -> LineForm | None:
     """Return the automaton, or None for tables that only the exact path can read."""
     quote = '"' if dialect.quote_char is None else dialect.quote_char
     delimiter = dialect.delimiter or ","
     if dialect.escape_char or len(delimiter) != 1 or quote not in ('"', ""):
         return None
-    if not 0 < len(check.columns) <= _MOST_COLUMNS:
-        return None
-    if len(check.columns) > MAX_COLUMNS:
+    if not 0 < len(check.columns) <= MAX_COLUMNS:
         return None
     if any(row >= dialect.first_content_row for row in dialect.comment_rows):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -83,16 +83,17 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
         if value is None:
             return None
         values.append(value)
-    accept = r"\A" + _S + r"\{" + _pairs(check.columns, labels, values, keyed) + r"\}" + _S
+    must = _must(check.columns, keyed)
+    accept = r"\A" + _S + r"\{" + _pairs(labels, values, must) + r"\}" + _S
     blank = ""
     if not any(c.required for c in check.columns) and not keyed:
         nulls = [_null(c) for c in check.columns]
-        blank = r"\A" + _S + r"\{" + _pairs(check.columns, labels, nulls, ()) + r"\}"
+        blank = r"\A" + _S + r"\{" + _pairs(labels, nulls, must) + r"\}"
     form = RecordForm(
         accept + r"\r?\n\z",
-        _short(check.columns, labels, values, keyed),
+        _short(check.columns, labels, values, must),
         blank,
-        _extract(labels, values, keyed, check),
+        _extract(labels, values, keyed, must),
         tuple(keyed),
     )
     try:
@@ -106,8 +107,18 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
     return form
 
 
+_MOST_OPTIONAL = 64  # of more that may be left out, the states are too many for RE2's memory
+
+
+def _must(columns: Sequence[Field], keyed: Sequence[int]) -> Set[int]:
+    """Return which keys an accepted record has."""
+    if len(columns) > _MOST_OPTIONAL:
+        return set(range(len(columns)))
+    return {0, *keyed, *(i for i, column in enumerate(columns) if column.required)}
+
+
 def _short(
-    columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], keyed: Sequence[int]
+    columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], must: Set[int]
 ) -> str:
     """Return a form that ends behind the last number with bounds; "" where there is none."""
     bound = [
@@ -120,21 +131,15 @@ def _short(
         for i, value in enumerate(values)
     ]
     stop = bound[-1] + 1
-    return r"\A" + _S + r"\{" + _pairs(columns[:stop], labels[:stop], values[:stop], keyed) + "[,}]"
+    return r"\A" + _S + r"\{" + _pairs(labels[:stop], values[:stop], must) + "[,}]"
 
 
-def _pairs(
-    columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], keyed: Sequence[int]
-) -> str:
+def _pairs(labels: Sequence[str], values: Sequence[str], must: Set[int]) -> str:
     parts = []
-    for i, (column, label, value) in enumerate(zip(columns, labels, values, strict=True)):
+    for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         pair = _pair(label, value)
-        if i == 0:
-            parts.append(pair)
-        elif column.required or i in keyed:
-            parts.append("," + pair)
-        else:
-            parts.append(f"(?:,{pair})?")
+        comma = "," if i else ""
+        parts.append(comma + pair if i in must else f"(?:{comma}{pair})?")
     return "".join(parts)
 
 
@@ -247,21 +252,15 @@ def _number(column: Field, constraints: set[str]) -> str | None:
 
 
 def _extract(
-    labels: Sequence[str], values: Sequence[str], keyed: Sequence[int], check: Structure
+    labels: Sequence[str], values: Sequence[str], keyed: Sequence[int], must: Set[int]
 ) -> str:
     if not keyed:
         return ""
-    parts = [r"\A" + _S + r"\{"]
-    for i in range(keyed[-1] + 1):
-        value = values[i]
-        if i in keyed:
-            group = f"(?P<c{i}>{value.strip(chr(34))})"
-            value = f'"{group}"' if value.startswith('"') else group
-        pair = _pair(labels[i], value)
-        must = i == 0 or check.columns[i].required or i in keyed
-        comma = "," if i else ""
-        parts.append(comma + pair if must else f"(?:{comma}{pair})?")
-    return "".join(parts)
+    grouped = list(values[: keyed[-1] + 1])
+    for i in keyed:
+        group = f"(?P<c{i}>{values[i].strip(chr(34))})"
+        grouped[i] = f'"{group}"' if values[i].startswith('"') else group
+    return r"\A" + _S + r"\{" + _pairs(labels[: len(grouped)], grouped, must)
 
 
 class RecordJudge:

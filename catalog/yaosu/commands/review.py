@@ -126,6 +126,27 @@ def register(
 
 @app.command()
 @command
+def renew(
+    listing: Id,
+    scheme: Scheme = None,
+    number: Number = None,
+    agency: Agency = "",
+    registered_at: Issued = None,
+    valid_until: Until = None,
+    text: Annotated[str, typer.Option(help="A note that is kept. 附注。")] = "",
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """Keep a renewed certificate, which ends later than the one before (L6).
+
+    登记凭证续期。
+    """
+    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
+    act_on(market, listing, "renew_certificate", as_json, certificate=certificate, text=text)
+
+
+@app.command()
+@command
 def notice(
     listing: Id,
     scheme: Scheme = None,
@@ -300,26 +321,6 @@ def _items(text: str) -> list[int]:
             "items are numbers between commas", "应为以逗号分隔的编号", field="verdicts"
         )
     return [int(p) for p in parts]
-
-
-@app.command()
-@command
-def renew(
-    listing: Id,
-    scheme: Scheme = None,
-    number: Number = None,
-    agency: Agency = "",
-    registered_at: Issued = None,
-    valid_until: Until = None,
-    market: Market = None,
-    as_json: Json = False,
-) -> None:
-    """Put a new certificate, which holds for longer, in the place of the old one (L6).
-
-    登记凭证续期。
-    """
-    certificate = _certificate(scheme, number, agency, registered_at, valid_until)
-    act_on(market, listing, "renew", as_json, certificate=certificate)
 
 
 def _certificate(

@@ -15,6 +15,7 @@ _LISTING = {
     "revise": "submit",
     "return": "review return",
     "register": "review register",
+    "renew_certificate": "review renew",
     "open_notice": "review notice",
     "close_notice": "review close-notice",
     "uphold_objection": "review uphold",

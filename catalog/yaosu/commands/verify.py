@@ -61,7 +61,7 @@ def verify(
             path,
             log_key=log_key,
             demand=Demand.of(witness or (), quorum),
-            database_url=database,
+            database_url=database or _configured(path),
             progress=lambda stage, done, total: watch("hash", stage, done, total),
         )
     if as_json:
@@ -77,3 +77,12 @@ def verify(
         say(holds if report.valid else broken)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
+
+
+def _configured(path: Path) -> str:
+    """Return the database of the settings for a data folder that has none of its own in it."""
+    if not path.is_dir() or (path / "market.db").exists() or not (path / "log").is_dir():
+        return ""
+    from yaosu.settings import load
+
+    return load().database_url

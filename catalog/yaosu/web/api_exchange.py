@@ -14,7 +14,7 @@ from pydantic import Field
 from yaosu import callbacks, present, reconcile, sheets, standard_webhooks, statement
 from yaosu.errors import Unsupported
 from yaosu.identity import absent
-from yaosu.model import Actor, Listing, Party, Reply, Trade
+from yaosu.model import Actor, Listing, Party, Period, Reply, Trade
 from yaosu.outside import CallbackKey, Reconciliation
 from yaosu.ports import Reader, Transaction
 from yaosu.statement import Statement
@@ -140,7 +140,9 @@ async def callback(request: Request, venue_id: str) -> Response:
     return Response(reply.body, status_code=reply.status, media_type="application/json")
 
 
-def _shown(reader: Reader, result: Trade | Listing) -> dict[str, Any]:
+def _shown(reader: Reader, result: Trade | Listing | Period) -> dict[str, Any]:
+    if isinstance(result, Period):
+        return present.period(result)
     if isinstance(result, Listing):
         return present.listing(result, reader.get(Party, result.provider_id))
     parties = [reader.get(Party, i) for i in (result.provider_id, result.user_id)]

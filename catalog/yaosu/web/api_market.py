@@ -9,8 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from yaosu import certificates, present, review, trading
 from yaosu import listing as shelf
+from yaosu import present, review, trading
 from yaosu.errors import InvalidInput, Problem
 from yaosu.identity import absent, allow, can_see, may
 from yaosu.model import (
@@ -578,14 +578,14 @@ _step(
     lambda t, a, i, b: review.register(t, a, i, certificate=_certificate(b), text=b.text),
 )
 _step(
+    "renew_certificate",
+    bodies.Renewal,
+    lambda t, a, i, b: review.renew_certificate(t, a, i, _certificate(b), b.text),
+)
+_step(
     "open_notice",
     bodies.Notice,
     lambda t, a, i, b: review.open_notice(t, a, i, certificate=_certificate(b)),
-)
-_step(
-    "renew",
-    bodies.Registration,
-    lambda t, a, i, b: certificates.renew(t, a, i, _certificate(b)),
 )
 _step("object", bodies.Words, lambda t, a, i, b: review.object_to(t, a, i, b.text))
 _step("answer_objection", bodies.Words, lambda t, a, i, b: review.answer_objection(t, a, i, b.text))

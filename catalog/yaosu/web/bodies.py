@@ -145,6 +145,11 @@ class Registration(Body):
     text: Paragraph = ""
 
 
+class Renewal(Body):
+    certificate: CertificateBody
+    text: Paragraph = ""
+
+
 class Notice(Body):
     certificate: CertificateBody | None = None
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import certificates, identity, manual_sample, present, review
+from yaosu import identity, manual_sample, present, review
 from yaosu import listing as shelf
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may
@@ -185,8 +185,10 @@ STEPS: Mapping[str, Do] = {
     "register": lambda t, a, i, f: review.register(
         t, a, i, certificate=_certificate(f), text=one(f, "text")
     ),
+    "renew_certificate": lambda t, a, i, f: review.renew_certificate(
+        t, a, i, _certificate(f), one(f, "text")
+    ),
     "open_notice": lambda t, a, i, f: review.open_notice(t, a, i, certificate=_certificate(f)),
-    "renew": lambda t, a, i, f: certificates.renew(t, a, i, _certificate(f)),
     "object": lambda t, a, i, f: review.object_to(t, a, i, one(f, "text")),
     "answer_objection": lambda t, a, i, f: review.answer_objection(t, a, i, one(f, "text")),
     "close_notice": lambda t, a, i, f: review.close_notice(t, a, i),

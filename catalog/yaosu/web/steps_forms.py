@@ -56,7 +56,9 @@ _GRAVE = frozenset(
         "withdraw",
     }
 )
-_QUIET = frozenset({"comment", "counter", "edit_text", "object", "return", "suspend"})
+_QUIET = frozenset(
+    {"comment", "counter", "edit_text", "object", "renew_certificate", "return", "suspend"}
+)
 
 
 def _weight(action: str) -> str:
@@ -211,7 +213,7 @@ def listing_forms(listing: Listing, venue: Venue, actor: Actor) -> list[StepForm
             continue
         if row.action == "open_notice" and venue.notice_days < 1:
             continue
-        if row.action == "renew" and listing.certificate is None:
+        if row.action == "renew_certificate" and listing.certificate is None:
             continue
         if row.action == "apply" and listing.applied:
             continue
@@ -234,12 +236,11 @@ def listing_forms(listing: Listing, venue: Venue, actor: Actor) -> list[StepForm
 
 
 def _listing_fields(action: str, venue: Venue, listing: Listing) -> Iterator[Field]:
-    if action in ("register", "open_notice"):
-        yield Field(name="certificate", kind="certificate", needed=venue.certificate_required)
-        if action == "register":
+    if action in ("register", "open_notice", "renew_certificate"):
+        needed = venue.certificate_required or action == "renew_certificate"
+        yield Field(name="certificate", kind="certificate", needed=needed)
+        if action != "open_notice":
             yield Field(name="text", kind="long", needed=False, label="review_text")
-    elif action == "renew":
-        yield Field(name="certificate", kind="certificate", needed=True)
     elif action in ("return", "uphold_objection", "suspend", "delist"):
         yield REASON
     elif action in ("contest", "answer_contest"):

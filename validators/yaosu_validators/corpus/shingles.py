@@ -108,7 +108,7 @@ def _ordered(keys: U64, count: int) -> U64:
     owners = (keys >> np.uint64(HASH_BITS)).astype(np.uint16)
     if (owners[1:] < owners[:-1]).any():
         keys = keys[np.argsort(owners, kind="stable")]
-    if len(keys) < _APART * count:
+    if len(keys) <= _APART * count:
         keys.sort(kind="stable")
         return keys
     ends = np.cumsum(np.bincount(owners, minlength=count)).tolist()
@@ -182,35 +182,48 @@ def _words(
     if alone is not None:
         begins |= alone & inside
         begins[1:] |= alone[:-1] & inside[1:]
-    places = np.flatnonzero(inside)
-    if not len(places):
+    if np.count_nonzero(inside) * 2 < len(points):  # the rest is not worth looking at
+        places = np.flatnonzero(inside)
+        points, begins, starts = points[places], begins[places], np.searchsorted(places, starts)
+        inside = np.ones(len(places), bool)
+    first = np.flatnonzero(begins)
+    if not len(first):
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    letters = points.take(places)
-    first = np.flatnonzero(begins.take(places))
-    lengths = np.diff(first, append=len(letters))
+    letters = points[first[0] :]
+    few = int(letters.max()) < 0x80
+    bits = 7 if few else 12
     # The place of a letter in its word counts, so that letters in another order differ.
-    place = np.arange(len(letters), dtype=np.int64)
-    place -= np.repeat(first, lengths)
+    place = np.arange(len(letters), dtype=np.int32)
+    place -= np.repeat((first - first[0]).astype(np.int32), np.diff(first, append=len(points)))
     np.minimum(place, _PLACES - 1, out=place)
-    place <<= 12
-    place |= letters & np.uint32(0xFFF)
-    hashes = _letters().take(place)
+    place <<= bits
+    place |= (letters & np.uint32((1 << bits) - 1)).view(np.int32)
+    hashes = _letters(bits).take(place)
     with np.errstate(over="ignore"):
-        hashes += letters.astype(np.uint64) * _P
-        hashes = np.add.reduceat(hashes, first)
-    bounds = np.searchsorted(places.take(first), starts)
-    return mixed(hashes), np.repeat(np.arange(len(starts) - 1, dtype=np.int64), np.diff(bounds))
+        if not few:
+            hashes += letters.astype(np.uint64) * _P
+        hashes[~inside[first[0] :]] = 0
+        hashes = np.add.reduceat(hashes, first - first[0])
+    counts = np.diff(np.searchsorted(first, starts))
+    return mixed(hashes), np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
 
 _PLACES = 32
 
 
 @functools.cache
-def _letters() -> U64:
-    """Return a random number for every place in a word and the low bits of every letter."""
+def _letters(bits: int) -> U64:
+    """Return a random number for every place in a word and the low bits of every letter.
+
+    Of seven bits, which are whole letters, the letters are added as they are for more.
+    """
     numbers = np.arange(_PLACES * 4096, dtype=np.uint64) + np.uint64(1)
     with np.errstate(over="ignore"):
-        return mixed(numbers * _P)
+        table = mixed(numbers * _P)
+        if bits < 12:
+            table = table.reshape(_PLACES, -1)[:, : 1 << bits]
+            table = (table + np.arange(1 << bits, dtype=np.uint64) * _P).reshape(-1)
+    return table
 
 
 def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
