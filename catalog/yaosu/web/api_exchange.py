@@ -14,7 +14,8 @@ from pydantic import Field
 from yaosu import callbacks, present, reconcile, sheets, standard_webhooks, statement
 from yaosu.errors import Unsupported
 from yaosu.identity import absent
-from yaosu.model import Actor, Listing, Party, Period, Reply, Trade
+from yaosu.model import Actor, Listing, Party, Reply, Trade
+from yaosu.model_money import Period
 from yaosu.outside import CallbackKey, Reconciliation
 from yaosu.ports import Reader, Transaction
 from yaosu.statement import Statement
