@@ -1,4 +1,4 @@
-"""The nouns of trades that run on: periods, metered calls, invoices."""
+"""The nouns of money beside the trade: periods, metered calls, invoices. Records without I/O."""
 
 from __future__ import annotations
 
