@@ -87,7 +87,7 @@ def measure(quick: bool) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         yield from harvest(Path(folder), 300 if quick else 10_000)
     with tempfile.TemporaryDirectory() as folder:
-        yield from shared(Path(folder), 1_000_000 if quick else 8_000_000, 20 if quick else 300)
+        yield from shared(Path(folder), 1_000_000 if quick else 2_000_000, 20 if quick else 300)
 
 
 def harvest(folder: Path, count: int) -> Iterator[Figure]:
