@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +28,7 @@ from campaigns.test_kill_server import Books, Caller, Uploader, besiege, crowd, 
 from yaosu.verify import verify_path
 
 IMAGE_BYTES = 192 << 20
-NEEDED = ("mkfs.ext4", "mount", "umount", "losetup")
+NEEDED = ("mkfs.ext4", "mount", "umount", "losetup", "findmnt")
 
 
 def _run(*command: object) -> None:
@@ -92,9 +93,29 @@ class Grid:
             asyncio.run(one_life())
             self.cuts += 1
             after = self.place / f"{self.cuts}.img"
-            _run("cp", "--sparse=always", self.image, after)
+            self._cut(after)
         self.image.unlink()
         self.image = after
+
+    def _cut(self, after: Path) -> None:
+        """Copy the image as it is at one moment.
+
+        What a dead server had begun to sync is still on its way to the disk: a copy during which
+        the disk was written to shows no moment at all, and is made again.
+        """
+        disk = subprocess.check_output(
+            ["findmnt", "-no", "SOURCE", self.place / "mnt"], text=True
+        ).strip()
+        stat = Path("/sys/block", Path(disk).name, "stat")
+        for _ in range(200):
+            before = _written(stat)
+            time.sleep(0.05)
+            if _written(stat) != before or before[1]:
+                continue
+            _run("cp", "--sparse=always", self.image, after)
+            if _written(stat) == before:
+                return
+        raise AssertionError("the disk never came to rest")
 
     def damage(self, books: Books, uploads: dict[str, bytes]) -> Counter[str]:
         """Count answers that are gone and published things that are torn, by kind."""
@@ -120,6 +141,12 @@ class Grid:
                 wrong[f"verification: {problem.code}"] += 1
         books.fresh.clear()
         return +wrong
+
+
+def _written(stat: Path) -> tuple[int, int]:
+    """Return (writes done, requests on their way) of a disk (Documentation/block/stat)."""
+    numbers = stat.read_text().split()
+    return int(numbers[4]), int(numbers[8])
 
 
 def _kept(path: Path, data: bytes, books: Books) -> bool:
