@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -33,6 +34,12 @@ def test_every_sentence_that_a_page_names_is_there_in_both_languages() -> None:
     gaps = re.compile(r"\{\w+\}")
     for name, text in TEXTS.items():
         assert set(gaps.findall(text.en)) == set(gaps.findall(text.zh)), name
+
+
+def test_no_sentence_is_cut_at_a_comma_or_told_twice() -> None:
+    lines = list(csv.reader(files("yaosu.web").joinpath("texts.csv").open(encoding="utf-8")))
+    assert [line for line in lines if len(line) != 3] == []
+    assert len({line[0] for line in lines}) == len(lines)
 
 
 def test_every_step_and_facet_has_its_words() -> None:
