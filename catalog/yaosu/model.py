@@ -502,7 +502,7 @@ class Registered:
     sha256: str
     bytes: int
     suffix: str  # of the file, says its format: ".jsonl"
-    facts: dict[str, Any]  # counts and digest of what is looked for, never its text
+    facts: Mapping[str, Any]  # counts and digest of what is looked for, never its text
     added_by: str
     created_at: datetime
     ended_at: datetime | None = None

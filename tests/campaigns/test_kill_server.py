@@ -323,8 +323,12 @@ def test_nothing_that_was_answered_is_lost_when_the_real_server_is_killed(
 def test_a_server_that_answers_before_it_commits_is_found_out(scene: Scene) -> None:
     """The control: without it the campaign might see nothing at all."""
     with nursery("--lie") as liars:
-        books, _ = campaign(scene, liars, 3, seed=4, seconds=0.3)
-    assert books.lost > 0
+        try:
+            books, _ = campaign(scene, liars, 3, seed=4, seconds=0.3)
+        except AssertionError as gone:  # the trade of the next step, acknowledged, is not there
+            assert "not_found" in str(gone)  # noqa: PT017
+        else:
+            assert books.lost > 0
 
 
 @pytest.mark.slow

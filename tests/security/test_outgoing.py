@@ -221,7 +221,9 @@ def test_tls_is_checked_against_the_name_and_not_the_address(tmp_path: Path) -> 
             connection, _ = bound.accept()
             try:
                 with inside.wrap_socket(connection, server_side=True) as secure:
-                    secure.recv(65536)
+                    asked = b""
+                    while not asked.endswith(b"{}"):  # what is unread at the end is a reset
+                        asked += secure.recv(65536)
                     secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
             except OSError:
                 continue
