@@ -20,7 +20,7 @@ run: install
 	@$(BIN)/yaosu demo $(if $(DATA),--data "$(DATA)") $(if $(PORT),--port "$(PORT)")
 
 test: install-test system
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
 	@$(BIN)/python -m pytest -rs -m slow $(ARGS); code=$$?; \

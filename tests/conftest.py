@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import glob
 import os
 import pwd
@@ -54,6 +55,13 @@ def missing(what: str) -> None:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave what is loaded out of every later collection: thousands of tests pay for it else."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 25, 25)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
