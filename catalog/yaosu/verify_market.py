@@ -17,14 +17,14 @@ from yaosu_schemas.canonical import digest
 
 from . import checkpoint as notes
 from . import signing
-from .evidence import COVERED, event_digest
+from .evidence import COVERED
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
 from .resting import holds
 from .verify import DATABASE
 from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
-from .verify_receipt import check_form, check_receipt
+from .verify_receipt import check_form, check_link, check_receipt
 from .witness import Demand
 
 _MAX_FEN = 10**15
@@ -152,35 +152,7 @@ def _event(event: Mapping[str, Any], before: Mapping[str, Any] | None, found: Fi
         f"the chain of {event['subject_id']} is not dense at {event['seq']}",
         f"{event['subject_id']} 的存证链在 {event['seq']} 处不连续",
     )
-    found.need(
-        event["prev_digest"] == (None if before is None else before["digest"]),
-        f"{place}/prev_digest",
-        "chain",
-        "the event does not follow the one before it",
-        "事件与前一事件不相连",
-    )
-    found.need(
-        event["payload_digest"] == digest(strict_json(event["payload"])),
-        f"{place}/payload",
-        "digest",
-        "the content of the event is not what its digest says",
-        "事件内容与其摘要不符",
-    )
-    found.need(
-        event["digest"] == event_digest(event),
-        f"{place}/digest",
-        "digest",
-        "the event is not what its digest says",
-        "事件与其摘要不符",
-    )
-    if before is not None:
-        found.need(
-            event["at"] >= before["at"],
-            f"{place}/at",
-            "time",
-            "the event is earlier than the one before it",
-            "事件时间早于前一事件",
-        )
+    check_link(event, strict_json(event["payload"]), before, place, found)
 
 
 def _postings(db: Database, found: Findings) -> None:

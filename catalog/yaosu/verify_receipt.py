@@ -225,16 +225,35 @@ def _check_event(
         f"the event should be number {seq}: one is missing, added or moved",
         f"事件序号应为 {seq}：存在缺失、插入或移位",
     )
-    expected = before["digest"] if before is not None else None
+    check_link(event, event["payload"], before, place, found)
+    if before is not None:
+        found.need(
+            event["from_state"] in (None, before["to_state"]),
+            f"{place}/from_state",
+            "state",
+            f"the step begins at {event['from_state']!r}, the one before ended at "
+            f"{before['to_state']!r}",
+            f"步骤起始状态 {event['from_state']!r} 与前一步结束状态 {before['to_state']!r} 不符",
+        )
+
+
+def check_link(
+    event: Mapping[str, Any],
+    payload: Any,
+    before: Mapping[str, Any] | None,
+    place: str,
+    found: Findings,
+) -> None:
+    """An event is what its digests say, and follows the one before it (domain c.4, I1, I9)."""
     found.need(
-        event["prev_digest"] == expected,
+        event["prev_digest"] == (None if before is None else before["digest"]),
         f"{place}/prev_digest",
         "chain",
         "the event does not follow the one before it",
         "事件与前一事件不相连",
     )
     found.need(
-        event["payload_digest"] == digest(event["payload"]),
+        event["payload_digest"] == digest(payload),
         f"{place}/payload",
         "digest",
         "the content of the event is not what its digest says",
@@ -254,14 +273,6 @@ def _check_event(
             "time",
             "the event is earlier than the one before it",
             "事件时间早于前一事件",
-        )
-        found.need(
-            event["from_state"] in (None, before["to_state"]),
-            f"{place}/from_state",
-            "state",
-            f"the step begins at {event['from_state']!r}, the one before ended at "
-            f"{before['to_state']!r}",
-            f"步骤起始状态 {event['from_state']!r} 与前一步结束状态 {before['to_state']!r} 不符",
         )
 
 
