@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 import httpx2
 import uvicorn
 
-from yaosu import signing
 from yaosu.demo import OPERATOR
 from yaosu.identity import add_member, register_party, verify_party
 from yaosu.market import Market, new_venue
 from yaosu.model import Party, Role, Venue
 from yaosu.ports import Clock
+from yaosu.proof import signing
 from yaosu.settings import load
 from yaosu.web.app import create_app
 

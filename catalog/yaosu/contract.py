@@ -13,7 +13,7 @@ from typing import Any
 
 from yaosu_schemas.canonical import digest
 
-from . import amounts, signing
+from . import amounts
 from .errors import Conflict, Forbidden, InvalidInput, Text, Unsupported, Unverified
 from .identity import absent
 from .model import (
@@ -30,6 +30,7 @@ from .model import (
     Venue,
 )
 from .ports import Reader
+from .proof import signing
 
 MAX_FEN = 10**15
 PLATFORM_SIGNED = "02"

@@ -11,7 +11,7 @@ from typing import Any
 
 from yaosu_validators.describe import describe
 
-from . import fulfilment, identity, review, trading
+from . import identity, review
 from . import listing as shelf
 from .corpora import folders
 from .market import Market, new_venue, wait_for
@@ -27,8 +27,9 @@ from .model import (
     Venue,
     new_id,
 )
-from .moves import AwaitsSecond
 from .ports import Transaction
+from .trading import fulfilment, negotiation
+from .trading.moves import AwaitsSecond
 from .web.uploads import keep_holding
 
 PARTIES: tuple[tuple[str, str, str, str | None, frozenset[Role]], ...] = (
@@ -206,7 +207,9 @@ def _list(
     owner, reviewer = actors[provider], actors["reviewer"]
     write = market.store.write
     write(
-        lambda tx: trading.offer_standing(tx, owner, listing_id, signers[provider], market.sign_for)
+        lambda tx: negotiation.offer_standing(
+            tx, owner, listing_id, signers[provider], market.sign_for
+        )
     )
     write(lambda tx: review.register(tx, reviewer, listing_id, text="示例数据，已核对"))
     write(lambda tx: review.publish(tx, reviewer, listing_id))
@@ -221,7 +224,7 @@ def _trade(market: Market, actors: dict[str, Actor], signers: dict[str, dict[str
     assert wanted is not None
     write = market.store.write
     trade = write(
-        lambda tx: trading.buy(
+        lambda tx: negotiation.buy(
             tx,
             buyer,
             wanted.id,

@@ -360,7 +360,7 @@ def add_signing_key(
     tx: Transaction, actor: Actor, public_key: str, *, held_by: str = "own", label: str = ""
 ) -> SigningKey:
     """Register an Ed25519 public key of the actor's party (base64, 32 bytes raw)."""
-    from .signing import read_public_key
+    from .proof.signing import read_public_key
 
     read_public_key(public_key)
     key = SigningKey(

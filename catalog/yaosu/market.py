@@ -28,23 +28,8 @@ from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import (
-    deadlines,
-    fulfilment,
-    handover,
-    market_overlap,
-    outgoing,
-    periods,
-    present,
-    recall,
-    receipt,
-    registered,
-    sharing,
-    signing,
-    voucher,
-)
+from . import deadlines, outgoing, present
 from . import listing as shelf
-from .courier import Courier
 from .errors import (
     Conflict,
     InvalidInput,
@@ -54,9 +39,8 @@ from .errors import (
     WrongState,
     YaosuError,
 )
-from .harvester import Harvester
+from .harvest.harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
-from .log import Log
 from .model import (
     SYSTEM,
     Delivery,
@@ -70,12 +54,17 @@ from .model import (
     Venue,
 )
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
+from .proof import receipt, signing, voucher
+from .proof.log import Log
+from .proof.witness_client import Witnesses, read_places
+from .quality import market_overlap, registered
 from .settings import Settings
 from .storage.blobs import LocalBlobs, sweep_orphans
 from .storage.search import TantivyIndex
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
-from .witness_client import Witnesses, read_places
+from .trading import fulfilment, handover, periods, recall, sharing
+from .webhooks.courier import Courier
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from typing import Any
 from yaosu_schemas.codes import code_list
 
 from .contract import terms_json
-from .evidence import stamp
 from .model import (
     SYSTEM,
     AccessKey,
@@ -34,6 +33,7 @@ from .model import (
     Venue,
 )
 from .model_money import Call, Invoice, Period
+from .proof.evidence import stamp
 from .steps import LISTING_STEPS, TRADE_STEPS, next_actions
 
 PRIVATE_HOLDER = frozenset({"contact", "phone", "address", "business_status", "id_card"})

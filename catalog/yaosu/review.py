@@ -16,8 +16,8 @@ from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
 from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
 from .ports import Reader, Transaction
-from .recall import is_recalled
 from .steps import Relation
+from .trading.recall import is_recalled
 
 EDITABLE_TEXT = frozenset({"title", "description", "keywords", "homepage"})
 

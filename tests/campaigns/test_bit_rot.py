@@ -20,7 +20,7 @@ from campaigns.real import write_result
 from people import USCC, open_hall, until
 from stall import delivered, offered
 from watch import watching
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 from yaosu_schemas.errors import YaosuError
 
 ORIGIN = "rot.test/log"

@@ -36,7 +36,7 @@ from campaigns.real import (
     write_result,
 )
 from campaigns.test_kill_server import CHUNK, TUS
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 CALLS = ("pwrite64", "write", "fdatasync", "fsync", "rename", "linkat", "unlink")
 LAST_STATES = ("vouchered", "completed")

@@ -16,7 +16,7 @@ import pytest
 
 from campaigns.real import Broken, Life, Nursery, Scene, Wire, awake, free_port, write_result
 from campaigns.test_kill_server import CHUNK, TUS
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 PIECE = random.Random(10).randbytes(1 << 20)
 

@@ -19,9 +19,9 @@ from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, Trad
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.model_money import Invoice, Period
-from yaosu.outside import Message, Webhook
+from yaosu.model_outside import Message, Webhook
+from yaosu.proof.voucher import read_code
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
-from yaosu.voucher import read_code
 from yaosu_connectors.ckan_package import flat_name, resource_id
 
 SUBJECTS = "ABbPpRXxS"

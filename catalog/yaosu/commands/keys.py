@@ -162,8 +162,8 @@ def new_signing(
 
     新建签名密钥，私钥只保存在本机。
     """
-    from yaosu import signing
-    from yaosu.remote import signing_key_file
+    from yaosu.client.remote import signing_key_file
+    from yaosu.proof import signing
 
     if platform:
         made = client(market).platform_signing_key(label)

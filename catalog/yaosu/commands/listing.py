@@ -26,7 +26,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
-    from yaosu.remote import Listing
+    from yaosu.client.remote import Listing
 
 app = family("Look after listings.\n\n管理挂牌。")
 
@@ -132,7 +132,7 @@ def problems(listing: Id, market: Market = None, as_json: Json = False) -> None:
 
     列出草稿提交时会被拒绝的全部问题。
     """
-    from yaosu.connection import problems_from
+    from yaosu.client.connection import problems_from
 
     found = client(market).listing(listing).problems()
     if as_json:

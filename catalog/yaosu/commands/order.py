@@ -23,7 +23,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
-    from yaosu.remote import Trade
+    from yaosu.client.remote import Trade
 
 Id = Annotated[str, typer.Argument(metavar="LISTING", help="Id of the listing. 挂牌编号。")]
 Purpose = Annotated[str, typer.Option(help="What the data is for. 使用目的。")]

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
 
-from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
     Approval,
@@ -37,7 +36,8 @@ from yaosu.model import (
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 from yaosu.model_money import Call, Invoice, Period
-from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.model_outside import Callback, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.proof.evidence import row_sum
 
 T = TypeVar("T")
 

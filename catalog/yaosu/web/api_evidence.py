@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from yaosu import recall, training_content, usage
 from yaosu.errors import InvalidInput
 from yaosu.identity import allow
 from yaosu.model import Actor, Trade
 from yaosu.model_evidence import Recall, UsageReceipt
-from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.trading import recall, training_content, usage
+from yaosu.trading.moves import load
 from yaosu_schemas.canonical import digest
 
 from . import bodies

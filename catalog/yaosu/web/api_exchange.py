@@ -11,14 +11,16 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import callbacks, present, reconcile, sheets, standard_webhooks, statement
+from yaosu import present
 from yaosu.errors import Unsupported
+from yaosu.exchange import callbacks, reconcile, sheets, statement
+from yaosu.exchange.statement import Statement
 from yaosu.identity import absent
 from yaosu.model import Actor, Listing, Party, Reply, Trade
 from yaosu.model_money import Period
-from yaosu.outside import CallbackKey, Reconciliation
+from yaosu.model_outside import CallbackKey, Reconciliation
 from yaosu.ports import Reader, Transaction
-from yaosu.statement import Statement
+from yaosu.webhooks import standard_webhooks
 from yaosu_schemas import documents
 
 from .bodies import Body, Line, Nothing

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import harvests
+from yaosu.harvest import harvests
 from yaosu.identity import absent
 from yaosu.model import Actor
 from yaosu.model_harvest import Harvest, HarvestRun

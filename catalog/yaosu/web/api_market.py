@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Query, Request, Response
 
 from yaosu import listing as shelf
-from yaosu import present, review, trading
+from yaosu import present, review
 from yaosu.errors import InvalidInput, Problem
 from yaosu.identity import absent, allow, can_see, may
 from yaosu.model import (
@@ -25,6 +25,7 @@ from yaosu.model import (
 )
 from yaosu.package_files import judged
 from yaosu.ports import Reader, SearchQuery, Transaction
+from yaosu.trading import negotiation
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
@@ -443,7 +444,7 @@ async def standing_offer(request: Request, listing_id: str) -> Response:
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         found = shelf.load(reader, actor, listing_id)
-        document = found.standing_offer or trading.standing_offer_of(reader, found)
+        document = found.standing_offer or negotiation.standing_offer_of(reader, found)
         return {"document": document, "digest": digest(document)}
 
     return json_response(await read(request, look))
@@ -556,7 +557,7 @@ def _certificate(body: Any) -> dict[str, Any] | None:
 
 
 def _offer(tx: Transaction, actor: Actor, listing_id: str, body: Any, sign: Any) -> Listing:
-    return trading.offer_standing(tx, actor, listing_id, body.signature.model_dump(), sign)
+    return negotiation.offer_standing(tx, actor, listing_id, body.signature.model_dump(), sign)
 
 
 @router.post("/listings/{listing_id}/offer")

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from yaosu import invoices, metering, periods, present, rowset
+from yaosu import present
 from yaosu.errors import InvalidInput, Stale, Unauthenticated
 from yaosu.identity import absent, allow
 from yaosu.model import AccessKey, Actor, Delivery, Party
 from yaosu.model_money import Call, Invoice, Period
-from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.trading import invoices, metering, periods, rowset
+from yaosu.trading.moves import load
 
 from . import bodies
 from .door import (

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import attestation, manual_sample, market_overlap, present, review
 from yaosu import listing as shelf
+from yaosu import present, review
 from yaosu.errors import InvalidInput
 from yaosu.identity import absent, can_see, may
 from yaosu.model import Actor, Listing, Role, StoredReport, Venue
 from yaosu.ports import Reader
+from yaosu.quality import attestation, manual_sample, market_overlap
 from yaosu_validators.scorecard import scorecard
 
 from .door import StrictRoute, in_children, json_response, market_of, read

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import registered
 from yaosu.identity import allow
 from yaosu.model import Actor, Registered
 from yaosu.ports import Reader
+from yaosu.quality import registered
 
 from .bodies import Body
 from .door import StrictRoute, change, in_children, market_of, page, read

@@ -13,16 +13,18 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from yaosu import endings, fulfilment, periods, present, receipt, sharing, trading
+from yaosu import present
 from yaosu.errors import Forbidden, InvalidInput
-from yaosu.feed import concerns
 from yaosu.identity import absent, allow, can_see, must_see, relations
 from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
-from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
-from yaosu.recall import flows
+from yaosu.proof import receipt
+from yaosu.trading import endings, fulfilment, negotiation, periods, sharing
+from yaosu.trading.moves import load
+from yaosu.trading.recall import flows
+from yaosu.webhooks.feed import concerns
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.exchange import form as exchange_form
 from yaosu_connectors.trading_record import build as build_record
@@ -63,7 +65,7 @@ async def new_trade(request: Request, body: bodies.NewTrade) -> Response:
     """Say that one wants to buy (T1)."""
     return await change(
         request,
-        lambda tx, actor: trading.intend(
+        lambda tx, actor: negotiation.intend(
             tx, actor, body.listing_id, body.wish.model_dump(), trade_id=body.trade_id
         ),
         shown,
@@ -79,7 +81,7 @@ async def quote(request: Request, listing_id: str, body: bodies.Wish) -> Respons
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         assert actor is not None
-        return trading.quote(reader, actor, listing_id, body.model_dump(), now)
+        return negotiation.quote(reader, actor, listing_id, body.model_dump(), now)
 
     return json_response(await read(request, look, needed=True))
 
@@ -90,7 +92,7 @@ async def buy(request: Request, listing_id: str, body: bodies.Purchase) -> Respo
     sign = market_of(request).sign_for
 
     def step(tx: Transaction, actor: Actor) -> Trade:
-        return trading.buy(
+        return negotiation.buy(
             tx,
             actor,
             listing_id,
@@ -295,28 +297,30 @@ async def sign(request: Request, trade_id: str, body: bodies.Signed) -> Response
     by = market_of(request).sign_for
     return await change(
         request,
-        lambda tx, actor: trading.sign(tx, actor, trade_id, body.signature.model_dump(), by),
+        lambda tx, actor: negotiation.sign(tx, actor, trade_id, body.signature.model_dump(), by),
         shown,
     )
 
 
-_step("answer", bodies.Answer, lambda t, a, i, b: trading.answer(t, a, i, _changes(b.changes)))
-_step("counter", bodies.Answer, lambda t, a, i, b: trading.counter(t, a, i, _changes(b.changes)))
-_step("agree", bodies.Agreed, lambda t, a, i, b: trading.agree(t, a, i, b.offer_digest))
+_step("answer", bodies.Answer, lambda t, a, i, b: negotiation.answer(t, a, i, _changes(b.changes)))
+_step(
+    "counter", bodies.Answer, lambda t, a, i, b: negotiation.counter(t, a, i, _changes(b.changes))
+)
+_step("agree", bodies.Agreed, lambda t, a, i, b: negotiation.agree(t, a, i, b.offer_digest))
 _step(
     "take",
     bodies.Taken,
-    lambda t, a, i, b: trading.take(
+    lambda t, a, i, b: negotiation.take(
         t, a, i, b.offer_digest, accept_on_delivery=b.accept_on_delivery
     ),
 )
 _step(
     "assess",
     bodies.AssessmentBody,
-    lambda t, a, i, b: trading.assess(t, a, i, passed=b.passed, opinion=b.opinion),
+    lambda t, a, i, b: negotiation.assess(t, a, i, passed=b.passed, opinion=b.opinion),
 )
-_step("refuse", bodies.Reason, lambda t, a, i, b: trading.refuse(t, a, i, b.reason))
-_step("cancel", bodies.OptionalReason, lambda t, a, i, b: trading.cancel(t, a, i, b.reason))
+_step("refuse", bodies.Reason, lambda t, a, i, b: negotiation.refuse(t, a, i, b.reason))
+_step("cancel", bodies.OptionalReason, lambda t, a, i, b: negotiation.cancel(t, a, i, b.reason))
 _step("file", bodies.Filing, lambda t, a, i, b: fulfilment.file(t, a, i, filing_no=b.filing_no))
 _step(
     "refuse_filing", bodies.Reason, lambda t, a, i, b: fulfilment.refuse_filing(t, a, i, b.reason)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import hooks, signing, standard_webhooks
 from yaosu.model import Actor
-from yaosu.outside import Message, Webhook
+from yaosu.model_outside import Message, Webhook
 from yaosu.ports import Reader, Transaction
+from yaosu.proof import signing
+from yaosu.webhooks import hooks, standard_webhooks
 
 from .bodies import Body, Line, Nothing, Whole
 from .door import Secret, StrictRoute, change, json_response, market_of, page, read

@@ -13,13 +13,14 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from yaosu import __version__, sharing
+from yaosu import __version__
 from yaosu.errors import Forbidden, InvalidInput, Malformed
 from yaosu.identity import absent
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Listing, Party
 from yaosu.ports import Reader, Selected, Selection
 from yaosu.storage.search_select import SORTS
+from yaosu.trading import sharing
 from yaosu_connectors import ckan_package as words
 from yaosu_connectors.published import Published
 from yaosu_connectors.solr_query import Each, Every, Term, Tree, read

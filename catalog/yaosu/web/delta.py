@@ -20,10 +20,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from yaosu import sharing
 from yaosu.errors import InvalidInput, NotFound, Unauthenticated, YaosuError
 from yaosu.ports import Reader
-from yaosu.sharing import SharedVersion
+from yaosu.trading import sharing
+from yaosu.trading.sharing import SharedVersion
 from yaosu_connectors import delta_sharing as words
 from yaosu_connectors.delta_predicates import Range, may_hold
 

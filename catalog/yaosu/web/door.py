@@ -21,8 +21,8 @@ from yaosu.errors import IdempotencyReuse, InFlight, Malformed, Stale, Unauthent
 from yaosu.identity import authenticate
 from yaosu.market import Market
 from yaosu.model import Actor, Reply
-from yaosu.moves import AwaitsSecond
 from yaosu.ports import Reader, Transaction
+from yaosu.trading.moves import AwaitsSecond
 
 from .session import actor_of_script
 from .strict import parse

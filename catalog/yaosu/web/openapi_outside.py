@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from yaosu import callbacks, harvests, hooks, reconcile
+from yaosu.exchange import callbacks, reconcile
+from yaosu.harvest import harvests
 from yaosu.model import Role
 from yaosu.model_harvest import Harvest, HarvestRun
-from yaosu.outside import Attempt, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.model_outside import Attempt, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.webhooks import hooks
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _ID = "0199a0c0000070008000000000000001"

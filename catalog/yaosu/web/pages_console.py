@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from yaosu import listing as shelf
-from yaosu import present, review, trading
+from yaosu import present, review
 from yaosu.errors import Malformed, TooLarge, YaosuError
 from yaosu.identity import absent, allow
 from yaosu.listing import venue_of
@@ -32,6 +32,7 @@ from yaosu.model import (
     new_id,
 )
 from yaosu.ports import Reader, Transaction
+from yaosu.trading import negotiation
 from yaosu_schemas.canonical import digest
 
 from . import session, uploads
@@ -275,7 +276,7 @@ def _offer_to_sign(reader: Reader, listing: Listing) -> dict[str, Any] | None:
     if not modes - {"negotiated"}:
         return None
     try:
-        return trading.standing_offer_of(reader, listing)
+        return negotiation.standing_offer_of(reader, listing)
     except (YaosuError, KeyError, TypeError, ValueError):
         return None
 
@@ -336,7 +337,9 @@ async def offer(request: Request, listing_id: str) -> Response:
     return await _do(
         request,
         listing_id,
-        lambda tx, actor: trading.offer_standing(tx, actor, listing_id, signature_of(form), sign),
+        lambda tx, actor: negotiation.offer_standing(
+            tx, actor, listing_id, signature_of(form), sign
+        ),
         form,
     )
 

@@ -9,14 +9,14 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from yaosu import recall, training_content, usage
 from yaosu.errors import NotFound, YaosuError
 from yaosu.identity import allow, may
 from yaosu.model import Actor, Listing, SigningKey, Trade
 from yaosu.model_evidence import Recall
-from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
 from yaosu.present import signing_key
+from yaosu.trading import recall, training_content, usage
+from yaosu.trading.moves import load
 from yaosu_schemas.canonical import digest
 
 from . import session

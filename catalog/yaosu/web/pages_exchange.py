@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import callbacks, reconcile, sheets, statement
 from yaosu.errors import InvalidInput, TooLarge, YaosuError
+from yaosu.exchange import callbacks, reconcile, sheets, statement
+from yaosu.exchange.statement import Statement
 from yaosu.identity import absent
 from yaosu.model import Actor, Venue
-from yaosu.outside import Reconciliation
+from yaosu.model_outside import Reconciliation
 from yaosu.ports import Reader, Transaction
-from yaosu.statement import Statement
 
 from . import session
 from .api_exchange import FIRST_LINES, MAX_FILE, table

@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import harvests
 from yaosu.errors import InvalidInput, YaosuError
+from yaosu.harvest import harvests
 from yaosu.identity import may
 from yaosu.model import Actor, Venue
 from yaosu.model_harvest import Harvest, HarvestRun

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import Markup
 
-from yaosu import market_overlap, present
+from yaosu import present
 from yaosu.errors import Malformed, YaosuError
 from yaosu.identity import absent, can_see, may, relations
 from yaosu.listing import venue_of
@@ -30,6 +30,7 @@ from yaosu.model import (
     new_id,
 )
 from yaosu.ports import Reader, SearchQuery
+from yaosu.quality import market_overlap
 from yaosu.storage.search_order import SORTS
 from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.croissant import schema_org

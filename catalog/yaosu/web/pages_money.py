@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import invoices, metering, periods
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may, relations
 from yaosu.model import Actor, Delivery, Trade, Venue
 from yaosu.model_money import Invoice, Period
 from yaosu.ports import Reader, Transaction
 from yaosu.steps import PERIOD_STEPS, Relation
+from yaosu.trading import invoices, metering, periods
 
 from . import session
 from .api_money import days_of

@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import registered
 from yaosu.errors import InvalidInput, YaosuError
 from yaosu.identity import allow
 from yaosu.model import Actor, Registered
 from yaosu.ports import Reader, Transaction
+from yaosu.quality import registered
 
 from . import session
 from .door import in_children

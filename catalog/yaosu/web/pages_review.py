@@ -12,13 +12,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import identity, manual_sample, present, review
+from yaosu import identity, present, review
 from yaosu import listing as shelf
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, may
 from yaosu.listing import venue_of
 from yaosu.model import Actor, Listing, Member, Party, StoredReport, Venue
 from yaosu.ports import Reader, Transaction
+from yaosu.quality import manual_sample
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.documents import descriptor_problems
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from yaosu import endings, fulfilment, periods, present, recall, trading
+from yaosu import present
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import allow, relations
 from yaosu.model import (
@@ -24,8 +24,9 @@ from yaosu.model import (
     Trade,
     TradeState,
 )
-from yaosu.moves import load
 from yaosu.ports import Reader, Transaction
+from yaosu.trading import endings, fulfilment, negotiation, periods, recall
+from yaosu.trading.moves import load
 
 from . import session
 from .api_trade import is_open, links, neutral_record, visible_trades
@@ -76,12 +77,12 @@ async def order(request: Request, publisher: str, name: str) -> Response:
     form = await read_form(request)
 
     def step(tx: Transaction, actor: Actor) -> Trade:
-        wanted = trading.intend(
+        wanted = negotiation.intend(
             tx, actor, one(form, "listing_id"), _wish(form), trade_id=one(form, "trade_id") or None
         )
         if one(form, "take") != "yes" or wanted.terms.mode == "negotiated":
             return wanted
-        return trading.take(
+        return negotiation.take(
             tx,
             actor,
             wanted.id,
@@ -306,17 +307,17 @@ def _needed(form: Form, name: str) -> str:
 
 
 STEPS: Mapping[str, Do] = {
-    "answer": lambda t, a, i, f: trading.answer(t, a, i, _changes(t, a, i, f)),
-    "counter": lambda t, a, i, f: trading.counter(t, a, i, _changes(t, a, i, f)),
-    "agree": lambda t, a, i, f: trading.agree(t, a, i, one(f, "offer_digest")),
-    "take": lambda t, a, i, f: trading.take(
+    "answer": lambda t, a, i, f: negotiation.answer(t, a, i, _changes(t, a, i, f)),
+    "counter": lambda t, a, i, f: negotiation.counter(t, a, i, _changes(t, a, i, f)),
+    "agree": lambda t, a, i, f: negotiation.agree(t, a, i, one(f, "offer_digest")),
+    "take": lambda t, a, i, f: negotiation.take(
         t, a, i, one(f, "offer_digest"), accept_on_delivery=one(f, "accept_on_delivery") == "yes"
     ),
-    "assess": lambda t, a, i, f: trading.assess(
+    "assess": lambda t, a, i, f: negotiation.assess(
         t, a, i, passed=one(f, "passed") == "yes", opinion=one(f, "opinion")
     ),
-    "refuse": lambda t, a, i, f: trading.refuse(t, a, i, one(f, "reason")),
-    "cancel": lambda t, a, i, f: trading.cancel(t, a, i, one(f, "reason")),
+    "refuse": lambda t, a, i, f: negotiation.refuse(t, a, i, one(f, "reason")),
+    "cancel": lambda t, a, i, f: negotiation.cancel(t, a, i, one(f, "reason")),
     "file": lambda t, a, i, f: fulfilment.file(t, a, i, filing_no=_needed(f, "filing_no")),
     "refuse_filing": lambda t, a, i, f: fulfilment.refuse_filing(t, a, i, one(f, "reason")),
     "confirm_payment": _payment,
@@ -382,7 +383,7 @@ async def step(request: Request, trade_id: str, action: str) -> Response:
     if action == "sign":
 
         def do(tx: Transaction, actor: Actor) -> Trade:
-            return trading.sign(tx, actor, trade_id, signature_of(form), sign)
+            return negotiation.sign(tx, actor, trade_id, signature_of(form), sign)
 
     elif action in STEPS:
 

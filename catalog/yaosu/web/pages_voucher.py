@@ -10,13 +10,14 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from yaosu import checkpoint as notes
-from yaosu import recall, voucher, witness
 from yaosu.errors import NotFound
 from yaosu.identity import allow
 from yaosu.model import Trade, TradeState
-from yaosu.moves import load
 from yaosu.ports import Reader
+from yaosu.proof import checkpoint as notes
+from yaosu.proof import voucher, witness
+from yaosu.trading import recall
+from yaosu.trading.moves import load
 
 from . import session
 from .texts import said

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import hooks
 from yaosu.errors import InvalidInput, YaosuError
 from yaosu.model import Actor
-from yaosu.outside import Message, Webhook
+from yaosu.model_outside import Message, Webhook
 from yaosu.ports import Reader, Transaction
+from yaosu.webhooks import hooks
 
 from . import session
 from .api_webhooks import secret_facts

@@ -10,10 +10,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from yaosu import listing as shelf
-from yaosu import manual_sample
 from yaosu.errors import InvalidInput, YaosuError
 from yaosu.model import Actor, Listing
 from yaosu.ports import Reader, Transaction
+from yaosu.quality import manual_sample
 
 from . import bodies
 from .api_quality import noted

@@ -14,8 +14,8 @@ from yaosu import review
 from yaosu.errors import InvalidInput
 from yaosu.identity import relations
 from yaosu.model import Actor, Delivery, Listing, Trade, Venue
-from yaosu.moves import EVERYWHERE
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, Relation
+from yaosu.trading.moves import EVERYWHERE
 
 from .visit import Form, one
 

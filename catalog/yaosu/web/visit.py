@@ -26,8 +26,8 @@ from yaosu.errors import Malformed, NotFound, TooLarge, Unauthenticated, YaosuEr
 from yaosu.identity import may
 from yaosu.market import Market
 from yaosu.model import Actor, Party
-from yaosu.moves import AwaitsSecond
 from yaosu.ports import Reader, Transaction
+from yaosu.trading.moves import AwaitsSecond
 
 from . import session, words
 from .api_market import FACETS
