@@ -140,7 +140,7 @@ def _row(reader: Reader, trade: Trade, actor: Actor) -> dict[str, Any]:
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
     return {
         "trade": trade,
-        "title": listing.title,
+        "listing": listing,
         "other": present.party(reader.get(Party, other)),
         "side": "buyer"
         if actor.party_id == trade.user_id

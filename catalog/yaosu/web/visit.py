@@ -105,7 +105,7 @@ def _environment() -> Environment:
     )
     for name in ("field_name", "problem_groups"):
         made.globals[name] = _in_language(getattr(words, name))
-    for name in ("money", "when", "day", "language"):
+    for name in ("money", "when", "day", "language", "titled"):
         made.filters[name] = _in_language(getattr(words, name))
     made.filters["label"] = _label
     made.filters.update(

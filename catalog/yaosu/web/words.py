@@ -14,6 +14,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+from yaosu.model import Listing
 from yaosu.ports import Hit
 from yaosu_schemas.codes import code_list
 from yaosu_schemas.documents import load
@@ -100,6 +101,13 @@ def digest(text: str | None) -> Markup:
     value = value or kind
     short = value if len(value) <= 16 else f"{value[:8]}…{value[-6:]}"
     return Markup('<code class="digest" title="{}">{}{}</code>').format(text, head, short)
+
+
+def titled(listing: Listing, lang: str = "zh") -> str:
+    """Return the title of a listing in a language, or the one that it has."""
+    element = listing.descriptor.get("dataElement")  # of a draft: anything
+    titles = element.get("titles") if isinstance(element, dict) else None
+    return str((titles.get(lang) if isinstance(titles, dict) else "") or listing.title)
 
 
 def label(code: object, list_name: str, lang: str = "zh") -> str:
