@@ -15,11 +15,11 @@ from desk import listing_record
 from yaosu.errors import Malformed
 from yaosu.model import ListingState
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS
-from yaosu.web import words
-from yaosu.web.api_market import FACETS
+from yaosu.web.api.market import FACETS
 from yaosu.web.multipart import FormStream
-from yaosu.web.steps_forms import Field, fen
-from yaosu.web.texts import TEXTS
+from yaosu.web.pages import words
+from yaosu.web.pages.steps_forms import Field, fen
+from yaosu.web.pages.texts import TEXTS
 
 TEMPLATES = files("yaosu.web").joinpath("templates")
 SOURCES = {entry.name: entry.read_text("utf-8") for entry in TEMPLATES.iterdir()}
