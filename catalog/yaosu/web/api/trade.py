@@ -28,6 +28,7 @@ from yaosu.web.door import (
     Secret,
     StrictRoute,
     change,
+    header,
     json_response,
     market_of,
     must_match,
@@ -269,7 +270,7 @@ Do = Callable[[Transaction, Actor, str, Any], Trade]
 def _step(action: str, body_type: type[bodies.Body], do: Do) -> None:
     async def route(request: Request, trade_id: str, body: bodies.Body) -> Response:
         def step(tx: Transaction, actor: Actor) -> Trade:
-            if request.headers.get("if-match"):
+            if header(request, b"if-match"):
                 must_match(request, load(tx, actor, trade_id)[0])
             return do(tx, actor, trade_id, body)
 
