@@ -14,6 +14,7 @@ from yaosu.identity import absent, allow, may
 from yaosu.model import AccessKey, Actor, Member, Party, SigningKey, Venue
 from yaosu.ports import Reader, Transaction
 
+from .api_profiles import directory
 from .bodies import (
     Evidence,
     NewKey,
@@ -58,9 +59,19 @@ async def new_party(request: Request, body: NewParty) -> Response:
 
 @router.get("/parties")
 async def parties(
-    request: Request, verified: bool | None = None, cursor: str | None = None, limit: int = 50
+    request: Request,
+    verified: bool | None = None,
+    role: Annotated[str, Field(max_length=20)] | None = None,
+    region: Annotated[str, Field(max_length=20)] | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Response:
-    """List parties: for operators, who see whom to verify."""
+    """List parties: with `role` or `region` the directory, which is anyone's; else for operators.
+
+    Operators see all parties, and whom to verify; both parameters may be empty for the directory.
+    """
+    if role is not None or region is not None:
+        return await directory(request, role or "", region or "", cursor, limit)
 
     def look(reader: Reader, actor: Actor | None) -> list[Party]:
         allow(actor, "party.verify")

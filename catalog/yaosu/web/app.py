@@ -53,15 +53,19 @@ from . import (
     api_log,
     api_market,
     api_money,
+    api_notices,
     api_parties,
+    api_profiles,
     api_quality,
     api_registered,
+    api_renewals,
     api_trade,
     api_webhooks,
     ckan,
     dcat,
     delta,
     faces,
+    notice_feeds,
     oai,
     openapi,
     operation,
@@ -85,11 +89,14 @@ NATIVE = (
     api_log,
     api_evidence,
     api_webhooks,
+    api_notices,
+    api_profiles,
+    api_renewals,
     api_exchange,
     api_harvests,
     api_registered,
 )
-FOREIGN = (delta, ckan, dcat, oai)
+FOREIGN = (delta, ckan, dcat, oai, notice_feeds)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
