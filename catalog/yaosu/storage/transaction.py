@@ -61,7 +61,7 @@ class SqlReader:
     def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         return stored.load(row[0])
 
-    def one(self, kind: type[T], **equals: object) -> T | None:
+    def one(self, kind: type[T], /, **equals: object) -> T | None:
         lookup: Mapping[str, Any] = equals
         if kind_of(kind).kept and equals.keys() == {"id"}:
             try:
@@ -73,6 +73,7 @@ class SqlReader:
     def find(
         self,
         kind: type[T],
+        /,
         *,
         after: str | None = None,
         limit: int = 100,
@@ -91,10 +92,10 @@ class SqlReader:
         self._cursor.execute(sql, parameters)
         return [self._load(stored, row) for row in self._cursor.fetchall()]
 
-    def count(self, kind: type[T], **equals: object) -> int:
+    def count(self, kind: type[T], /, **equals: object) -> int:
         return self._total(kind, None, equals)
 
-    def total(self, kind: type[T], column: str, **equals: object) -> int:
+    def total(self, kind: type[T], column: str, /, **equals: object) -> int:
         """Return the sum of a column over the records whose columns equal."""
         return self._total(kind, column, equals)
 
