@@ -24,7 +24,7 @@ from yaosu_connectors.published import Published, files_of
 from yaosu_connectors.solr_query import Every
 
 from .api_trade import is_open, ranged
-from .door import market_of
+from .door import asked, market_of
 from .visit import read_of
 
 router = APIRouter(include_in_schema=False)
@@ -42,7 +42,7 @@ def actor_of(reader: Reader, request: Request) -> Actor | None:
         token = _password(rest) if scheme.lower() == "basic" else rest.strip()
     if not token:
         return None
-    return authenticate(reader, token, now=market_of(request).clock.now())
+    return authenticate(reader, token, now=market_of(request).clock.now(), **asked(request))
 
 
 def _password(credentials: str) -> str:
