@@ -34,6 +34,7 @@ from .model import (
     Venue,
 )
 from .model_money import Call, Invoice, Period
+from .operations import told
 from .proof.evidence import stamp
 from .steps import LISTING_STEPS, TRADE_STEPS, next_actions
 
@@ -100,6 +101,8 @@ def key(record: AccessKey) -> dict[str, Any]:
         "created_at": plain(record.created_at),
         "expires_at": plain(record.expires_at),
         "revoked_at": plain(record.revoked_at),
+        "operations": told(record.operations),
+        "bound_to": list(record.bound_to),
     }
 
 

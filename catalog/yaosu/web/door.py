@@ -23,6 +23,7 @@ from yaosu.errors import IdempotencyReuse, InFlight, Malformed, Stale, Unauthent
 from yaosu.identity import authenticate
 from yaosu.market import Market
 from yaosu.model import Actor, Reply
+from yaosu.operations import of_address
 from yaosu.ports import Reader, Transaction
 from yaosu.trading.moves import AwaitsSecond
 
@@ -124,7 +125,14 @@ def actor_in(reader: Reader, request: Request, *, needed: bool = True) -> Actor 
                 "此操作需要密钥：Authorization: Bearer <key>",
             )
         return None
-    return authenticate(reader, key, now=market_of(request).clock.now())
+    return authenticate(reader, key, now=market_of(request).clock.now(), **asked(request))
+
+
+def asked(request: Request) -> dict[str, Any]:
+    """Return which operation of the matrix a request is, and where."""
+    path = request.scope["path"]
+    template = getattr(request.scope.get("route"), "path", "")
+    return {"operation": of_address(request.method, template, path), "path": path}
 
 
 async def read(

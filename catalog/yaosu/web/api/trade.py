@@ -15,7 +15,7 @@ from pydantic import Field
 
 from yaosu import present
 from yaosu.errors import Forbidden, InvalidInput
-from yaosu.identity import absent, allow, can_see, must_see, relations
+from yaosu.identity import absent, allow, can_see, may, must_see
 from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
@@ -411,7 +411,7 @@ async def one_delivery(request: Request, delivery_id: str) -> Response:
             raise absent("delivery", delivery_id)
         venue = venue_of(reader, reader.get(Trade, found.trade_id))
         must_see(actor, found, venue)
-        return found, "buyer" in relations(actor, found, venue)
+        return found, may(actor, "delivery.read", found, venue)
 
     found, buyer = await read(request, look, needed=True)
     body = present.delivery(found)

@@ -20,7 +20,7 @@ from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
 from yaosu.web.api.trade import is_open, ranged
-from yaosu.web.door import market_of
+from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
 from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.published import Published, files_of
@@ -41,7 +41,7 @@ def actor_of(reader: Reader, request: Request) -> Actor | None:
         token = _password(rest) if scheme.lower() == "basic" else rest.strip()
     if not token:
         return None
-    return authenticate(reader, token, now=market_of(request).clock.now())
+    return authenticate(reader, token, now=market_of(request).clock.now(), **asked(request))
 
 
 def _password(credentials: str) -> str:
