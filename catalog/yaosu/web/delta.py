@@ -27,8 +27,9 @@ from yaosu.trading.sharing import SharedVersion
 from yaosu_connectors import delta_sharing as words
 from yaosu_connectors.delta_predicates import Range, may_hold
 
-from .api_trade import is_open, ranged
+from .api_trade import is_open
 from .door import json_response, market_of, presented_key
+from .ranged import ranged
 from .strict import parse
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
@@ -430,4 +431,4 @@ async def shared_file(
         if delivery is None or not is_open(delivery, now):
             return refused
     size = market.blobs.size(sha256)
-    return ranged(request, market.blobs.read, sha256, size, f"{sha256}.parquet")
+    return ranged(request, market.blobs, sha256, size, f"{sha256}.parquet")

@@ -23,8 +23,9 @@ from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.published import Published, files_of
 from yaosu_connectors.solr_query import Every
 
-from .api_trade import is_open, ranged
+from .api_trade import is_open
 from .door import market_of
+from .ranged import ranged
 from .visit import read_of
 
 router = APIRouter(include_in_schema=False)
@@ -227,4 +228,4 @@ async def file_of_dataset(request: Request, publisher: str, name: str, path: str
         raise absent("file", path)
 
     sha256, size = await read_of(request, work)
-    return ranged(request, market.blobs.read, sha256, size, path)
+    return ranged(request, market.blobs, sha256, size, path)
