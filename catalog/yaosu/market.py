@@ -53,6 +53,7 @@ from .model import (
     Upload,
     Venue,
 )
+from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
 from .proof.log import Log
@@ -130,6 +131,7 @@ class Market:
         self._secret = _secret(self.keys / "links.key")
         self._hook_secret = _secret(self.keys / "hooks.key")
         self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.sign_in = openid.provider(settings, self.clock, self.seal)
         self.courier = Courier(
             self.store, self.clock, self.gate, self.hook_secret, settings.public_url
         )
@@ -286,6 +288,7 @@ class Market:
                 self.store.write(partial(periods.tick, trade_id=trade_id))
             except YaosuError:
                 log.exception("the periods of %s did not move on", trade_id)
+        reminders.run(self.store)
 
     # --- jobs -----------------------------------------------------------------------------------
 

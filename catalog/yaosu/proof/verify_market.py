@@ -21,6 +21,7 @@ from .evidence import COVERED
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
 from .resting import holds
 from .verify import DATABASE
+from .verify_approvals import check_approvals
 from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
@@ -104,6 +105,7 @@ def _verify_database(
         "/usage": lambda: _usage(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
+        "/approvals": lambda: check_approvals(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:

@@ -53,6 +53,7 @@ from . import (
     api_log,
     api_market,
     api_money,
+    api_organisation,
     api_parties,
     api_quality,
     api_registered,
@@ -88,6 +89,7 @@ NATIVE = (
     api_exchange,
     api_harvests,
     api_registered,
+    api_organisation,
 )
 FOREIGN = (delta, ckan, dcat, oai)
 MAX_BODY = 1 << 20
