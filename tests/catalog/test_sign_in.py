@@ -243,6 +243,7 @@ def test_a_verified_email_is_enough_only_where_the_operator_says_so(
         tmp_path_factory.mktemp("by-email"),
         oidc_issuer=elsewhere.issuer,
         oidc_client_id="yaosu",
+        oidc_client_secret=SECRET,
         oidc_allow="127.0.0.1/32",
         oidc_by_email=True,
     ) as open_one:
@@ -252,7 +253,8 @@ def test_a_verified_email_is_enough_only_where_the_operator_says_so(
         told("liar@example.org", False)
         assert Browser(open_one).sign_in("liar@example.org").status_code == 403
         browser = Browser(open_one)
-        assert browser.sign_in("mail@example.org").status_code == 200
+        page = browser.sign_in("mail@example.org")
+        assert page.status_code == 200, page.text
         assert browser.me() == "open 公司"
 
 

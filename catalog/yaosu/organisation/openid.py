@@ -61,6 +61,7 @@ class Metadata:
     authorization: str
     token: str
     jwks: str
+    about: str
     logout: str
     algorithms: tuple[str, ...]
     basic: bool
@@ -183,7 +184,25 @@ class Provider:
                 f"the ID token does not hold ({kind} {about})".replace(" )", ")"),
                 f"身份令牌无效（{kind} {about}）".replace(" ）", "）"),
             ) from None
-        return _person(self.issuer, claims)
+        more = {} if "email" in claims else await self._about(given.get("access_token"))
+        # What is said of somebody else is not of this one (Core §5.3.2).
+        return _person(
+            self.issuer, {**more, **claims} if more.get("sub") == claims["sub"] else claims
+        )
+
+    async def _about(self, access_token: object) -> Mapping[str, Any]:
+        """Return the claims that the token does not hold; without them a sign-in goes on."""
+        known = await self.metadata()
+        if not known.about or not isinstance(access_token, str):
+            return {}
+        if not (access_token.isascii() and access_token.isprintable()):
+            return {}
+        headers = {"accept": "application/json", "authorization": f"Bearer {access_token}"}
+        try:
+            answer = await self._asked(known.about, None, headers)
+            return _object(answer) if answer.status == 200 else {}
+        except Unavailable:
+            return {}
 
     async def _exchange(self, code: str, state: str, redirect_uri: str) -> Mapping[str, Any]:
         known = await self.metadata()
@@ -248,6 +267,7 @@ class Provider:
                 authorization=_address(found["authorization_endpoint"]),
                 token=_address(found["token_endpoint"]),
                 jwks=_address(found["jwks_uri"]),
+                about=_address(found.get("userinfo_endpoint", "")),
                 logout=_address(found.get("end_session_endpoint", "")),
                 algorithms=tuple(
                     str(a) for a in found.get("id_token_signing_alg_values_supported") or ("RS256",)
