@@ -97,6 +97,8 @@ class Actor:
     key_id: str
     roles: frozenset[Role]
     approval: str = ""  # the request that a second person said yes to, where a rule asks for one
+    operations: frozenset[str] | None = None  # what alone the key may; None: all of its roles
+    bound_to: frozenset[str] = frozenset()  # the listings and trades it is for, if not for all
 
     @property
     def id(self) -> str:
@@ -152,6 +154,8 @@ class AccessKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     scope: str = ""  # what alone it opens; without one, what its roles may
+    operations: tuple[str, ...] | None = None
+    bound_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,6 +230,8 @@ def _asker(tx: Reader, kept: Approval) -> Actor:
         key_id=kept.key_id,
         roles=frozenset(kept.roles),
         approval=kept.id,
+        operations=None if key.operations is None else frozenset(key.operations),
+        bound_to=frozenset(key.bound_to),
     )
 
 

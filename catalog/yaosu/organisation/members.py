@@ -31,6 +31,8 @@ def is_owner(reader: Reader, actor: Actor) -> bool:
     """
     if actor.member_id == SYSTEM.member_id:
         return True  # a command on the host
+    if actor.operations is not None or actor.bound_to:
+        return False
     mine = next((m for m in owners(reader, actor.party_id) if m.id == actor.member_id), None)
     return mine is not None and actor.roles >= roles_of(reader, mine)
 

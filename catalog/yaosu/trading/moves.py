@@ -137,10 +137,10 @@ def move(
 
     `asked` and `about` are what a rule of the actor's organisation needs: see `approvals.hold`.
     """
-    if passed := hold(tx, actor, trade, step.action, asked, about):
-        payload = {**(payload or {}), **passed}
     target = to or step.target or trade.state
     moved = replace(trade, state=target, updated_at=tx.now, **changes)
+    if passed := hold(tx, actor, moved, step.action, asked, about):
+        payload = {**(payload or {}), **passed}
     tx.put(moved)
     event = tx.record(
         trade.id,
@@ -150,7 +150,6 @@ def move(
         to_state=target,
         payload=payload,
     )
-    tx.notify("trade", trade.id)
     return moved, event
 
 
