@@ -16,10 +16,9 @@ import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -629,18 +628,6 @@ def _secret(path: Path) -> bytes:
         return made
 
 
-def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
-    """Return the first value that is not None, or raise Conflict when time is up."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value is not None:
-            return value
-        if time.monotonic() > end:
-            raise Conflict("still waiting", "仍在等待")
-        time.sleep(every)
-
-
 def new_venue(market: Market, venue: Venue) -> None:
     """Add or replace a place of trading (an operator's decision, by command)."""
 
@@ -650,7 +637,3 @@ def new_venue(market: Market, venue: Venue) -> None:
         tx.record(f"venue:{venue.id}", "venue_set", actor_id="system", payload=present.venue(venue))
 
     market.store.write(step)
-
-
-RETENTION = timedelta(days=365 * 30)
-"""Trading records are kept for 30 years (domain c.1, retention_until)."""
