@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from yaosu import present
 from yaosu.errors import NotFound
 from yaosu.identity import can_see
 from yaosu.listing import venue_of
@@ -168,7 +169,7 @@ def _party_of(reader: Reader, actor_id: str) -> str:
 
 def _of_listing(listing: Listing) -> dict[str, Any]:
     """Return what names a version in a notice."""
-    titles = (listing.descriptor.get("dataElement") or {}).get("titles") or {}
+    title, english = present.titles(listing)
     return {
         "listing_id": listing.id,
         "dataset_id": listing.dataset_id,
@@ -176,8 +177,8 @@ def _of_listing(listing: Listing) -> dict[str, Any]:
         "name": listing.name,
         "listing_version": listing.version,
         "version": str(listing.descriptor.get("version") or listing.version),
-        "title": listing.title,
-        "title_en": str(titles.get("en") or ""),
+        "title": title,
+        "title_en": english,
     }
 
 
