@@ -80,11 +80,7 @@ class World:
     def run(self, *, twice: bool = False) -> None:
         """Follow the log to its end and run the jobs of notices; each of them twice, if asked."""
 
-        def fits(listing_id: str, card: dict[str, Any]) -> Any:
-            one = OneListing(listing_id, card)
-            return lambda saved: one.fits(searches.query_of(saved))
-
-        handlers = follower.handlers(self.store, self.card, fits)
+        handlers = follower.handlers(self.store, self.card, OneListing)
         while follower.follow(self.store) or self._jobs(handlers, 2 if twice else 1):
             self.into_log()
 
