@@ -217,8 +217,11 @@ def renew_certificate(
     }
     remarks = _remark(tx, listing, actor, "review", text) if text else listing.remarks
     for asked in tx.find(Renewal, listing_id=listing.id, state="open"):
-        decided = {"decided_by": actor.id, "decided_at": tx.now, "decision": text.strip()}
-        tx.put(replace(asked, state="granted", updated_at=tx.now, **decided))
+        granted = replace(
+            asked, state="granted", decided_by=actor.id, decided_at=tx.now,
+            decision=text.strip(), updated_at=tx.now,
+        )  # fmt: skip
+        tx.put(granted)
     return step(tx, listing, "renew_certificate", actor, payload, certificate=kept, remarks=remarks)
 
 
