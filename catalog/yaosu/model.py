@@ -96,6 +96,8 @@ class Actor:
     member_id: str
     key_id: str
     roles: frozenset[Role]
+    operations: frozenset[str] | None = None  # what alone the key may; None: all of its roles
+    bound_to: frozenset[str] = frozenset()  # the listings and trades it is for, if not for all
 
     @property
     def id(self) -> str:
@@ -148,6 +150,8 @@ class AccessKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     scope: str = ""  # what alone it opens; without one, what its roles may
+    operations: tuple[str, ...] | None = None
+    bound_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

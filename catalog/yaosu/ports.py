@@ -113,6 +113,10 @@ class Reader(Protocol):
         """Return how many events have no place in the log yet."""
         ...
 
+    def log_next(self, limit: int) -> list[int]:
+        """Return the ids of the next events that have no place in the log; a write locks them."""
+        ...
+
     def log_pending(self, limit: int = 1000) -> list[Event]:
         """Return events that have no place in the log yet, by store order."""
         ...

@@ -217,11 +217,8 @@ def renew_certificate(
     }
     remarks = _remark(tx, listing, actor, "review", text) if text else listing.remarks
     for asked in tx.find(Renewal, listing_id=listing.id, state="open"):
-        granted = replace(
-            asked, state="granted", decided_by=actor.id, decided_at=tx.now,
-            decision=text.strip(), updated_at=tx.now,
-        )  # fmt: skip
-        tx.put(granted)
+        granted = replace(asked, state="granted", updated_at=tx.now)
+        tx.put(replace(granted, decided_by=actor.id, decided_at=tx.now, decision=text.strip()))
     return step(tx, listing, "renew_certificate", actor, payload, certificate=kept, remarks=remarks)
 
 

@@ -313,11 +313,25 @@ class Client:
         return dict(self.connection.post("/v1/members", {"name": name, "roles": roles}))
 
     def new_key(
-        self, label: str = "", *, roles: list[str] | None = None, days: int | None = None
+        self,
+        label: str = "",
+        *,
+        roles: list[str] | None = None,
+        days: int | None = None,
+        operations: Sequence[str] | None = None,
+        bound_to: Sequence[str] = (),
     ) -> JSON:
-        """Make another access key of one's own; it is shown this once."""
+        """Make another access key of one's own, for some operations or things; shown this once."""
         body = _given({"label": label, "roles": roles, "days": days})
+        if operations:
+            body["operations"] = list(operations)
+        if bound_to:
+            body["bound_to"] = list(bound_to)
         return dict(self.connection.post("/v1/keys", body))
+
+    def operations(self) -> Iterator[JSON]:
+        """Yield the operations that a key can be made for, in words."""
+        return self.connection.pages("/v1/operations")
 
     def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
         """Replace an access key; the new one is shown this once, the old one ends later."""

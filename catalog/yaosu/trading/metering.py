@@ -56,7 +56,9 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
             state=str(trade.state),
         )
     person = tx.get(Member, actor.member_id)
-    return issue_key(tx, person, frozenset(), label=trade_id, days=KEY_DAYS, scope=SCOPE + trade_id)
+    return issue_key(
+        tx, person, frozenset(), label=trade_id, days=KEY_DAYS, scope=SCOPE + trade_id, by=actor
+    )
 
 
 def serves(delivery: Delivery, now: datetime) -> bool:

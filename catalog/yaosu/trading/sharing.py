@@ -106,7 +106,9 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
     if delivery.closes_at is not None:
         days = max(1, min(days, (delivery.closes_at - tx.now).days + 1))
     person = tx.get(Member, actor.member_id)
-    return issue_key(tx, person, frozenset(), label=trade_id, days=days, scope=SCOPE + trade_id)
+    return issue_key(
+        tx, person, frozenset(), label=trade_id, days=days, scope=SCOPE + trade_id, by=actor
+    )
 
 
 def _open_delivery(reader: Reader, trade: Trade) -> Delivery | None:

@@ -32,7 +32,10 @@ def _sealed(market: Market, key_id: str, expires: int, nonce: str) -> str:
 
 
 def open_session(market: Market, reader: Reader, presented: str, response: Response) -> Actor:
-    """Check an access key and give the browser its session; Unauthenticated for a wrong key."""
+    """Check an access key and give the browser its session; Unauthenticated for a wrong key.
+
+    The pages are for whole keys: one for some operations is Forbidden here.
+    """
     now = market.clock.now()
     actor = authenticate(reader, presented.strip(), now=now)
     expires = int(now.timestamp()) + HOURS * 3600
@@ -74,6 +77,8 @@ def actor_of(market: Market, reader: Reader, request: Request) -> Actor | None:
 
 def _still_good(key: AccessKey | None, expires: int, now: datetime) -> Actor | None:
     if key is None or key.revoked_at is not None or expires <= now.timestamp():
+        return None
+    if key.operations is not None or key.bound_to:
         return None
     if key.expires_at is not None and key.expires_at <= now:
         return None

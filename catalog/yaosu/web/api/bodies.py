@@ -56,6 +56,15 @@ class NewKey(Body):
     label: Line = ""
     roles: list[Role] | None = None
     days: Whole | None = Field(default=None, ge=1, le=3650)
+    operations: list[Line] | None = Field(
+        default=None,
+        max_length=100,
+        description="what alone it may: names or groups of GET /v1/operations",
+        examples=[["trade.read", "delivery"]],
+    )
+    bound_to: list[Line] = Field(
+        default=[], max_length=20, description="the listings or trades it is for, by id"
+    )
 
 
 class Rotation(Body):

@@ -13,7 +13,7 @@ from yaosu.notices import inbox, searches
 from yaosu.ports import Reader, SearchQuery, Transaction
 from yaosu.storage.search import check_query
 from yaosu.web.door import Secret, StrictRoute, change, json_response, market_of, page, read
-from yaosu.web.notice_words import told
+from yaosu.web.pages.notice_words import told
 
 from .bodies import Body, Line, Nothing
 from .market import FACETS, search_query

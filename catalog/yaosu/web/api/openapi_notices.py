@@ -8,7 +8,7 @@ from typing import Any
 from yaosu.model import Dataset
 from yaosu.model_notices import Notice, SavedSearch, Watch
 from yaosu.notices import searches
-from yaosu.web.notice_words import told
+from yaosu.web.pages.notice_words import told
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _ID = "0199a0c0000070008000000000000001"

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import identity, present
-from yaosu.errors import InvalidInput
+from yaosu import identity, operations, present
 from yaosu.identity import absent, allow, may
-from yaosu.model import AccessKey, Actor, Member, Party, SigningKey, Venue
+from yaosu.model import AccessKey, Actor, Party, SigningKey, Venue
 from yaosu.ports import Reader, Transaction
 from yaosu.web.door import (
     Secret,
@@ -124,11 +123,16 @@ async def me(request: Request) -> Response:
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         assert actor is not None
+        party = reader.get(Party, actor.party_id)
         return {
-            "party": present.party(reader.get(Party, actor.party_id), private=True),
+            "party": present.party(party, private=may(actor, "party.read_private", party)),
             "member_id": actor.member_id,
             "key_id": actor.key_id,
             "roles": sorted(actor.roles),
+            "operations": operations.told(sorted(actor.operations))
+            if actor.operations is not None
+            else None,
+            "bound_to": sorted(actor.bound_to),
         }
 
     return json_response(await read(request, look, needed=True))
@@ -151,18 +155,17 @@ async def new_member(request: Request, body: NewMember) -> Response:
 
 @router.post("/keys", status_code=201)
 async def new_key(request: Request, body: NewKey) -> Response:
-    """Make another key for oneself, with some or all of the roles of this one."""
+    """Make another key for oneself that may as much as this one, or less."""
 
     def step(tx: Transaction, actor: Actor) -> tuple[AccessKey, str]:
-        roles = frozenset(body.roles) if body.roles is not None else actor.roles
-        if not roles <= actor.roles:
-            raise InvalidInput(
-                "a key cannot have roles that yours has not",
-                "新密钥的角色不能超出当前密钥",
-                field="roles",
-            )
-        return identity.issue_key(
-            tx, tx.get(Member, actor.member_id), roles, label=body.label, days=body.days
+        return identity.new_key(
+            tx,
+            actor,
+            roles=None if body.roles is None else frozenset(body.roles),
+            label=body.label,
+            days=body.days,
+            operations=body.operations,
+            bound_to=body.bound_to,
         )
 
     def render(_: Reader, made: tuple[AccessKey, str]) -> Secret:
@@ -170,6 +173,12 @@ async def new_key(request: Request, body: NewKey) -> Response:
         return Secret({**shown, "key": made[1]}, {**shown, "key": None})
 
     return await change(request, step, render, status=201)
+
+
+@router.get("/operations")
+async def all_operations(request: Request) -> Response:
+    """List the operations that a key can be made for, in words."""
+    return page(request, operations.told(operations.words()) or [], None)
 
 
 @router.get("/keys")

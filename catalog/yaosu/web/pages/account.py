@@ -9,8 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import identity, present
-from yaosu.errors import InvalidInput, YaosuError
+from yaosu import identity, operations, present
+from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import absent
 from yaosu.model import AccessKey, Actor, Member, Party, Role, SigningKey
 from yaosu.ports import Reader, Transaction
@@ -167,6 +167,7 @@ def _keys_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
         "signing_keys": [present.signing_key(k) for k in reader.find(SigningKey, **mine)],
         "members": {m.id: m.name for m in reader.find(Member, **mine)},
         "roles": sorted(actor.roles),
+        "operations": operations.told(operations.useful_to(actor.roles)),
         "current": actor.key_id,
         "party": present.party(reader.get(Party, actor.party_id), private=True),
     }
@@ -196,20 +197,21 @@ async def new_key(request: Request) -> Response:
                 "choose from the roles of your own key", "请从当前密钥的角色中选择", field="roles"
             )
         days = one(form, "days")
-        member = tx.get(Member, actor.member_id)
         if one(form, "member"):
             return identity.add_member(tx, actor, one(form, "member")[:300], wanted)[1]
-        return identity.issue_key(
+        return identity.new_key(
             tx,
-            member,
-            wanted,
+            actor,
+            roles=wanted,
             label=one(form, "label")[:300],
             days=int(days) if days.isdigit() and 0 < int(days) <= 3650 else None,
+            operations=form.get("operations") or None,
+            bound_to=one(form, "bound_to").split(),
         )[1]
 
     try:
         key = await asyncio.wrap_future(market.store.submit(work))
-    except InvalidInput as error:
+    except (InvalidInput, NotFound) as error:
         return await _keys_again(request, error, status_of(error))
     return await _key_page(request, key)
 

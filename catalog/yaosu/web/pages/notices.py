@@ -18,8 +18,8 @@ from yaosu.ports import Reader, Transaction
 from yaosu.storage.search import check_query
 from yaosu.web.api.market import FACETS, search_query
 from yaosu.web.api.notices import links
-from yaosu.web.notice_words import as_rows, place
 
+from .notice_words import as_rows, place
 from .visit import Form, PageRoute, Visit, act, one, read_form, show
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

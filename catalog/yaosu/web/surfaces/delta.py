@@ -24,8 +24,9 @@ from yaosu.errors import InvalidInput, NotFound, Unauthenticated, YaosuError
 from yaosu.ports import Reader
 from yaosu.trading import sharing
 from yaosu.trading.sharing import SharedVersion
-from yaosu.web.api.trade import is_open, ranged
+from yaosu.web.api.trade import is_open
 from yaosu.web.door import json_response, market_of, presented_key
+from yaosu.web.ranged import ranged
 from yaosu.web.strict import parse
 from yaosu_connectors import delta_sharing as words
 from yaosu_connectors.delta_predicates import Range, may_hold
@@ -429,4 +430,4 @@ async def shared_file(
         if delivery is None or not is_open(delivery, now):
             return refused
     size = market.blobs.size(sha256)
-    return ranged(request, market.blobs.read, sha256, size, f"{sha256}.parquet")
+    return ranged(request, market.blobs, sha256, size, f"{sha256}.parquet")

@@ -19,9 +19,10 @@ from yaosu.identity import absent, authenticate, can_see, may
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
-from yaosu.web.api.trade import is_open, ranged
-from yaosu.web.door import market_of
+from yaosu.web.api.trade import is_open
+from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
+from yaosu.web.ranged import ranged
 from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.published import Published, files_of
 from yaosu_connectors.solr_query import Every
@@ -41,7 +42,7 @@ def actor_of(reader: Reader, request: Request) -> Actor | None:
         token = _password(rest) if scheme.lower() == "basic" else rest.strip()
     if not token:
         return None
-    return authenticate(reader, token, now=market_of(request).clock.now())
+    return authenticate(reader, token, now=market_of(request).clock.now(), **asked(request))
 
 
 def _password(credentials: str) -> str:
@@ -226,4 +227,4 @@ async def file_of_dataset(request: Request, publisher: str, name: str, path: str
         raise absent("file", path)
 
     sha256, size = await read_of(request, work)
-    return ranged(request, market.blobs.read, sha256, size, path)
+    return ranged(request, market.blobs, sha256, size, path)

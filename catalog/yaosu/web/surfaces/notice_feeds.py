@@ -13,7 +13,7 @@ from yaosu.model_notices import Inbox, Notice
 from yaosu.notices import inbox
 from yaosu.ports import Reader
 from yaosu.web.door import json_response, market_of
-from yaosu.web.notice_words import place, sentence
+from yaosu.web.pages.notice_words import place, sentence
 from yaosu.web.pages.visit import language_of, read_of
 
 router = APIRouter(tags=["notices"])

@@ -11,7 +11,7 @@ from yaosu.errors import Text
 from yaosu.model_notices import Notice
 from yaosu.notices import inbox
 
-from .pages.texts import TEXTS, said
+from .texts import TEXTS, said
 
 
 def sentence(notice: Notice) -> Text:
