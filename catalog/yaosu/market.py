@@ -52,8 +52,7 @@ from .model import (
     Upload,
     Venue,
 )
-from .model_notices import SavedSearch
-from .notices import follower, searches
+from .notices import follower
 from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
@@ -161,7 +160,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
-            ("notices", self.tell, NOTICES_S),
+            ("notices", partial(follower.catch_up, self.store), NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):
@@ -261,13 +260,6 @@ class Market:
         """Give waiting events their leaves in the transparency log."""
         return self.log.integrate(4096)
 
-    def tell(self) -> int:
-        """Leave notices of what is in the log; returns how many events were looked at."""
-        done = 0
-        while (looked_at := follower.follow(self.store)) and not self._stop.is_set():
-            done += looked_at
-        return done
-
     def sweep(self) -> None:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
@@ -313,7 +305,7 @@ class Market:
             "complete": self._complete,
             "accept_silently": self._accept_silently,
             "recall": self._recall,
-            **follower.handlers(self.store, self.card, _fits),
+            **follower.handlers(self.store, self.card, OneListing),
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -566,12 +558,6 @@ class Market:
     def seal(self, text: str) -> str:
         """Return a MAC over text for cookies and form tokens."""
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
-
-
-def _fits(listing_id: str, card: dict[str, Any]) -> Callable[[SavedSearch], bool]:
-    """Return whether a saved search finds this listing, as the index would."""
-    one = OneListing(listing_id, card)
-    return lambda saved: one.fits(searches.query_of(saved))
 
 
 def _quorum(wanted: int, witnesses: int) -> int:
