@@ -22,7 +22,8 @@ from .evidence import row_sum, stamp
 from .proofs import Findings, Progress, strict_json
 
 GUARDED = ("event", "posting", "reply", "leaf")
-_LATER_GUARDED = ("metered_call", "invoice")  # where a directory is new enough to have them
+# Where a directory is new enough to have them.
+_LATER_GUARDED = ("metered_call", "invoice", "data_read")
 _NO_RECORDS = ("job", "reply", "view")
 
 

@@ -24,6 +24,7 @@ from .verify import DATABASE
 from .verify_database import Database, check_records, open_postgres, open_snapshot
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
+from .verify_reads import check_reads
 from .verify_receipt import check_form, check_link, check_receipt
 from .witness import Demand
 
@@ -102,6 +103,7 @@ def _verify_database(
         "/records": lambda: check_records(db, found, progress),
         "/trades": lambda: _trades(db, found),
         "/usage": lambda: _usage(db, found),
+        "/reads": lambda: check_reads(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),

@@ -11,6 +11,7 @@ from . import (
     money,
     parties,
     quality,
+    reads,
     registered,
     trade,
     webhooks,
@@ -32,5 +33,6 @@ ROUTERS = tuple(
         exchange,
         harvests,
         registered,
+        reads,
     )
 )
