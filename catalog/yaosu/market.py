@@ -66,6 +66,7 @@ from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
 from .trading import fulfilment, handover, periods, recall, sharing
+from .trading.reads import ReadLog
 from .webhooks.courier import Courier
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Market:
         self.courier = Courier(
             self.store, self.clock, self.gate, self.hook_secret, settings.public_url
         )
+        self.reads = ReadLog(self.store)
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
         self.in_flight: set[tuple[str, str, str]] = set()
@@ -177,6 +179,7 @@ class Market:
         self._stop.set()
         self.courier.stop()
         self.worker.stop()
+        self.reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
         self.search.close()
@@ -547,9 +550,12 @@ class Market:
         text = f"{of}/{generation}".encode()
         return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
 
-    def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
-        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""
-        text = f"{delivery_id}/{number}/{expires}".encode()
+    def link_signature(self, delivery_id: str, number: int, expires: int, key_id: str) -> str:
+        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds).
+
+        The link says which key asked for it: that key stands in the record of what is read.
+        """
+        text = f"{delivery_id}/{number}/{expires}/{key_id}".encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
     def links_expire(self) -> int:

@@ -74,7 +74,7 @@ class PlainFilter:
         self.delimiter = delimiter.encode()
         self.spoils = quote.encode()
         self.width = len(columns)
-        self.asked = range(len(columns))  # for each column the place of its cell
+        self.asked: Sequence[int] = range(len(columns))  # for each column the place of its cell
         self.forms = dict(enumerate(forms))
         self.sizes: dict[int, Sizes] = {}
         self.filters: dict[int, ColumnFilter] = {}

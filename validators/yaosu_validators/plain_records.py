@@ -39,17 +39,17 @@ class RecordFilter(PlainFilter):
         self.sizes = {}
         self.spans: list[tuple[int, int, str]] = []
         pieces = [_S + r"\{" + _S]
-        self.asked: list[int] = []
+        asked: list[int] = []
         start = 0
         for i, (column, label, value) in enumerate(zip(columns, labels, values, strict=True)):
             end = f"{_S},{_S}" if i + 1 < len(columns) else _S + r"\}" + _S + r"\r?"
             pieces.append(literal(json.dumps(label, ensure_ascii=False)[1:-1]))
             if not self.quoted[i]:
-                self.asked.append(len(pieces))
+                asked.append(len(pieces))
                 pieces.append(f"{_S}:{_S}{value}{end}")
                 continue
             pieces.append(f"{_S}:{_S}")
-            self.asked.append(len(pieces))
+            asked.append(len(pieces))
             sizes = sizes_of(column) if column.type == "string" and i not in keyed else None
             if sizes is not None:
                 self.sizes[len(pieces)] = sizes
@@ -57,7 +57,7 @@ class RecordFilter(PlainFilter):
                 start = len(pieces) + 1
             pieces += [f"(?:{value[1:-1]})", end]
         self.spans.append((start, len(pieces) - 1, '"'.join(pieces[start:])))
-        self.width = len(pieces)
+        self.asked, self.width = asked, len(pieces)
         self.forms = dict(enumerate(pieces))
 
     def cut(self, lines: Lines) -> PlainLines | None:
