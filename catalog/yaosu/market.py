@@ -52,8 +52,7 @@ from .model import (
     Upload,
     Venue,
 )
-from .model_notices import SavedSearch
-from .notices import follower, searches
+from .notices import follower
 from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
@@ -67,6 +66,7 @@ from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
 from .trading import fulfilment, handover, periods, recall, sharing
+from .trading.reads import ReadLog
 from .webhooks.courier import Courier
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Market:
         self.courier = Courier(
             self.store, self.clock, self.gate, self.hook_secret, settings.public_url
         )
+        self.reads = ReadLog(self.store)
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
         self.in_flight: set[tuple[str, str, str]] = set()
@@ -161,7 +162,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
-            ("notices", self.tell, NOTICES_S),
+            ("notices", partial(follower.catch_up, self.store), NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):
@@ -178,6 +179,7 @@ class Market:
         self._stop.set()
         self.courier.stop()
         self.worker.stop()
+        self.reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
         self.search.close()
@@ -261,13 +263,6 @@ class Market:
         """Give waiting events their leaves in the transparency log."""
         return self.log.integrate(4096)
 
-    def tell(self) -> int:
-        """Leave notices of what is in the log; returns how many events were looked at."""
-        done = 0
-        while (looked_at := follower.follow(self.store)) and not self._stop.is_set():
-            done += looked_at
-        return done
-
     def sweep(self) -> None:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
@@ -313,7 +308,7 @@ class Market:
             "complete": self._complete,
             "accept_silently": self._accept_silently,
             "recall": self._recall,
-            **follower.handlers(self.store, self.card, _fits),
+            **follower.handlers(self.store, self.card, OneListing),
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -555,9 +550,12 @@ class Market:
         text = f"{of}/{generation}".encode()
         return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
 
-    def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
-        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""
-        text = f"{delivery_id}/{number}/{expires}".encode()
+    def link_signature(self, delivery_id: str, number: int, expires: int, key_id: str) -> str:
+        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds).
+
+        The link says which key asked for it: that key stands in the record of what is read.
+        """
+        text = f"{delivery_id}/{number}/{expires}/{key_id}".encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
     def links_expire(self) -> int:
@@ -566,12 +564,6 @@ class Market:
     def seal(self, text: str) -> str:
         """Return a MAC over text for cookies and form tokens."""
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
-
-
-def _fits(listing_id: str, card: dict[str, Any]) -> Callable[[SavedSearch], bool]:
-    """Return whether a saved search finds this listing, as the index would."""
-    one = OneListing(listing_id, card)
-    return lambda saved: one.fits(searches.query_of(saved))
 
 
 def _quorum(wanted: int, witnesses: int) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .integration import Desk, Webhooks
     from .notices import Notices
+    from .profiles import Profiles, Renewals
     from .submission import Submission
     from .transfer import Progress
 
@@ -371,6 +372,20 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def profiles(self) -> Profiles:
+        """The directory of parties, and what one's own shows."""
+        from .profiles import Profiles
+
+        return Profiles(self.connection)
+
+    @property
+    def renewals(self) -> Renewals:
+        """Renewals of certificates: one's own, or those that one decides."""
+        from .profiles import Renewals
+
+        return Renewals(self)
 
     @property
     def notices(self) -> Notices:

@@ -396,6 +396,17 @@ class Trade(_Thing):
         """Return a new Delta Sharing profile for the tables of the delivery; keep it secret."""
         return dict(self._connection.post(route("v1", "trades", self.id, "profile"), {}))
 
+    def reads(self) -> JSON:
+        """Return the audit of reads: sums by day, and to buyer and operator each read."""
+        found = dict(self._connection.get(route("v1", "trades", self.id, "reads")))
+        while after := found.pop("next", None):
+            more = self._connection.get(
+                route("v1", "trades", self.id, "reads"), {"cursor": after, "limit": 1000}
+            )
+            found["items"] += more["items"]
+            found["next"] = more["next"]
+        return found
+
     def record(self) -> JSON:
         """Return the neutral trading record."""
         return dict(self._connection.get(route("v1", "trades", self.id, "record")))

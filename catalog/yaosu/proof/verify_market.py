@@ -31,6 +31,7 @@ from .verify_database import (
 )
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
+from .verify_reads import check_reads
 from .verify_receipt import check_form, check_link, check_receipt
 from .witness import Demand
 
@@ -110,6 +111,7 @@ def _verify_database(
         "/replies": lambda: check_replies(db, found, progress),
         "/trades": lambda: _trades(db, found),
         "/usage": lambda: _usage(db, found),
+        "/reads": lambda: check_reads(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
         "/approvals": lambda: check_approvals(db, found),

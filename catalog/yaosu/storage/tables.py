@@ -34,7 +34,7 @@ from yaosu.model import (
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
-from yaosu.model_money import Call, Invoice, Period
+from yaosu.model_money import Call, DataRead, DataUse, Invoice, Period
 from yaosu.model_notices import Follower, Inbox, Notice, SavedSearch, Watch
 from yaosu.model_organisation import Approval, Invitation, Rule, SignIn
 from yaosu.model_outside import Callback, CallbackKey, Message, Reconciliation, Webhook
@@ -176,6 +176,8 @@ _keep(
     Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
     summed=["units", "rows", "bytes"],
 )  # fmt: skip
+_keep(DataRead, "data_read", "delivery_id", "trade_id", summed=["bytes", "count"])
+_keep(DataUse, "data_use", "delivery_id", "trade_id", summed=["bytes", "count"], locked=True)
 _keep(
     Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",
     unique=[("provider_id", "number")], summed=["amount_fen"],
@@ -293,7 +295,7 @@ leaves = sa.Table(
 )
 
 # The names of the tables whose rows are never changed or removed.
-APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice")
+APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice", "data_read")
 
 
 # --- work and followers ------------------------------------------------------------------------

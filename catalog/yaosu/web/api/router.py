@@ -14,6 +14,7 @@ from . import (
     parties,
     profiles,
     quality,
+    reads,
     registered,
     renewals,
     trade,
@@ -40,5 +41,6 @@ ROUTERS = tuple(
         harvests,
         registered,
         organisation,
+        reads,
     )
 )
