@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,8 +28,9 @@ class Item:
 
     kind: str
     subject_id: str
-    title: str
     since: datetime
+    about: str = ""  # the trade or listing that names it
+    title: str = ""
     until: datetime | None = None
     amount_fen: int | None = None
     action: str = ""
@@ -56,19 +57,30 @@ class Item:
 
 
 def count(reader: Reader, actor: Actor, now: datetime) -> int:
-    """Return how much there is to do."""
-    return sum(item.counts for item in of(reader, actor, now))
+    """Return how much there is to do: for every page, so nothing is read for its name alone."""
+    return len(_items(reader, actor, now, news=False))
 
 
 def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
     """Return what waits for this member, what ends first at the top."""
+    late = datetime.max.replace(tzinfo=now.tzinfo)
+    found = sorted(_items(reader, actor, now, news=True), key=lambda i: (i.until or late, i.since))
+    return [i if i.title else _titled(reader, i) for i in found]
+
+
+def _titled(reader: Reader, item: Item) -> Item:
+    listing = listing_of(reader, item.about)
+    return replace(item, title=listing.title if listing else "")
+
+
+def _items(reader: Reader, actor: Actor, now: datetime, *, news: bool) -> list[Item]:
     asked = approvals.of_party(reader, actor, "waiting", limit=MOST)
     found = [
         Item(
             kind="approve",
             subject_id=a.id,
             action=a.action,
-            title=title(reader, a.subject_id),
+            about=a.subject_id,
             since=a.created_at,
             until=a.expires_at,
             amount_fen=a.amount_fen,
@@ -78,11 +90,12 @@ def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
     ]
     held = {(a.subject_id, a.action) for a in asked}
     if Role.BUYER in actor.roles or Role.PROVIDER in actor.roles:
-        found += [i for i in _trades(reader, actor, now) if (i.subject_id, i.kind) not in held]
+        found += [i for i in _trades(reader, actor) if (i.subject_id, i.kind) not in held]
     if Role.PROVIDER in actor.roles:
-        found += _listings(reader, actor, now)
-    late = datetime.max.replace(tzinfo=now.tzinfo)
-    return sorted(found, key=lambda i: (i.until or late, i.since))
+        found += _listings(reader, actor, now, news=news)
+    if news and Role.BUYER in actor.roles:
+        found += _invoices(reader, actor, now)
+    return found
 
 
 def place(subject_id: str) -> str:
@@ -92,16 +105,15 @@ def place(subject_id: str) -> str:
     return page + subject_id if page else ""
 
 
-def title(reader: Reader, subject_id: str) -> str:
-    """Return what a trade or a listing is of; nothing for a rule."""
+def listing_of(reader: Reader, subject_id: str) -> Listing | None:
+    """Return the listing that a trade is of, or that it is; None for a rule."""
     if subject_id.startswith("trd_"):
         trade = reader.one(Trade, id=subject_id)
         subject_id = trade.listing_id if trade else ""
-    listing = reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
-    return listing.title if listing else ""
+    return reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
 
 
-def _trades(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
+def _trades(reader: Reader, actor: Actor) -> Iterator[Item]:
     for side, role in (("user_id", Role.BUYER), ("provider_id", Role.PROVIDER)):
         if role not in actor.roles:
             continue
@@ -112,13 +124,12 @@ def _trades(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
                 yield Item(
                     kind=kind,
                     subject_id=trade.id,
-                    title=title(reader, trade.id),
+                    about=trade.listing_id,
                     since=trade.updated_at,
                     amount_fen=trade.terms.amount_fen,
                 )
         if role == Role.BUYER:
             yield from _periods(reader, mine)
-            yield from _invoices(reader, mine, now)
 
 
 def _signs(trade: Trade, party_id: str) -> bool:
@@ -156,16 +167,16 @@ def _periods(reader: Reader, mine: dict[str, Any]) -> Iterator[Item]:
             yield Item(
                 kind="pay" if unpaid else "accept",
                 subject_id=period.trade_id,
-                title=title(reader, period.trade_id),
+                about=period.trade_id,
                 since=period.updated_at,
                 until=period.opens_after if unpaid else None,
                 amount_fen=period.amount_fen,
             )
 
 
-def _invoices(reader: Reader, mine: dict[str, Any], now: datetime) -> Iterator[Item]:
+def _invoices(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
     """Yield the invoices that came within the last days: books are kept of them."""
-    for invoice in reader.find(Invoice, **mine):
+    for invoice in reader.find(Invoice, user_id=actor.party_id, newest=True, limit=MOST):
         if now - invoice.created_at > timedelta(days=INVOICE_DAYS):
             return
         yield Item(
@@ -177,11 +188,11 @@ def _invoices(reader: Reader, mine: dict[str, Any], now: datetime) -> Iterator[I
         )
 
 
-def _listings(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
+def _listings(reader: Reader, actor: Actor, now: datetime, *, news: bool) -> Iterator[Item]:
     found = reader.find(
         Listing,
         provider_id=actor.party_id,
-        state=("returned", "notice", "listed", "suspended", "registered"),
+        state=("returned", "notice", *(("listed", "suspended", "registered") if news else ())),
         newest=True,
         limit=MOST,
     )
@@ -191,7 +202,7 @@ def _listings(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
             yield Item(
                 kind=kind,
                 subject_id=listing.id,
-                title=listing.title,
+                about=listing.id,
                 since=listing.updated_at,
                 until=until,
             )

@@ -49,8 +49,8 @@ def _waiting_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
     names = {m.id: m.name for m in reader.find(Member, party_id=actor.party_id, limit=1000)}
     return {
         "asked": [_request(reader, actor, a) for a in found if approvals.answers(reader, actor, a)],
-        "todo": [i for i in items if i.kind != "approve" and i.counts],
-        "news": [i for i in items if not i.counts],
+        "todo": [_line(reader, i) for i in items if i.kind != "approve" and i.counts],
+        "news": [_line(reader, i) for i in items if not i.counts],
         "mine": [
             _request(reader, actor, a)
             for a in found
@@ -61,10 +61,14 @@ def _waiting_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
     }
 
 
+def _line(reader: Reader, item: waiting.Item) -> dict[str, Any]:
+    return {"item": item, "listing": waiting.listing_of(reader, item.about)}
+
+
 def _request(reader: Reader, actor: Actor, found: Approval) -> dict[str, Any]:
     return {
         **shown.approval(reader, found, actor),
-        "title": waiting.title(reader, found.subject_id),
+        "listing": waiting.listing_of(reader, found.subject_id),
         "where": waiting.place(found.subject_id),
         "given_by": [d.member_id for d in found.given],
     }
