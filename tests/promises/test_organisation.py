@@ -14,6 +14,7 @@ from yaosu.errors import Conflict, Forbidden, Gone
 from yaosu.identity import authenticate, issue_key, register_party
 from yaosu.model import AccessKey, Actor, Member, Party, Role
 from yaosu.model_organisation import Invitation, SignIn
+from yaosu.notices import inbox
 from yaosu.organisation import invitations, members, reminders, rules, sign_in
 from yaosu.organisation.openid import Person
 from yaosu.ports import Store
@@ -68,6 +69,9 @@ def test_a_person_who_comes_twice_at_once_is_one_member(store: Store) -> None:
     assert again.member_id in found
     assert again.scope == sign_in.SESSION
     assert again.expires_at is not None
+    with store.read() as reader:  # without any key of hers, she is told what there is to tell
+        told = inbox.people(reader, owner.party_id, Role.BUYER, again.created_at)
+    assert set(told) == {owner.member_id, again.member_id}
 
 
 def test_the_same_name_of_another_issuer_is_somebody_else(store: Store) -> None:

@@ -1,14 +1,14 @@
-"""What waits for a person: approvals, the next step of a trade, ends that come near."""
+"""What waits for a person: approvals, and the next steps of trades and listings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from yaosu.model import Actor, Listing, Role, Trade
-from yaosu.model_money import Invoice, Period
+from yaosu.model_money import Period
 from yaosu.ports import Reader
 from yaosu.present import plain
 
@@ -16,9 +16,6 @@ from . import approvals
 
 MOST = 100
 """So many of each kind are looked at: the number in the navigation is shown as 99+."""
-CERTIFICATE_DAYS = 90
-INVOICE_DAYS = 30
-_NEWS = ("certificate", "invoice")
 _OPEN = ("intent", "negotiating", "agreed", "compliance", "filed", "delivering", "delivered")
 
 
@@ -36,11 +33,6 @@ class Item:
     action: str = ""
 
     @property
-    def counts(self) -> bool:
-        """Tell whether something has to be done, or is only to be known."""
-        return self.kind not in _NEWS
-
-    @property
     def where(self) -> str:
         return place(self.subject_id)
 
@@ -56,15 +48,15 @@ class Item:
         }
 
 
-def count(reader: Reader, actor: Actor, now: datetime) -> int:
+def count(reader: Reader, actor: Actor) -> int:
     """Return how much there is to do: for every page, so nothing is read for its name alone."""
-    return len(_items(reader, actor, now, news=False))
+    return len(_items(reader, actor))
 
 
-def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
+def of(reader: Reader, actor: Actor) -> list[Item]:
     """Return what waits for this member, what ends first at the top."""
-    late = datetime.max.replace(tzinfo=now.tzinfo)
-    found = sorted(_items(reader, actor, now, news=True), key=lambda i: (i.until or late, i.since))
+    late = datetime.max.replace(tzinfo=UTC)
+    found = sorted(_items(reader, actor), key=lambda i: (i.until or late, i.since))
     return [i if i.title else _titled(reader, i) for i in found]
 
 
@@ -73,7 +65,7 @@ def _titled(reader: Reader, item: Item) -> Item:
     return replace(item, title=listing.title if listing else "")
 
 
-def _items(reader: Reader, actor: Actor, now: datetime, *, news: bool) -> list[Item]:
+def _items(reader: Reader, actor: Actor) -> list[Item]:
     asked = approvals.of_party(reader, actor, "waiting", limit=MOST)
     found = [
         Item(
@@ -92,9 +84,7 @@ def _items(reader: Reader, actor: Actor, now: datetime, *, news: bool) -> list[I
     if Role.BUYER in actor.roles or Role.PROVIDER in actor.roles:
         found += [i for i in _trades(reader, actor) if (i.subject_id, i.kind) not in held]
     if Role.PROVIDER in actor.roles:
-        found += _listings(reader, actor, now, news=news)
-    if news and Role.BUYER in actor.roles:
-        found += _invoices(reader, actor, now)
+        found += _listings(reader, actor)
     return found
 
 
@@ -174,48 +164,17 @@ def _periods(reader: Reader, mine: dict[str, Any]) -> Iterator[Item]:
             )
 
 
-def _invoices(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
-    """Yield the invoices that came within the last days: books are kept of them."""
-    for invoice in reader.find(Invoice, user_id=actor.party_id, newest=True, limit=MOST):
-        if now - invoice.created_at > timedelta(days=INVOICE_DAYS):
-            return
-        yield Item(
-            kind="invoice",
-            subject_id=invoice.trade_id,
-            title=invoice.number,
-            since=invoice.created_at,
-            amount_fen=invoice.amount_fen,
-        )
-
-
-def _listings(reader: Reader, actor: Actor, now: datetime, *, news: bool) -> Iterator[Item]:
-    found = reader.find(
-        Listing,
-        provider_id=actor.party_id,
-        state=("returned", "notice", *(("listed", "suspended", "registered") if news else ())),
-        newest=True,
-        limit=MOST,
-    )
-    for listing in found:
-        kind, until = _listing(listing, now)
-        if kind:
+def _listings(reader: Reader, actor: Actor) -> Iterator[Item]:
+    """Yield the versions that were returned, and notices with an objection that has no answer."""
+    mine: dict[str, Any] = {"provider_id": actor.party_id, "newest": True, "limit": MOST}
+    for listing in reader.find(Listing, state=("returned", "notice"), **mine):
+        spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
+        if listing.state == "returned" or spoken[-1:] == ["objection"]:
+            returned = listing.state == "returned"
             yield Item(
-                kind=kind,
+                kind="revise" if returned else "objection",
                 subject_id=listing.id,
                 about=listing.id,
                 since=listing.updated_at,
-                until=until,
+                until=None if returned else listing.notice_until,
             )
-
-
-def _listing(listing: Listing, now: datetime) -> tuple[str, datetime | None]:
-    if listing.state == "returned":
-        return "revise", None
-    spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
-    if listing.state == "notice":
-        objected = bool(spoken) and spoken[-1] == "objection"
-        return ("objection", listing.notice_until) if objected else ("", None)
-    ends = listing.certificate.valid_until if listing.certificate else None
-    if ends is not None and (ends - now.date()).days <= CERTIFICATE_DAYS:
-        return "certificate", now.replace(year=ends.year, month=ends.month, day=ends.day)
-    return "", None
