@@ -17,6 +17,7 @@ KINDS = (
     "listing",  # the way of one's own listing
     "certificate",
     "key",  # an access key is about to end
+    "approval",  # somebody's yes is asked for, or was given
 )
 
 SIDES: Mapping[str, tuple[str, str]] = {
@@ -97,6 +98,16 @@ OTHERS: Mapping[str, str] = {
 
 FITS = frozenset({"list", "resume", "edit_text"})
 """Events after which a listing is held against saved searches."""
+
+APPROVAL: Mapping[str, str] = {
+    "approval_asked": "approvers",
+    "approval_reminder": "approvers",
+    "approval_done": "asker",
+    "approval_refused": "asker",
+    "approval_expired": "asker",
+    "approval_lapsed": "asker",
+}
+"""Events of requests within an organisation: who of its people is told."""
 
 ATTESTED = frozenset({"register", "sample_judged"})
 """Events by which people put their name to a version: their party's profile counts them."""

@@ -13,6 +13,8 @@ from yaosu.errors import InvalidInput
 from yaosu.identity import absent
 from yaosu.model import JSON, AccessKey, Actor, Role, new_id
 from yaosu.model_notices import Inbox, Notice
+from yaosu.model_organisation import SignIn
+from yaosu.organisation.members import living
 from yaosu.ports import Reader, Transaction
 
 from .causes import KINDS
@@ -28,12 +30,15 @@ SecretOf = Callable[[str, int], bytes]
 
 
 def people(reader: Reader, party_id: str, role: Role, now: datetime) -> list[str]:
-    """Return the members of a party who hold a key of that role that works now."""
+    """Return the members of a party who hold a key of that role that works now, or sign in."""
     found: dict[str, None] = {}
     after: str | None = None
     while page := reader.find(AccessKey, party_id=party_id, after=after, limit=500):
         after = page[-1].id
         found |= {k.member_id: None for k in page if role in k.roles and _works(k, now)}
+    for member in living(reader, party_id):  # and who signs in without any key
+        if member.id not in found and role in (member.roles or ()):
+            found |= {s.member_id: None for s in reader.find(SignIn, member_id=member.id, limit=1)}
     return list(found)
 
 

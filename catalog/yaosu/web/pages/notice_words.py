@@ -51,6 +51,8 @@ def place(notice: Notice) -> str:
     facts = notice.facts
     if notice.kind == "key":
         return "/keys"
+    if notice.kind == "approval":
+        return f"/waiting#{notice.subject_id}"
     if notice.subject_id.startswith("trd_"):
         return f"/trades/{notice.subject_id}"
     if notice.subject_id.startswith("lst_"):
