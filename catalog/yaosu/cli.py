@@ -55,6 +55,10 @@ COMMANDS: dict[str, Entry] = {
     "usage": Entry("evidence:usage", "Which trades fed which model.", "训练使用回执。", BUY),
     "recall": Entry("evidence:recall", "Recalls, and deletions.", "召回与删除确认。", EVIDENCE),
     "keys": Entry("keys:app", "Access keys and signing keys.", "管理密钥。", BUY),
+    "approvals": Entry("approvals:app", "What waits for a second person.", "内部审批。", BUY),
+    "organisation": Entry(
+        "approvals:organisation", "People, rules, invitations.", "机构管理。", BUY
+    ),
     "profile": Entry("profile:app", "What parties show.", "机构公开信息与名录。", BUY),
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),

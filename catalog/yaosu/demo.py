@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from yaosu_validators.describe import describe
 
 from . import identity, profiles, review
 from . import listing as shelf
 from .corpora import folders
-from .market import Market, new_venue, wait_for
+from .errors import Conflict
+from .market import Market, new_venue
 from .model import (
     Actor,
     Delivery,
@@ -33,6 +35,8 @@ from .ports import Transaction
 from .trading import fulfilment, negotiation
 from .trading.moves import AwaitsSecond
 from .web.uploads import keep_holding
+
+T = TypeVar("T")
 
 PARTIES: tuple[tuple[str, str, str, str | None, frozenset[Role]], ...] = (
     ("operator", "要素市场运营方", "Market operator", None, frozenset({Role.ADMIN})),
@@ -317,6 +321,18 @@ def _confirm(market: Market, admin: Actor, trade: Trade) -> None:
             return
 
     market.store.write(step)
+
+
+def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
+    """Return the first value that is not None, or raise Conflict when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value is not None:
+            return value
+        if time.monotonic() > end:
+            raise Conflict("still waiting", "仍在等待")
+        time.sleep(every)
 
 
 def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party) -> dict[str, Any]:

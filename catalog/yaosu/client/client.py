@@ -22,6 +22,7 @@ from yaosu.errors import InvalidInput, NotFound, Problem
 
 from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
+from .organisation import Organisation
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
@@ -205,6 +206,11 @@ class Client:
         """Say that one wants a listing (T1): mode, quantity, purpose, rights, …"""
         body = {"listing_id": listing_id, "wish": _given(wish)}
         return Trade(self.connection, self.connection.post("/v1/trades", body))
+
+    @property
+    def organisation(self) -> Organisation:
+        """People, rules, approvals and invitations of one's own organisation."""
+        return Organisation(self.connection)
 
     @property
     def charges(self) -> Charges:

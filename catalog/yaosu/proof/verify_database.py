@@ -23,7 +23,8 @@ from .proofs import Findings, Progress, strict_json
 from .resting import SCHEMA, schema_text
 
 GUARDED = ("event", "posting", "reply", "leaf")
-_LATER_GUARDED = ("metered_call", "invoice")  # where a directory is new enough to have them
+# Where a directory is new enough to have them.
+_LATER_GUARDED = ("metered_call", "invoice", "data_read")
 _NO_RECORDS = ("job", "reply", "view")
 
 

@@ -21,6 +21,7 @@ from .evidence import COVERED
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
 from .resting import holds
 from .verify import DATABASE
+from .verify_approvals import check_approvals
 from .verify_database import (
     Database,
     check_records,
@@ -30,6 +31,7 @@ from .verify_database import (
 )
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
+from .verify_reads import check_reads
 from .verify_receipt import check_form, check_link, check_receipt
 from .witness import Demand
 
@@ -109,8 +111,10 @@ def _verify_database(
         "/replies": lambda: check_replies(db, found, progress),
         "/trades": lambda: _trades(db, found),
         "/usage": lambda: _usage(db, found),
+        "/reads": lambda: check_reads(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
+        "/approvals": lambda: check_approvals(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:

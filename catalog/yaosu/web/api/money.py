@@ -188,7 +188,7 @@ async def _called(
     market = market_of(request)
     question = f"{resource}:{asked.digest}"
 
-    def look() -> rowset.Page:
+    def look() -> tuple[rowset.Page, str]:
         with market.store.read() as reader:
             _, delivery = metering.admitted(reader, key, delivery_id, market.clock.now())
             table = metering.table(reader, delivery, resource)
@@ -198,11 +198,16 @@ async def _called(
         if path is None:
             raise absent("resource", resource)
         few = rowset.Query(asked.columns, asked.filters, max(1, most), asked.start)
-        return rowset.read(path, few)
+        return rowset.read(path, few), table.sha256
 
-    found = await asyncio.to_thread(look)
+    found, sha256 = await asyncio.to_thread(look)
     answer = metering.Answer(
-        resource=resource, query_digest=question, rows=found.rows, bytes=len(found.items)
+        resource=resource,
+        query_digest=question,
+        rows=found.rows,
+        bytes=len(found.items),
+        sha256=sha256,
+        address=request.client.host if request.client is not None else "",
     )
 
     def step(tx: Transaction) -> Call:

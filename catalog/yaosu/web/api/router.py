@@ -10,9 +10,11 @@ from . import (
     market,
     money,
     notices,
+    organisation,
     parties,
     profiles,
     quality,
+    reads,
     registered,
     renewals,
     trade,
@@ -38,5 +40,7 @@ ROUTERS = tuple(
         exchange,
         harvests,
         registered,
+        organisation,
+        reads,
     )
 )

@@ -20,6 +20,7 @@ from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeStat
 from yaosu.ports import Reader, Transaction
 from yaosu.proof import receipt
 from yaosu.trading import endings, fulfilment, negotiation, periods, sharing
+from yaosu.trading import reads as reads_
 from yaosu.trading.moves import load
 from yaosu.trading.recall import flows
 from yaosu.web.door import (
@@ -33,6 +34,7 @@ from yaosu.web.door import (
     page,
     read,
 )
+from yaosu.web.paid import paid
 from yaosu.web.ranged import ranged
 from yaosu.webhooks.feed import concerns
 from yaosu_connectors.delta_sharing import profile
@@ -238,6 +240,7 @@ def neutral_record(reader: Reader, trade: Trade) -> dict[str, Any]:
         signatures=present.plain(trade.signatures),
         delivery=present.delivery(delivery) if delivery else None,
         events=[present.event(e) for e in reader.events(trade.id)],
+        usage=reads_.usage(reader, trade.id),
     )
 
 
@@ -383,7 +386,7 @@ _step("stop", bodies.OptionalReason, lambda t, a, i, b: periods.stop(t, a, i, b.
 # --- deliveries -------------------------------------------------------------------------------
 
 
-def links(request: Request, delivery: Delivery) -> list[dict[str, Any]]:
+def links(request: Request, delivery: Delivery, key_id: str) -> list[dict[str, Any]]:
     """Return the files with links that work for a while, without a key."""
     market = market_of(request)
     expires = market.links_expire()
@@ -394,7 +397,8 @@ def links(request: Request, delivery: Delivery) -> list[dict[str, Any]]:
             "bytes": f.bytes,
             "sha256": f.sha256,
             "url": f"{base}{n}?expires={expires}"
-            f"&signature={market.link_signature(delivery.id, n, expires)}",
+            f"&key={key_id}"
+            f"&signature={market.link_signature(delivery.id, n, expires, key_id)}",
         }
         for n, f in enumerate(delivery.files)
     ]
@@ -404,18 +408,19 @@ def links(request: Request, delivery: Delivery) -> list[dict[str, Any]]:
 async def one_delivery(request: Request, delivery_id: str) -> Response:
     """Return the manifest; to the buyer with links, while the delivery is open."""
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[Delivery, bool]:
+    def look(reader: Reader, actor: Actor | None) -> tuple[Delivery, str]:
+        assert actor is not None
         found = reader.one(Delivery, id=delivery_id)
         if found is None:
             raise absent("delivery", delivery_id)
         venue = venue_of(reader, reader.get(Trade, found.trade_id))
         must_see(actor, found, venue)
-        return found, may(actor, "delivery.read", found, venue)
+        return found, actor.key_id if may(actor, "delivery.read", found, venue) else ""
 
-    found, buyer = await read(request, look, needed=True)
+    found, key_id = await read(request, look, needed=True)
     body = present.delivery(found)
-    if buyer and is_open(found, market_of(request).clock.now()):
-        body["files"] = links(request, found)
+    if key_id and is_open(found, market_of(request).clock.now()):
+        body["files"] = links(request, found, key_id)
     return json_response(body)
 
 
@@ -435,12 +440,17 @@ _FILE = "/deliveries/{delivery_id}/files/{number}"
 @router.head(_FILE, tags=["deliveries"], name="delivered_file_head")
 @router.get(_FILE, tags=["deliveries"], name="delivered_file")
 async def delivered_file(
-    request: Request, delivery_id: str, number: int, expires: int = 0, signature: str = ""
+    request: Request,
+    delivery_id: str,
+    number: int,
+    expires: int = 0,
+    key: str = "",
+    signature: str = "",
 ) -> Response:
     """Serve one delivered file to the bearer of a link: whole or one range (RFC 9110 §14)."""
     market = market_of(request)
     now = market.clock.now()
-    wanted = market.link_signature(delivery_id, number, expires)
+    wanted = market.link_signature(delivery_id, number, expires, key)
     if not hmac.compare_digest(wanted.encode(), signature.encode()):
         raise Forbidden("this link is not valid", "链接无效", operation="delivery.read")
     if expires < now.timestamp():
@@ -454,7 +464,8 @@ async def delivered_file(
     if found is None or not 0 <= number < len(found.files) or not is_open(found, now):
         raise absent("delivery", delivery_id)
     file = found.files[number]
-    return ranged(request, market.blobs, file.sha256, file.bytes, file.path)
+    who = paid(request, found, key, "file", file.path)
+    return ranged(request, market.blobs, file.sha256, file.bytes, file.path, who)
 
 
 @router.post("/trades/{trade_id}/profile", status_code=201, tags=["deliveries"])

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from yaosu import present
 from yaosu.errors import InvalidInput, NotFound, YaosuError
-from yaosu.identity import allow, relations
+from yaosu.identity import allow, may, relations
 from yaosu.model import (
     Actor,
     Delivery,
@@ -25,9 +25,11 @@ from yaosu.model import (
     TradeState,
 )
 from yaosu.ports import Reader, Transaction
-from yaosu.trading import endings, fulfilment, negotiation, periods, recall
+from yaosu.trading import endings, fulfilment, negotiation, periods, reads, recall
 from yaosu.trading.moves import load
+from yaosu.trading.reads import uses
 from yaosu.web import session
+from yaosu.web.api.exchange import table as as_table
 from yaosu.web.api.trade import is_open, links, neutral_record, visible_trades
 
 from .market import dataset_view
@@ -192,11 +194,12 @@ def trade_facts(request: Request, reader: Reader, visit: Visit, trade_id: str) -
         "may_sign": any(f.action == "sign" for f in forms),
         "signing_keys": _signing_keys(reader, actor),
         "delivery": delivery,
-        "files": links(request, delivery)
+        "files": links(request, delivery, actor.key_id)
         if delivery is not None and open_now and "buyer" in mine
         else None,
         **money_facts(reader, trade, venue, actor),
         "postings": reader.postings(trade.id),
+        "uses": uses(reader, trade.id) if may(actor, "reads.read", trade, venue) else [],
         "recalled": any(n.state != "released" for n in recall.notices(reader, trade.id)),
         "moving": trade.state in MOVING and not any(f.weight == "main" for f in forms),
         "side": "buyer" if "buyer" in mine else "provider" if "provider" in mine else "operator",
@@ -269,6 +272,19 @@ async def record(request: Request, trade_id: str) -> Response:
             return orjson.dumps(neutral_record(reader, trade), option=orjson.OPT_INDENT_2)
 
     return _download(await read_of(request, look), f"{trade_id}.record.json")
+
+
+@router.get("/trades/{trade_id}/reads.csv")
+async def reads_table(request: Request, trade_id: str) -> Response:
+    """The audit of reads as a file: as much of it as this viewer may see."""
+
+    def look() -> tuple[tuple[str, ...], list[list[Any]]]:
+        with market_of(request).store.read() as reader:
+            actor = session.must_be_known(session.actor_of(market_of(request), reader, request))
+            return reads.table(reader, actor, trade_id)
+
+    names, rows = await read_of(request, look)
+    return as_table("csv", f"{trade_id}-reads", reads.header(names), rows)
 
 
 def _download(body: bytes, name: str) -> Response:

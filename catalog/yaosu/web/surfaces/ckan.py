@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from yaosu.errors import (
@@ -26,10 +27,11 @@ from yaosu.errors import (
     Unavailable,
     YaosuError,
 )
-from yaosu.model import Actor
+from yaosu.model import Actor, Delivery
 from yaosu.web.door import json_response, market_of
 from yaosu.web.multipart import FormStream
 from yaosu.web.pages.console import take_form
+from yaosu.web.paid import paid
 from yaosu.web.strict import parse
 from yaosu.web.uploads import UNLIMITED
 
@@ -37,6 +39,7 @@ from . import ckan_read, ckan_write, faces
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["ckan"])
+Bought = list[tuple[Delivery, str, str]]
 SMALL, LARGE = 1 << 20, 16 << 20
 READS: Mapping[str, Callable[[ckan_read.Asked], Any]] = ckan_read.ACTIONS
 WRITES = ckan_write.ACTIONS
@@ -169,7 +172,9 @@ async def _answer(request: Request, name: str) -> Response:
         else:
             params = await _params(request, actor)
         if name in READS:
-            result = await asyncio.to_thread(_read, request, name, params, actor)
+            result, bought = await asyncio.to_thread(_read, request, name, params, actor)
+            if bought and actor is not None and name == "datastore_search":
+                await _recorded(request, actor, bought, result)
         elif request.method == "GET":
             raise _Unread("this action needs POST")
         else:
@@ -186,10 +191,22 @@ async def _answer(request: Request, name: str) -> Response:
     return json_response({"help": _help(request, name), "success": True, "result": result})
 
 
-def _read(request: Request, name: str, params: dict[str, Any], actor: Actor | None) -> Any:
+def _read(
+    request: Request, name: str, params: dict[str, Any], actor: Actor | None
+) -> tuple[Any, Bought]:
     market = market_of(request)
     with market.store.read() as reader:
-        return READS[name](ckan_read.Asked(market, reader, actor, params))
+        asked = ckan_read.Asked(market, reader, actor, params)
+        return READS[name](asked), asked.bought
+
+
+async def _recorded(request: Request, actor: Actor, bought: Bought, result: Any) -> None:
+    """Have the read of bought rows on record before they leave."""
+    size = len(orjson.dumps(result["records"]))
+    for delivery, resource, sha256 in bought:
+        who = paid(request, delivery, actor.key_id, "ckan", resource)
+        note = market_of(request).reads.note(who.read(sha256, 0, size, 200))
+        await asyncio.wrap_future(note)
 
 
 def _known(name: str, said: str) -> None:

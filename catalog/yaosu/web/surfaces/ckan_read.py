@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from yaosu import __version__
 from yaosu.errors import Forbidden, InvalidInput, Malformed
 from yaosu.identity import absent
 from yaosu.market import Market
-from yaosu.model import Actor, Dataset, Listing, Party
+from yaosu.model import Actor, Dataset, Delivery, Listing, Party
 from yaosu.ports import Reader, Selected, Selection
 from yaosu.storage.search_select import SORTS
 from yaosu.trading import sharing
@@ -56,6 +56,8 @@ class Asked:
     reader: Reader
     actor: Actor | None
     params: Mapping[str, Any]
+    bought: list[tuple[Delivery, str, str]] = field(default_factory=list)
+    """By which delivery what was read: the resource and its digest; empty for what is open."""
 
     def text(self, *names: str, default: str | None = None) -> str:
         """Return the first of these parameters as text; a missing one is a validation error."""
@@ -438,6 +440,9 @@ def _table(
     now = asked.market.clock.now()
     if not faces.may_read(asked.reader, asked.actor, listing, name, now):
         raise Forbidden("the rows are for buyers only", "数据内容仅限购买者查看")
+    by = faces.bought(asked.reader, asked.actor, listing, name, now)
+    if by is not None:
+        asked.bought.append((by, name, sharing.source_of(listing, name)))
     table = sharing.table_of(asked.reader, listing, name)
     if table is None:
         found = asked.market.preview(listing, name, 100)

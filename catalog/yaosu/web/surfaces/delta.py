@@ -26,6 +26,7 @@ from yaosu.trading import sharing
 from yaosu.trading.sharing import SharedVersion
 from yaosu.web.api.trade import is_open
 from yaosu.web.door import json_response, market_of, presented_key
+from yaosu.web.paid import paid
 from yaosu.web.ranged import ranged
 from yaosu.web.strict import parse
 from yaosu_connectors import delta_sharing as words
@@ -392,10 +393,10 @@ def _line(
     market = market_of(request)
     expires = market.links_expire()
     base = request.url_for("shared_file", delivery_id=shared.delivery.id, sha256=facts.id)
-    mac = market.link_signature(shared.delivery.id, _number(facts.id), expires)
-    line = words.file_line(
-        facts, url=f"{base}?expires={expires}&signature={mac}", expires_ms=expires * 1000, kind=kind
-    )
+    key = shared.key_id
+    mac = market.link_signature(shared.delivery.id, _number(facts.id), expires, key)
+    url = f"{base}?expires={expires}&key={key}&signature={mac}"
+    line = words.file_line(facts, url=url, expires_ms=expires * 1000, kind=kind)
     if when is not None:  # a removal belongs to the version that it makes way for
         line[kind].update(version=when.version, timestamp=when.created_ms)
     return line
@@ -412,7 +413,12 @@ _FILE = "/files/{delivery_id}/{sha256}.parquet"
 @router.head(_FILE, name="shared_file_head")
 @router.get(_FILE, name="shared_file")
 async def shared_file(
-    request: Request, delivery_id: str, sha256: str, expires: int = 0, signature: str = ""
+    request: Request,
+    delivery_id: str,
+    sha256: str,
+    expires: int = 0,
+    key: str = "",
+    signature: str = "",
 ) -> Response:
     """Serve the columns of a table to the bearer of a link: whole or one range."""
     market = market_of(request)
@@ -421,7 +427,7 @@ async def shared_file(
     refused.status_code = 403
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
         return refused
-    wanted = market.link_signature(delivery_id, _number(sha256), expires)
+    wanted = market.link_signature(delivery_id, _number(sha256), expires, key)
     right = hmac.compare_digest(wanted.encode(), signature.encode())
     if not right or expires < now.timestamp():
         return refused
@@ -430,4 +436,5 @@ async def shared_file(
         if delivery is None or not is_open(delivery, now):
             return refused
     size = market.blobs.size(sha256)
-    return ranged(request, market.blobs, sha256, size, f"{sha256}.parquet")
+    who = paid(request, delivery, key, "table", f"{sha256}.parquet")
+    return ranged(request, market.blobs, sha256, size, f"{sha256}.parquet", who)

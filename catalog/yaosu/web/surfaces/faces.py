@@ -22,6 +22,7 @@ from yaosu.ports import Reader, Selection
 from yaosu.web.api.trade import is_open
 from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
+from yaosu.web.paid import Paid, paid
 from yaosu.web.ranged import ranged
 from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.published import Published, files_of
@@ -186,10 +187,18 @@ def may_read(
         return False
     if actor.party_id == listing.provider_id:
         return may(actor, "data.read", listing, reader.get(Venue, listing.venue))
-    return _bought(reader, actor, listing, now)
+    return bought(reader, actor, listing, resource, now) is not None
 
 
-def _bought(reader: Reader, actor: Actor, listing: Listing, now: datetime) -> bool:
+def bought(
+    reader: Reader, actor: Actor | None, listing: Listing, resource: str, now: datetime
+) -> Delivery | None:
+    """Return the delivery by which the actor reads a resource; None for samples and the owner."""
+    offer = (listing.descriptor.get("dataElement") or {}).get("offer") or {}
+    if resource == (offer.get("trial") or {}).get("resource"):
+        return None
+    if actor is None or actor.party_id == listing.provider_id:
+        return None
     trades = reader.find(Trade, listing_id=listing.id, user_id=actor.party_id, limit=1000)
     for trade in trades:
         if trade.delivery_id is None:
@@ -197,8 +206,8 @@ def _bought(reader: Reader, actor: Actor, listing: Listing, now: datetime) -> bo
         delivery = reader.get(Delivery, trade.delivery_id)
         venue = reader.get(Venue, trade.venue)
         if is_open(delivery, now) and may(actor, "delivery.read", delivery, venue):
-            return True
-    return False
+            return delivery
+    return None
 
 
 @router.head("/datasets/{publisher}/{name}/{path:path}", name="file_of_dataset_head")
@@ -207,7 +216,7 @@ async def file_of_dataset(request: Request, publisher: str, name: str, path: str
     """Serve a file beside its descriptor: samples to all, the rest to owner and buyer."""
     market = market_of(request)
 
-    def work() -> tuple[str, int]:
+    def work() -> tuple[str, int, Paid | None]:
         with market.store.read() as reader:
             actor = actor_of(reader, request)
             dataset = reader.one(Dataset, publisher=publisher, name=name)
@@ -218,13 +227,18 @@ async def file_of_dataset(request: Request, publisher: str, name: str, path: str
                 for own, sha256, _ in files_of(resource):
                     if own == path and sha256:
                         right = str(resource.get("name"))
-                        if may_read(reader, actor, listing, right, market.clock.now()):
-                            return sha256, market.blobs.size(sha256)
+                        now = market.clock.now()
+                        if may_read(reader, actor, listing, right, now):
+                            by = bought(reader, actor, listing, right, now)
+                            who = None
+                            if by is not None and actor is not None:
+                                who = paid(request, by, actor.key_id, "dataset", path)
+                            return sha256, market.blobs.size(sha256), who
                         raise Forbidden(
                             "this file is for its buyers: see the page of the dataset",
                             "该文件仅限购买者，请查看数据集页面",
                         )
         raise absent("file", path)
 
-    sha256, size = await read_of(request, work)
-    return ranged(request, market.blobs, sha256, size, path)
+    sha256, size, who = await read_of(request, work)
+    return ranged(request, market.blobs, sha256, size, path, who)
