@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from yaosu.model import Actor, Listing, Role, Trade
+from yaosu import renewals
+from yaosu.identity import may
+from yaosu.model import Actor, Listing, Role, Trade, Venue
 from yaosu.model_money import Invoice, Period
 from yaosu.ports import Reader
 from yaosu.present import plain
@@ -81,13 +83,15 @@ def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
         found += [i for i in _trades(reader, actor, now) if (i.subject_id, i.kind) not in held]
     if Role.PROVIDER in actor.roles:
         found += _listings(reader, actor, now)
+    if Role.REVIEWER in actor.roles or Role.EXCHANGE in actor.roles:
+        found += _renewals(reader, actor)
     late = datetime.max.replace(tzinfo=now.tzinfo)
     return sorted(found, key=lambda i: (i.until or late, i.since))
 
 
 def place(subject_id: str) -> str:
     """Return the page of a thing; none for a rule."""
-    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#"}
+    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#", "rnw": "/renewals/"}
     page = pages.get(subject_id[:3])
     return page + subject_id if page else ""
 
@@ -99,6 +103,21 @@ def title(reader: Reader, subject_id: str) -> str:
         subject_id = trade.listing_id if trade else ""
     listing = reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
     return listing.title if listing else ""
+
+
+def _renewals(reader: Reader, actor: Actor) -> Iterator[Item]:
+    """Yield requests to renew a certificate that this member may decide."""
+    for asked in renewals.visible(reader, actor, state="open", size=MOST):
+        listing = reader.get(Listing, asked.listing_id)
+        if may(actor, "renewal.decide", listing, reader.get(Venue, listing.venue)):
+            ends = listing.certificate.valid_until if listing.certificate else None
+            yield Item(
+                kind="renewal",
+                subject_id=asked.id,
+                title=listing.title,
+                since=asked.created_at,
+                until=datetime(ends.year, ends.month, ends.day, tzinfo=UTC) if ends else None,
+            )
 
 
 def _trades(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
