@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -63,13 +64,21 @@ def tell(
         if tx.one(Notice, member_id=member_id, cause=cause) is not None:
             continue
         made = Notice(
-            id=new_id("ntc"), party_id=party_id, member_id=member_id, unread_by=member_id,
+            id=_id_at(at), party_id=party_id, member_id=member_id, unread_by=member_id,
             role=role or "", kind=kind, cause=cause, subject_id=subject_id, facts=facts or {},
             at=at, created_at=tx.now,
         )  # fmt: skip
         tx.add(made)
         told += 1
     return told
+
+
+def _id_at(at: datetime) -> str:
+    """Return an id that sorts by the time of the cause: jobs tell of causes in any order."""
+    rest = secrets.randbits(74)
+    head, tail = rest >> 62, rest & (1 << 62) - 1
+    value = int(at.timestamp() * 1000) << 80 | 7 << 76 | head << 64 | 2 << 62 | tail
+    return f"ntc_{value:032x}"
 
 
 # --- reading ----------------------------------------------------------------------------------
