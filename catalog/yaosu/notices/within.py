@@ -37,10 +37,10 @@ def hear(tx: Transaction, event: Event) -> None:
 
 def _about(reader: Reader, kept: Approval) -> dict[str, Any]:
     """Return the title of what the step is about, where there is one."""
-    subject: Trade | Listing | None = None
-    if kept.subject_id.startswith("trd_"):
-        subject = reader.one(Trade, id=kept.subject_id)
-    listing_id = subject.listing_id if subject is not None else kept.subject_id
+    listing_id = kept.subject_id
+    if listing_id.startswith("trd_"):
+        trade = reader.one(Trade, id=listing_id)
+        listing_id = trade.listing_id if trade is not None else ""
     listing = reader.one(Listing, id=listing_id) if listing_id.startswith("lst_") else None
     if listing is None:
         return {"title": "", "title_en": ""}
