@@ -69,8 +69,8 @@ def measure(quick: bool) -> Iterator[Figure]:
         market = Market(load(data=str(Path(folder)), reserve_bytes=0))
         market.store.write(follower.begin)
         market.store.write(lambda tx: tx.add(Venue(id="otc", name="otc", name_en="otc")))
-        provider = person(market, "p", Role.PROVIDER)
-        buyers = [person(market, f"b{n}", Role.BUYER) for n in range(4 if quick else 200)]
+        provider = person(market, "provider", Role.PROVIDER)
+        buyers = [person(market, f"buyer-{n}", Role.BUYER) for n in range(4 if quick else 200)]
         yield from _searches(market, provider, buyers, count)
         yield from _events(market, provider, buyers[0], 500 if quick else 10_000)
         market.close()

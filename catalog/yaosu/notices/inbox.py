@@ -64,7 +64,7 @@ def tell(
         if tx.one(Notice, member_id=member_id, cause=cause) is not None:
             continue
         made = Notice(
-            id=_id_at(at), party_id=party_id, member_id=member_id, unread_by=member_id,
+            id=_id_at(at, cause), party_id=party_id, member_id=member_id, unread_by=member_id,
             role=role or "", kind=kind, cause=cause, subject_id=subject_id, facts=facts or {},
             at=at, created_at=tx.now,
         )  # fmt: skip
@@ -73,12 +73,15 @@ def tell(
     return told
 
 
-def _id_at(at: datetime) -> str:
-    """Return an id that sorts by the time of the cause: jobs tell of causes in any order."""
-    rest = secrets.randbits(74)
-    head, tail = rest >> 62, rest & (1 << 62) - 1
-    value = int(at.timestamp() * 1000) << 80 | 7 << 76 | head << 64 | 2 << 62 | tail
-    return f"ntc_{value:032x}"
+def _id_at(at: datetime, cause: str) -> str:
+    """Return an id that sorts by the time of the cause: jobs tell of causes in any order.
+
+    Within a millisecond events sort as they came, by the last 12 bits of their number.
+    """
+    number = cause.removeprefix("evt_")
+    order = int(number) & 0xFFF if number.isdigit() else 0
+    head = int(at.timestamp() * 1000) << 80 | 7 << 76 | order << 64
+    return f"ntc_{head | 2 << 62 | secrets.randbits(62):032x}"
 
 
 # --- reading ----------------------------------------------------------------------------------
