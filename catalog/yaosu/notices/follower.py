@@ -90,9 +90,9 @@ def follow(store: Store) -> int:
     return len(events)
 
 
-def catch_up(store: Store) -> None:
-    """Look at everything that is in the log."""
-    while follow(store):
+def catch_up(store: Store, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Look at everything that is in the log, unless it is told to stop."""
+    while not stopped() and follow(store):
         pass
 
 
