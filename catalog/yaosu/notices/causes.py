@@ -17,7 +17,8 @@ KINDS = (
     "listing",  # the way of one's own listing
     "certificate",
     "key",  # an access key is about to end
-    "approval",  # somebody's yes is asked for, or was given
+    "approval",  # of a step that one's organisation lets only two people take
+    "member",  # what became of an invitation into one's organisation
 )
 
 SIDES: Mapping[str, tuple[str, str]] = {
@@ -99,15 +100,14 @@ OTHERS: Mapping[str, str] = {
 FITS = frozenset({"list", "resume", "edit_text"})
 """Events after which a listing is held against saved searches."""
 
-APPROVAL: Mapping[str, str] = {
-    "approval_asked": "approvers",
-    "approval_reminder": "approvers",
-    "approval_done": "asker",
-    "approval_refused": "asker",
-    "approval_expired": "asker",
-    "approval_lapsed": "asker",
-}
-"""Events of requests within an organisation: who of its people is told."""
+APPROVERS = frozenset({"approval_asked", "approval_reminder"})
+"""Events of organisations that those are told of who may approve."""
+
+ASKERS = frozenset({"approval_done", "approval_refused", "approval_expired", "approval_lapsed"})
+"""Events of organisations that who asked for an approval is told of."""
+
+INVITERS = frozenset({"invitation_accepted", "invitation_expired", "invitation_reminder"})
+"""Events of organisations that who invited somebody is told of."""
 
 ATTESTED = frozenset({"register", "sample_judged"})
 """Events by which people put their name to a version: their party's profile counts them."""

@@ -27,12 +27,11 @@ from yaosu.model import (
     TradeState,
 )
 from yaosu.model_notices import Follower, SavedSearch, Watch
-from yaosu.model_organisation import Approval
-from yaosu.organisation import approvals, waiting
 from yaosu.ports import Reader, SearchQuery, Store, Transaction
 from yaosu.profiles import note_attested
 
-from .causes import APPROVAL, ATTESTED, DESK, FITS, OTHERS, OWN, SIDES
+from . import within
+from .causes import ATTESTED, DESK, FITS, OTHERS, OWN, SIDES
 from .inbox import people, tell
 from .searches import query_of
 
@@ -91,9 +90,9 @@ def follow(store: Store) -> int:
     return len(events)
 
 
-def catch_up(store: Store) -> None:
-    """Look at everything that is in the log."""
-    while follow(store):
+def catch_up(store: Store, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Look at everything that is in the log, unless it is told to stop."""
+    while not stopped() and follow(store):
         pass
 
 
@@ -106,7 +105,7 @@ def concerns(event: Event) -> bool:
         return True
     if kind == "lst_":
         return any(event.type in table for table in (OWN, DESK, OTHERS, FITS))
-    return event.type == "key_issued" or event.type in APPROVAL
+    return event.type == "key_issued" or event.type in within.HEARD
 
 
 class Desk:
@@ -132,23 +131,8 @@ class Desk:
             self._listing(event)
         elif event.type == "key_issued":
             _remember_key(self.tx, event)
-        elif event.type in APPROVAL:
-            self._approval(event)
-
-    def _approval(self, event: Event) -> None:
-        """Tell the approvers that they are asked, or who asked what became of it."""
-        kept = self.tx.one(Approval, id=str(event.payload["approval_id"]))
-        assert kept is not None  # made in the step that left the first event of it
-        people = {kept.member_id}
-        if APPROVAL[event.type] == "approvers":
-            people = approvals.approvers(self.tx, kept)
-        listing = waiting.listing_of(self.tx, kept.subject_id)
-        rule = {"title": "本机构的审批规则", "title_en": "a rule of your organisation"}
-        named = _of_listing(listing) if listing else rule
-        tell(
-            self.tx, event.subject_id, sorted(people), kind="approval", cause=f"evt_{event.id}",
-            subject_id=kept.id, at=event.at, facts={**named, "event": event.type},
-        )  # fmt: skip
+        elif event.type in within.HEARD:
+            within.hear(self.tx, event)
 
     def _attested(self, event: Event) -> None:
         """Keep whose people put their name to a version."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -68,13 +69,24 @@ def tell(
         if tx.one(Notice, member_id=member_id, cause=cause) is not None:
             continue
         made = Notice(
-            id=new_id("ntc"), party_id=party_id, member_id=member_id, unread_by=member_id,
+            id=_id_at(at, cause), party_id=party_id, member_id=member_id, unread_by=member_id,
             role=role or "", kind=kind, cause=cause, subject_id=subject_id, facts=facts or {},
             at=at, created_at=tx.now,
         )  # fmt: skip
         tx.add(made)
         told += 1
     return told
+
+
+def _id_at(at: datetime, cause: str) -> str:
+    """Return an id that sorts by the time of the cause: jobs tell of causes in any order.
+
+    Within a millisecond events sort as they came, by the last 12 bits of their number.
+    """
+    number = cause.removeprefix("evt_")
+    order = int(number) & 0xFFF if number.isdigit() else 0
+    head = int(at.timestamp() * 1000) << 80 | 7 << 76 | order << 64
+    return f"ntc_{head | 2 << 62 | secrets.randbits(62):032x}"
 
 
 # --- reading ----------------------------------------------------------------------------------

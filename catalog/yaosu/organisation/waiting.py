@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from yaosu.model import Actor, Listing, Role, Trade
+from yaosu import renewals
+from yaosu.identity import may
+from yaosu.model import Actor, Listing, Role, Trade, Venue
 from yaosu.model_money import Period
 from yaosu.ports import Reader
 from yaosu.present import plain
@@ -85,12 +87,14 @@ def _items(reader: Reader, actor: Actor) -> list[Item]:
         found += [i for i in _trades(reader, actor) if (i.subject_id, i.kind) not in held]
     if Role.PROVIDER in actor.roles:
         found += _listings(reader, actor)
+    if Role.REVIEWER in actor.roles or Role.EXCHANGE in actor.roles:
+        found += _renewals(reader, actor)
     return found
 
 
 def place(subject_id: str) -> str:
     """Return the page of a thing; none for a rule."""
-    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#"}
+    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#", "rnw": "/renewals/"}
     page = pages.get(subject_id[:3])
     return page + subject_id if page else ""
 
@@ -101,6 +105,21 @@ def listing_of(reader: Reader, subject_id: str) -> Listing | None:
         trade = reader.one(Trade, id=subject_id)
         subject_id = trade.listing_id if trade else ""
     return reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
+
+
+def _renewals(reader: Reader, actor: Actor) -> Iterator[Item]:
+    """Yield requests to renew a certificate that this member may decide."""
+    for asked in renewals.visible(reader, actor, state="open", size=MOST):
+        listing = reader.get(Listing, asked.listing_id)
+        if may(actor, "renewal.decide", listing, reader.get(Venue, listing.venue)):
+            ends = listing.certificate.valid_until if listing.certificate else None
+            yield Item(
+                kind="renewal",
+                subject_id=asked.id,
+                about=listing.id,
+                since=asked.created_at,
+                until=datetime(ends.year, ends.month, ends.day, tzinfo=UTC) if ends else None,
+            )
 
 
 def _trades(reader: Reader, actor: Actor) -> Iterator[Item]:
