@@ -26,6 +26,7 @@ from yaosu.ports import Clock
 from yaosu.proof import signing
 from yaosu.settings import load
 from yaosu.web.app import create_app
+from yaosu.web.zerocopy import ZeroCopy
 
 T = TypeVar("T")
 ROLES = {
@@ -287,7 +288,9 @@ def open_hall(
         clock=clock,
     )
     server = uvicorn.Server(
-        uvicorn.Config(create_app(market), log_level="warning", timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            ZeroCopy(create_app(market)), log_level="warning", timeout_graceful_shutdown=5
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

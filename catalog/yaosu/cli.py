@@ -41,6 +41,8 @@ COMMANDS: dict[str, Entry] = {
     "listing": Entry("listing:app", "Look after listings.", "管理挂牌。", PROVIDE),
     "connect": Entry("connect:app", "Other catalogs: in and out.", "对接其他目录。", PROVIDE),
     "search": Entry("search:search", "Search what is listed.", "搜索挂牌数据。", BUY),
+    "searches": Entry("notices:searches", "Searches that tell of news.", "已存检索。", BUY),
+    "notices": Entry("notices:app", "What the market has told you.", "通知。", BUY),
     "order": Entry("order:order", "Say that you want a listing.", "提交购买意向。", BUY),
     "buy": Entry("order:buy", "Buy at the standing offer.", "按长期报价一步购买。", BUY),
     "trade": Entry("trade:app", "Take a trade from step to step.", "办理交易各步骤。", BUY),

@@ -37,6 +37,7 @@ from .ports import Reader, Transaction
 from .steps import Relation
 
 SELF_SERVICE_ROLES = frozenset({Role.PROVIDER, Role.BUYER})
+_KEY_ID = re.compile(r"[0-9a-f]{32}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
 _CONTACT_FIELDS = frozenset({"person", "phone", "email", "address"})
 
@@ -63,21 +64,22 @@ def relations(actor: Actor | None, thing: object = None, venue: Venue | None = N
     if actor == SYSTEM:
         return {Relation.ANYONE, Relation.SYSTEM}
     found: set[str] = {Relation.ANYONE, Relation.MEMBER}
-    provider = getattr(thing, "provider_id", None)
-    user = getattr(thing, "user_id", None)
-    tied = actor.party_id in (provider, user)
-    own = {
-        Relation.PROVIDER: Role.PROVIDER in actor.roles
-        and (provider == actor.party_id or thing is None),
-        Relation.BUYER: Role.BUYER in actor.roles and (user == actor.party_id or thing is None),
-        Relation.REVIEWER: Role.REVIEWER in actor.roles and not tied,
-        Relation.EXCHANGE: Role.EXCHANGE in actor.roles
-        and not tied
-        and (thing is None or (venue is not None and venue.party_id == actor.party_id)),
-        Relation.ADMIN: Role.ADMIN in actor.roles,
-    }
-    found |= {relation for relation, holds in own.items() if holds}
-    if isinstance(thing, Party) and thing.id == actor.party_id and not actor.bound_to:
+    me, roles = actor.party_id, actor.roles
+    provider, user = getattr(thing, "provider_id", None), getattr(thing, "user_id", None)
+    if Role.PROVIDER in roles and (provider == me or thing is None):
+        found.add(Relation.PROVIDER)
+    if Role.BUYER in roles and (user == me or thing is None):
+        found.add(Relation.BUYER)
+    if me not in (provider, user):
+        if Role.REVIEWER in roles:
+            found.add(Relation.REVIEWER)
+        if Role.EXCHANGE in roles and (
+            thing is None or (venue is not None and venue.party_id == me)
+        ):
+            found.add(Relation.EXCHANGE)
+    if Role.ADMIN in roles:
+        found.add(Relation.ADMIN)
+    if isinstance(thing, Party) and thing.id == me and not actor.bound_to:
         found.add("own")
     return found
 
@@ -373,19 +375,11 @@ def authenticate(
     `scope` is the kind of key that is asked for: one for something else is as good as none. A key
     for some operations, or some things, passes to `operation` at `path` only if it was made for it.
     """
-    refused = Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
-    prefix, _, rest = presented.partition("_")
-    key_id, _, secret = rest.partition("_")
-    if prefix != "yk" or not secret or not re.fullmatch(r"[0-9a-f]{32}", key_id):
-        raise refused
-    key = reader.one(AccessKey, id=f"key_{key_id}")
-    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-    if key is None or not hmac.compare_digest(key.secret_sha256, digest):
-        raise refused
-    if not key.scope.startswith(scope) if scope else key.scope:
-        raise refused
+    key = _key_of(reader, presented)
+    if key is None or not (key.scope.startswith(scope) if scope else not key.scope):
+        raise _unknown_key()
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
-        raise refused
+        raise _unknown_key()
     operations_.admit(reader, key, operation, path)
     return Actor(
         party_id=key.party_id,
@@ -395,6 +389,20 @@ def authenticate(
         operations=None if key.operations is None else frozenset(key.operations),
         bound_to=frozenset(key.bound_to),
     )
+
+
+def _key_of(reader: Reader, presented: str) -> AccessKey | None:
+    prefix, _, rest = presented.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != "yk" or not secret or not _KEY_ID.fullmatch(key_id):
+        return None
+    key = reader.one(AccessKey, id=f"key_{key_id}")
+    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+    return key if key is not None and hmac.compare_digest(key.secret_sha256, digest) else None
+
+
+def _unknown_key() -> Unauthenticated:
+    return Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
 
 
 def verify_party(tx: Transaction, actor: Actor, party_id: str, evidence: str) -> Party:

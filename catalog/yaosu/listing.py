@@ -272,7 +272,7 @@ def _draft(
 
 def refuse_broken(descriptor: dict[str, Any]) -> None:
     """Raise with every problem that even a draft may not have."""
-    problems = [p for p in judged(descriptor, "draft") if p.severity == "error"]
+    problems = [p for p in judged(descriptor, "breaks") if p.severity == "error"]
     if not descriptor.get("name"):
         text = Text("a dataset needs a name", "数据集需要标识名（name）")
         if not any(p.pointer == "/name" for p in problems):

@@ -53,6 +53,8 @@ from .model import (
     Upload,
     Venue,
 )
+from .model_notices import SavedSearch
+from .notices import follower, searches
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
 from .proof.log import Log
@@ -61,6 +63,7 @@ from .quality import market_overlap, registered
 from .settings import Settings
 from .storage.blobs import LocalBlobs, sweep_orphans
 from .storage.search import TantivyIndex
+from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
 from .trading import fulfilment, handover, periods, recall, sharing
@@ -79,6 +82,7 @@ LOG_S = 0.25
 WITNESS_S = 0.5
 SWEEP_S = 3600.0
 HARVEST_S = 1.0
+NOTICES_S = 0.5
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
@@ -150,6 +154,7 @@ class Market:
     def start(self) -> None:
         """Begin to follow the store and to run jobs."""
         self._venues()
+        self.store.write(follower.begin)
         if self.embedded:
             self.queue.take_back()  # every worker has ended with the process it was in
         self.sweep()
@@ -157,6 +162,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
+            ("notices", self.tell, NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):
@@ -257,6 +263,13 @@ class Market:
         """Give waiting events their leaves in the transparency log."""
         return self.log.integrate(4096)
 
+    def tell(self) -> int:
+        """Leave notices of what is in the log; returns how many events were looked at."""
+        done = 0
+        while (looked_at := follower.follow(self.store)) and not self._stop.is_set():
+            done += looked_at
+        return done
+
     def sweep(self) -> None:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
@@ -301,6 +314,7 @@ class Market:
             "complete": self._complete,
             "accept_silently": self._accept_silently,
             "recall": self._recall,
+            **follower.handlers(self.store, self.card, _fits),
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -556,6 +570,12 @@ class Market:
     def seal(self, text: str) -> str:
         """Return a MAC over text for cookies and form tokens."""
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
+
+
+def _fits(listing_id: str, card: dict[str, Any]) -> Callable[[SavedSearch], bool]:
+    """Return whether a saved search finds this listing, as the index would."""
+    one = OneListing(listing_id, card)
+    return lambda saved: one.fits(searches.query_of(saved))
 
 
 def _quorum(wanted: int, witnesses: int) -> int:

@@ -29,6 +29,7 @@ from .model import (
     SigningKey,
     StoredReport,
     Trade,
+    TradeState,
     Upload,
     Venue,
 )
@@ -51,16 +52,18 @@ _PLAIN = frozenset((str, int, bool, float, type(None)))
 
 def plain(value: Any) -> Any:
     """Return the value as JSON: dates as text, tuples as lists, records as objects."""
-    if type(value) in _PLAIN or isinstance(value, (str, int, float)):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
     # Not `asdict`: it copies deeply what is only read here.
     return {name: plain(getattr(value, name)) for name in _names(value.__class__)}
 
@@ -304,6 +307,9 @@ def _nameless(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "evidence": hide(run.get("evidence") or {})}
 
 
+_NEXT = {state: tuple(next_actions(TRADE_STEPS, state)) for state in TradeState}
+
+
 def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False) -> dict[str, Any]:
     """Return a trade to its parties and operators; contacts only after payment."""
     shown: dict[str, Any] = {
@@ -317,7 +323,7 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "report_digest": found.report_digest,
         "provider": party(provider),
         "user": party(user),
-        "terms": plain(terms_json(found.terms)),
+        "terms": terms_json(found.terms),
         "offer_digest": found.offer_digest,
         "turn": found.turn,
         "standing": found.standing,
@@ -342,7 +348,7 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "corrections": plain(found.corrections),
         "stopped_at": plain(found.stopped_at),
         "reason": found.reason,
-        "next": next_actions(TRADE_STEPS, found.state),
+        "next": list(_NEXT[found.state]),
     }
     for name in (
         "created_at",

@@ -6,6 +6,7 @@ import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,22 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, TradeState, new_id
+from yaosu.model import (
+    Certificate,
+    Delivery,
+    Listing,
+    ListingState,
+    Registered,
+    Trade,
+    TradeState,
+    new_id,
+)
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.model_money import Invoice, Period
+from yaosu.model_notices import Notice
 from yaosu.model_outside import Message, Webhook
+from yaosu.model_renewal import Document, Renewal
 from yaosu.proof.voucher import read_code
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
 from yaosu_connectors.ckan_package import flat_name, resource_id
@@ -212,6 +224,7 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
         "code": _voucher_of(scene, thing),
+        "token": f"{NONE}.{NONE}",
     }
 
 
@@ -316,12 +329,37 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         return harvest(scene)
     if row.get("on") == "webhook":
         return webhook(scene)
+    if row.get("on") == "profile":
+        given = {"state": "public", "qualifications": [{"name": uuid.uuid4().hex}]}
+        assert provider.raw("PUT", "/v1/profile", given).is_success
+        return {"number": "0"}
+    if row.get("on") == "notice":
+        return {"notice_id": _notice(scene)}
+    if row.get("on") == "search":
+        found = provider.post("/v1/searches", {"name": uuid.uuid4().hex})
+        return {"search_id": found["search_id"]}
     if row.get("on") in REGISTERED:
         return registered(scene, row["on"])
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _notice(scene: Scene) -> str:
+    """Leave a notice with the provider's person."""
+    me = scene.people["P"].get("/v1/me")
+
+    def step(tx: Any) -> str:
+        made = Notice(
+            id=new_id("ntc"), party_id=me["party"]["party_id"], member_id=me["member_id"],
+            unread_by=me["member_id"], role="provider", kind="key", cause=new_id("x"),
+            subject_id="key_x", at=tx.now, created_at=tx.now,
+        )  # fmt: skip
+        tx.add(made)
+        return made.id
+
+    return scene.hall.market.store.write(step)
 
 
 def _reconciliation(scene: Scene) -> str:
@@ -348,10 +386,32 @@ def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
             document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0],
             **common,
         )  # fmt: skip
+    elif "{renewal_id}" in route:
+        return {"renewal_id": _renewal(scene, thing)}
     if record is None:
         return {}
     scene.hall.market.store.write(lambda tx: tx.add(record))
     return {"recall_id" if isinstance(record, Recall) else "usage_receipt_id": record.id}
+
+
+def _renewal(scene: Scene, thing: Thing) -> str:
+    """Put a request to renew the certificate of the listing beside it, with one document."""
+    listing, held = thing.listing, thing.delivery.files[0]
+    ends = listing.created_at.date() + timedelta(days=30)
+    certificate = Certificate(scheme="other", number="1", valid_until=ends)
+    made = Renewal(
+        id=new_id("rnw"), listing_id=listing.id, provider_id=listing.provider_id,
+        venue=listing.venue, asked=replace(certificate, valid_until=ends + timedelta(days=365)),
+        documents=(Document(name="d", sha256=held.sha256, bytes=held.bytes),), asked_by="mbr_x",
+        created_at=listing.created_at, updated_at=listing.created_at,
+    )  # fmt: skip
+
+    def step(tx: Any) -> None:
+        tx.put(replace(listing, state=ListingState.LISTED, certificate=certificate))
+        tx.add(made)
+
+    scene.hall.market.store.write(step)
+    return made.id
 
 
 def _callback_key(scene: Scene) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from yaosu.proof.signing import Signer
 
     from .integration import Desk, Webhooks
+    from .notices import Notices
     from .submission import Submission
     from .transfer import Progress
 
@@ -364,6 +365,13 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def notices(self) -> Notices:
+        """What one is told; saved searches and watched datasets."""
+        from .notices import Notices
+
+        return Notices(self.connection)
 
     @property
     def webhooks(self) -> Webhooks:

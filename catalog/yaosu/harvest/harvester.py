@@ -165,7 +165,7 @@ class Harvester:
             with self._store.read() as reader:
                 news = [s for s in batch if _is_new(reader, harvest, s)]
             for said in news:
-                judged(said["document"], "draft")  # long: outside of the writer
+                judged(said["document"], "breaks")  # long: outside of the writer
             run = self._store.write(partial(_take, harvest=harvest, run_id=run_id, batch=batch))
             _still(run, self._clock.now())
             if time.monotonic() > until or self._stop.is_set():

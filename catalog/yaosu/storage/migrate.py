@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yaosu.errors import Unavailable, Unsupported
+from yaosu.proof.resting import SCHEMA, schema_text
 
 from .sqlite import translated
 
@@ -45,6 +47,11 @@ def _upgrade_sqlite(path: Path) -> None:
     sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
         _run(connection)
+        text = schema_text(connection.exec_driver_sql).encode()
+        connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO view (key, etag, body) VALUES (?, ?, ?)",
+            (SCHEMA, hashlib.sha256(text).hexdigest(), text),
+        )
 
 
 def upgrade_postgresql(url: str) -> None:

@@ -139,7 +139,6 @@ def move(
         to_state=target,
         payload=payload,
     )
-    tx.notify("trade", trade.id)
     return moved, event
 
 

@@ -76,7 +76,6 @@ def intend(
             "qualification_digest": digest(wish.get("qualification") or ""),
         },
     )
-    tx.notify("trade", trade.id)
     return trade
 
 
@@ -274,8 +273,8 @@ NEGOTIABLE = frozenset(
 )
 
 
-def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
-    """Return the trade with counter-offered terms."""
+def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what counter-offered terms change of the trade."""
     if unknown := set(changes) - NEGOTIABLE:
         raise InvalidInput(
             f"these terms cannot be changed: {sorted(unknown)}",
@@ -289,7 +288,7 @@ def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
         wanted["floors"] = floors.read(wanted["floors"])
     if "rights" in wanted:
         wanted["rights"] = _held_rights(tx.get(Listing, trade.listing_id), wanted["rights"])
-    return contract.with_terms(trade, **wanted)
+    return contract.other_terms(trade, **wanted)
 
 
 def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -297,8 +296,8 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "answer", actor, None)
     offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered.offer_digest}
-    return move(tx, offered, row, actor, payload, turn=trade.user_id)[0]
+    payload = {"offer_digest": offered["offer_digest"]}
+    return move(tx, trade, row, actor, payload, turn=trade.user_id, **offered)[0]
 
 
 def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -308,8 +307,8 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     _need_turn(trade, actor)
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
     offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered.offer_digest}
-    return move(tx, offered, row, actor, payload, turn=other)[0]
+    payload = {"offer_digest": offered["offer_digest"]}
+    return move(tx, trade, row, actor, payload, turn=other, **offered)[0]
 
 
 def _need_turn(trade: Trade, actor: Actor) -> None:

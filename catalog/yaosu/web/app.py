@@ -51,11 +51,11 @@ from .api import openapi
 from .api.router import ROUTERS
 from .limits import Limits
 from .straight import Straight
-from .surfaces import ckan, dcat, delta, faces, oai
+from .surfaces import ckan, dcat, delta, faces, notice_feeds, oai
 
 log = logging.getLogger(__name__)
 
-FOREIGN = (delta.router, ckan.router, dcat.router, oai.router)
+FOREIGN = (delta.router, ckan.router, dcat.router, oai.router, notice_feeds.router)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (

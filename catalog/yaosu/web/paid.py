@@ -12,7 +12,7 @@ from starlette.concurrency import iterate_in_threadpool
 from yaosu.market import Market
 from yaosu.model import Delivery, new_id
 from yaosu.model_money import DataRead
-from yaosu.trading.reads import broken_off
+from yaosu.trading.reads import ReadLog, broken_off
 
 from .door import market_of
 
@@ -28,9 +28,9 @@ class Paid:
     name: str
     address: str
 
-    def read(self, sha256: str, start: int, end: int, status: int) -> DataRead:
-        """Return the record of a read that is about to begin."""
-        return DataRead(
+    def read(self, sha256: str, start: int, end: int, status: int) -> Going:
+        """Return a read that is about to begin."""
+        read = DataRead(
             id=new_id("red"),
             delivery_id=self.delivery.id,
             trade_id=self.delivery.trade_id,
@@ -45,27 +45,50 @@ class Paid:
             address=self.address,
             at=self.market.clock.now(),
         )
+        return Going(self.market.reads, read)
 
-    async def stream(self, chunks: Iterator[bytes], read: DataRead) -> AsyncIterator[bytes]:
-        """Yield the bytes of a read; the last of them when it is durable.
 
-        The write begins before the first byte and goes on beside them: it delays the end only.
-        """
-        durable = self.market.reads.note(read)
-        sent, held = 0, b""
-        try:
-            async for chunk in iterate_in_threadpool(chunks):
-                if held:
-                    sent += len(held)
-                    yield held
-                held = chunk
-            await asyncio.wrap_future(durable)
-            sent += len(held)
+class Going:
+    """A read under way: recorded as it begins, and taken back where it breaks off.
+
+    The write goes on beside the bytes: only the last of them wait for it.
+    """
+
+    def __init__(self, log: ReadLog, read: DataRead) -> None:
+        self.read = read
+        self._log = log
+        self._left = 0
+
+    def __enter__(self) -> Going:
+        self._durable = self._log.note(self.read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._left < self.read.bytes:
+            self._log.note(broken_off(self.read, self._left))
+
+    def left(self, count: int) -> None:
+        """Count bytes that have left."""
+        self._left += count
+
+    async def durable(self) -> None:
+        """Wait until the read is on disk; the error of the store when it cannot be."""
+        await asyncio.wrap_future(self._durable)
+
+
+async def recorded(going: Going, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the bytes of a read; the last of them when it is on record."""
+    held = b""
+    with going:
+        async for chunk in iterate_in_threadpool(chunks):
             if held:
+                going.left(len(held))
                 yield held
-        finally:
-            if sent < read.bytes:
-                self.market.reads.note(broken_off(read, sent))
+            held = chunk
+        await going.durable()
+        going.left(len(held))
+        if held:
+            yield held
 
 
 def paid(request: Request, delivery: Delivery, key_id: str, way: str, name: str) -> Paid:

@@ -35,7 +35,7 @@ from yaosu.model import (
 )
 from yaosu_schemas.documents import example as example_descriptor
 
-from . import openapi_outside
+from . import openapi_notices, openapi_outside
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _SHA = "3f" * 32
@@ -194,6 +194,7 @@ _ANSWERS = (
     ("GET /v1/jobs", "page:Job"),
     ("POST /v1/jobs", "Job"),
     *openapi_outside.ANSWERS,
+    *openapi_notices.ANSWERS,
 )
 _EXACT = {
     "GET /v1/listings": "SearchPage",
@@ -233,7 +234,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     parts = made.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
-    examples = _examples() | openapi_outside.examples()
+    examples = _examples() | openapi_outside.examples() | openapi_notices.examples()
     for name, shown in examples.items():
         schemas[f"{name}Answer"] = {**_schema(shown), "examples": [shown]}
     schemas["Problem"] = _problem()

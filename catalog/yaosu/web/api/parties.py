@@ -33,6 +33,7 @@ from .bodies import (
     Rotation,
     VenueBody,
 )
+from .profiles import directory
 
 VenueId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{1,62}$")]
 
@@ -66,9 +67,19 @@ async def new_party(request: Request, body: NewParty) -> Response:
 
 @router.get("/parties")
 async def parties(
-    request: Request, verified: bool | None = None, cursor: str | None = None, limit: int = 50
+    request: Request,
+    verified: bool | None = None,
+    role: Annotated[str, Field(max_length=20)] | None = None,
+    region: Annotated[str, Field(max_length=20)] | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Response:
-    """List parties: for operators, who see whom to verify."""
+    """List parties: with `role` or `region` the directory, which is anyone's; else for operators.
+
+    Operators see all parties, and whom to verify; both parameters may be empty for the directory.
+    """
+    if role is not None or region is not None:
+        return await directory(request, role or "", region or "", cursor, limit)
 
     def look(reader: Reader, actor: Actor | None) -> list[Party]:
         allow(actor, "party.verify")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import quote as url_quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from yaosu import present
@@ -29,13 +27,15 @@ from yaosu.web.door import (
     Secret,
     StrictRoute,
     change,
+    header,
     json_response,
     market_of,
     must_match,
     page,
     read,
 )
-from yaosu.web.paid import Paid, paid
+from yaosu.web.paid import paid
+from yaosu.web.ranged import ranged
 from yaosu.webhooks.feed import concerns
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.exchange import form as exchange_form
@@ -272,7 +272,7 @@ Do = Callable[[Transaction, Actor, str, Any], Trade]
 def _step(action: str, body_type: type[bodies.Body], do: Do) -> None:
     async def route(request: Request, trade_id: str, body: bodies.Body) -> Response:
         def step(tx: Transaction, actor: Actor) -> Trade:
-            if request.headers.get("if-match"):
+            if header(request, b"if-match"):
                 must_match(request, load(tx, actor, trade_id)[0])
             return do(tx, actor, trade_id, body)
 
@@ -465,65 +465,7 @@ async def delivered_file(
         raise absent("delivery", delivery_id)
     file = found.files[number]
     who = paid(request, found, key, "file", file.path)
-    return ranged(request, market.blobs.read, file.sha256, file.bytes, file.path, who)
-
-
-def ranged(
-    request: Request,
-    reads: Callable[[str, int, int | None], Iterator[bytes]],
-    sha256: str,
-    size: int,
-    path: str,
-    who: Paid | None = None,
-) -> Response:
-    """Return a blob as an attachment: 200, 206 with one range, 304, or 416.
-
-    What was bought is read by somebody (`who`), and that is on record before the reply is whole.
-    """
-    etag = f'"{sha256}"'
-    name = url_quote(path.rsplit("/", 1)[-1])
-    headers = {
-        "etag": etag,
-        "accept-ranges": "bytes",
-        "content-disposition": f"attachment; filename*=UTF-8''{name}",
-        "cache-control": "private, no-store",
-    }
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
-    start, end, status = 0, size, 200
-    wanted = request.headers.get("range")
-    if wanted and request.headers.get("if-range", etag) == etag:
-        span = _range(wanted, size)
-        if span is None:
-            return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
-        if span != (0, 0) or size == 0:
-            start, end = span
-            status = 206
-            headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
-    headers["content-length"] = str(end - start)
-    kind = "application/octet-stream"
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=kind)
-    body: Iterator[bytes] | AsyncIterator[bytes] = reads(sha256, start, end)
-    if who is not None:
-        body = who.stream(reads(sha256, start, end), who.read(sha256, start, end, status))
-    return StreamingResponse(body, status_code=status, headers=headers, media_type=kind)
-
-
-def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Return [start, end) of a single byte range; (0, 0) to ignore it; None if unsatisfiable."""
-    unit, _, spec = header.partition("=")
-    first, dash, last = spec.strip().partition("-")
-    if unit.strip() != "bytes" or not dash or "," in spec:
-        return (0, 0)
-    if not (first + last).isascii() or not (first + last).isdigit() or len(spec) > 40:
-        return (0, 0)
-    if not first:
-        length = min(int(last), size)
-        return (size - length, size) if length else None
-    start = int(first)
-    end = min(int(last) + 1, size) if last else size
-    return (start, end) if start < size and start < end else None
+    return ranged(request, market.blobs, file.sha256, file.bytes, file.path, who)
 
 
 @router.post("/trades/{trade_id}/profile", status_code=201, tags=["deliveries"])

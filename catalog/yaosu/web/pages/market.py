@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
@@ -29,6 +28,7 @@ from yaosu.model import (
     Venue,
     new_id,
 )
+from yaosu.model_notices import Watch
 from yaosu.ports import Reader, SearchQuery
 from yaosu.quality import market_overlap
 from yaosu.storage.search_order import SORTS
@@ -42,6 +42,7 @@ from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 from yaosu_validators.scorecard import scorecard
 
+from . import words
 from .visit import (
     PageRoute,
     Visit,
@@ -306,6 +307,7 @@ def dataset_facts(
         "shared": market_overlap.shown(reader, listing, visit.actor)[:10],
         "history": _history(reader, versions) if len(versions) > 1 else [],
         "own": visit.actor is not None and visit.actor.party_id == listing.provider_id,
+        "watching": _watching(reader, visit.actor, dataset),
         "buyer": visit.may("trade.create"),
         "handles": bool(mine & {"provider", "reviewer", "exchange", "admin"}),
         "sample_name": _sample_name(reader, listing, visit.actor),
@@ -322,13 +324,17 @@ def dataset_facts(
     }
 
 
+def _watching(reader: Reader, actor: Actor | None, dataset: Dataset) -> bool:
+    if actor is None:
+        return False
+    kept = reader.one(Watch, member_id=actor.member_id, dataset_id=dataset.id)
+    return kept is not None and kept.state == "on"
+
+
 def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listing) -> Markup:
     """Return schema.org/Dataset as the text of a data block, which ends nowhere within."""
     version = published(visit.market, reader, dataset, listing, None)
-    text = json.dumps(schema_org(version, "Yaosu 要素"), ensure_ascii=False)
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)
+    return words.data_block(schema_org(version, "Yaosu 要素"))
 
 
 def _history(reader: Reader, versions: list[Listing]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from yaosu.errors import Malformed, NotFound, TooLarge, Unauthenticated, YaosuEr
 from yaosu.identity import may
 from yaosu.market import Market
 from yaosu.model import Actor, Party
+from yaosu.notices import inbox
 from yaosu.ports import Reader, Transaction
 from yaosu.trading.moves import AwaitsSecond
 from yaosu.web import session
@@ -57,6 +58,7 @@ class Visit:
     actor: Actor | None
     party: Party | None
     form_token: str
+    unread: int = 0  # notices
 
     @property
     def known(self) -> Actor:
@@ -196,6 +198,7 @@ def visit_of(request: Request, reader: Reader) -> Visit:
         actor=actor,
         party=reader.get(Party, actor.party_id) if actor else None,
         form_token=session.form_token(market, request),
+        unread=inbox.unread(reader, actor) if actor else 0,
     )
 
 

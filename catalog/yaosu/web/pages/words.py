@@ -201,6 +201,14 @@ def with_code(text: str) -> Markup:
     return Markup("").join(shown)
 
 
+def data_block(value: Any) -> Markup:
+    """Return JSON as the text of a block of data, which ends nowhere within."""
+    text = json.dumps(value, ensure_ascii=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
 def snippet_of(hit: Hit) -> Markup:
     """Return the index's snippet (escaped text with marks) without the signs of Markdown.
 

@@ -24,9 +24,10 @@ from yaosu.errors import InvalidInput, NotFound, Unauthenticated, YaosuError
 from yaosu.ports import Reader
 from yaosu.trading import sharing
 from yaosu.trading.sharing import SharedVersion
-from yaosu.web.api.trade import is_open, ranged
+from yaosu.web.api.trade import is_open
 from yaosu.web.door import json_response, market_of, presented_key
 from yaosu.web.paid import paid
+from yaosu.web.ranged import ranged
 from yaosu.web.strict import parse
 from yaosu_connectors import delta_sharing as words
 from yaosu_connectors.delta_predicates import Range, may_hold
@@ -436,4 +437,4 @@ async def shared_file(
             return refused
     size = market.blobs.size(sha256)
     who = paid(request, delivery, key, "table", f"{sha256}.parquet")
-    return ranged(request, market.blobs.read, sha256, size, f"{sha256}.parquet", who)
+    return ranged(request, market.blobs, sha256, size, f"{sha256}.parquet", who)

@@ -19,10 +19,11 @@ from yaosu.identity import absent, authenticate, can_see, may
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
-from yaosu.web.api.trade import is_open, ranged
+from yaosu.web.api.trade import is_open
 from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
 from yaosu.web.paid import Paid, paid
+from yaosu.web.ranged import ranged
 from yaosu_connectors.ckan_package import flat_name
 from yaosu_connectors.published import Published, files_of
 from yaosu_connectors.solr_query import Every
@@ -240,4 +241,4 @@ async def file_of_dataset(request: Request, publisher: str, name: str, path: str
         raise absent("file", path)
 
     sha256, size, who = await read_of(request, work)
-    return ranged(request, market.blobs.read, sha256, size, path, who)
+    return ranged(request, market.blobs, sha256, size, path, who)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from yaosu import profiles
 from yaosu.market import Market
 from yaosu.model import Dataset, Listing, ListingState, Party
 from yaosu.ports import Reader, Selection
@@ -241,10 +243,14 @@ async def sitemap(request: Request, page: int = 0) -> Response:
     market = market_of(request)
     total = await asyncio.to_thread(faces.count_listed, market)
     base = market.settings.public_url.rstrip("/")
+    pages = -(-total // SITEMAP)
     if page < 1 and total > SITEMAP:
-        body = _index(base, -(-total // SITEMAP))
+        body = _index(base, pages + 1)
+    elif page == pages + 1 > 2:
+        body = _urls(_parties(market, base))
     else:
-        body = _map(market, max(0, min(page, 10_000) - 1) * SITEMAP)
+        found = _pages(market, max(0, min(page, 10_000) - 1) * SITEMAP)
+        body = _urls(chain(found, _parties(market, base)) if total <= SITEMAP else found)
     return StreamingResponse(body, media_type="application/xml")
 
 
@@ -259,17 +265,32 @@ def _index(base: str, pages: int) -> Iterator[str]:
     yield "</sitemapindex>\n"
 
 
-def _map(market: Market, offset: int) -> Iterator[str]:
+def _urls(found: Iterable[tuple[str, datetime]]) -> Iterator[str]:
     yield f"{_HEAD}<urlset {_SPACE}>\n"
+    for address, at in islice(found, SITEMAP):
+        yield f"<url><loc>{escape(address)}</loc><lastmod>{oai.stamp(at)}</lastmod></url>\n"
+    yield "</urlset>\n"
+
+
+def _parties(market: Market, base: str) -> Iterator[tuple[str, datetime]]:
+    """Yield the pages of parties that show themselves."""
+    after: str | None = None
+    while True:
+        with market.store.read() as reader:
+            found, after = profiles.directory(reader, cursor=after, size=500)
+        for party, profile in found:
+            yield f"{base}/parties/{party.slug}", profile.updated_at
+        if after is None:
+            return
+
+
+def _pages(market: Market, offset: int) -> Iterator[tuple[str, datetime]]:
     left = SITEMAP
     while left > 0:
         with market.store.read() as reader:
             limit = min(faces.PAGE, left)
             found = list(faces.listed(market, reader, offset=offset, limit=limit))
-        for version in found:
-            at = oai.stamp(version.updated_at)
-            yield f"<url><loc>{escape(version.page)}</loc><lastmod>{at}</lastmod></url>\n"
+        yield from ((version.page, version.updated_at) for version in found)
         offset, left = offset + limit, left - limit
         if offset >= faces.count_listed(market):
             break
-    yield "</urlset>\n"
