@@ -57,8 +57,8 @@ def _end(day: date | str) -> datetime:
 
 
 def _titles(listing: Listing) -> dict[str, str]:
-    titles = (listing.descriptor.get("dataElement") or {}).get("titles") or {}
-    return {"name": listing.title, "name_en": str(titles.get("en") or "")}
+    name, english = present.titles(listing)
+    return {"name": name, "name_en": english}
 
 
 def _listings(reader: Reader, actor: Actor) -> Iterator[Ending]:

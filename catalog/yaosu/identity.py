@@ -198,17 +198,33 @@ def register_party(
         created_at=tx.now,
     )
     tx.add(party)
-    person = Member(id=new_id("mbr"), party_id=party.id, name=member, created_at=tx.now)
+    person = Member(
+        id=new_id("mbr"),
+        party_id=party.id,
+        name=member,
+        roles=party.roles,
+        owner=True,
+        created_at=tx.now,
+    )
     tx.add(person)
     tx.record(party.id, "party_registered", actor_id=by.id if by else person.id)
     return party, issue_key(tx, person, frozenset(party.roles), label="first")[1]
 
 
 def add_member(tx: Transaction, actor: Actor, name: str, roles: frozenset[Role]) -> tuple[str, str]:
-    """Add a person to the actor's party; returns (member id, key shown once)."""
+    """Add a person to the actor's party, as one of its owners; returns (member id, key)."""
+    from .organisation.members import need_owner
+
+    need_owner(tx, actor)
     if not roles <= actor.roles:
         raise _denied("key.manage")
-    person = Member(id=new_id("mbr"), party_id=actor.party_id, name=name, created_at=tx.now)
+    person = Member(
+        id=new_id("mbr"),
+        party_id=actor.party_id,
+        name=name,
+        roles=tuple(sorted(roles)),
+        created_at=tx.now,
+    )
     tx.add(person)
     tx.record(actor.party_id, "member_added", actor_id=actor.id, payload={"member_id": person.id})
     return person.id, issue_key(tx, person, roles, label="first")[1]

@@ -16,10 +16,9 @@ import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,8 +52,8 @@ from .model import (
     Upload,
     Venue,
 )
-from .model_notices import SavedSearch
-from .notices import follower, searches
+from .notices import follower
+from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
 from .proof.log import Log
@@ -135,6 +134,7 @@ class Market:
         self._secret = _secret(self.keys / "links.key")
         self._hook_secret = _secret(self.keys / "hooks.key")
         self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.sign_in = openid.provider(settings, self.clock, self.seal)
         self.courier = Courier(
             self.store, self.clock, self.gate, self.hook_secret, settings.public_url
         )
@@ -162,7 +162,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
-            ("notices", self.tell, NOTICES_S),
+            ("notices", partial(follower.catch_up, self.store), NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):
@@ -263,13 +263,6 @@ class Market:
         """Give waiting events their leaves in the transparency log."""
         return self.log.integrate(4096)
 
-    def tell(self) -> int:
-        """Leave notices of what is in the log; returns how many events were looked at."""
-        done = 0
-        while (looked_at := follower.follow(self.store)) and not self._stop.is_set():
-            done += looked_at
-        return done
-
     def sweep(self) -> None:
         """Delist what has expired, drop uploads that were never finished (B5)."""
         now = self.clock.now()
@@ -302,6 +295,7 @@ class Market:
                 self.store.write(partial(periods.tick, trade_id=trade_id))
             except YaosuError:
                 log.exception("the periods of %s did not move on", trade_id)
+        reminders.run(self.store)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -314,7 +308,7 @@ class Market:
             "complete": self._complete,
             "accept_silently": self._accept_silently,
             "recall": self._recall,
-            **follower.handlers(self.store, self.card, _fits),
+            **follower.handlers(self.store, self.card, OneListing),
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -572,12 +566,6 @@ class Market:
         return hmac.new(self._secret, b"seal:" + text.encode(), hashlib.sha256).hexdigest()
 
 
-def _fits(listing_id: str, card: dict[str, Any]) -> Callable[[SavedSearch], bool]:
-    """Return whether a saved search finds this listing, as the index would."""
-    one = OneListing(listing_id, card)
-    return lambda saved: one.fits(searches.query_of(saved))
-
-
 def _quorum(wanted: int, witnesses: int) -> int:
     if 0 <= wanted <= witnesses:
         return wanted
@@ -632,18 +620,6 @@ def _secret(path: Path) -> bytes:
         return made
 
 
-def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
-    """Return the first value that is not None, or raise Conflict when time is up."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value is not None:
-            return value
-        if time.monotonic() > end:
-            raise Conflict("still waiting", "仍在等待")
-        time.sleep(every)
-
-
 def new_venue(market: Market, venue: Venue) -> None:
     """Add or replace a place of trading (an operator's decision, by command)."""
 
@@ -653,7 +629,3 @@ def new_venue(market: Market, venue: Venue) -> None:
         tx.record(f"venue:{venue.id}", "venue_set", actor_id="system", payload=present.venue(venue))
 
     market.store.write(step)
-
-
-RETENTION = timedelta(days=365 * 30)
-"""Trading records are kept for 30 years (domain c.1, retention_until)."""

@@ -209,6 +209,13 @@ def listing(
     return shown
 
 
+def titles(found: Listing) -> tuple[str, str]:
+    """Return the title of a listing, and the English one or nothing."""
+    element = found.descriptor.get("dataElement")  # of a draft: anything
+    named = element.get("titles") if isinstance(element, dict) else None
+    return found.title, str(named.get("en") or "") if isinstance(named, dict) else ""
+
+
 def ended_because(found: Listing) -> str | None:
     """Return why the market itself took it off; what an operator wrote is not for everyone."""
     if found.state != "delisted" or not found.remarks:

@@ -35,7 +35,7 @@ from yaosu.model import Delivery
 from yaosu.model_money import DataRead, DataUse
 from yaosu.proof.verify import verify_path
 from yaosu.trading.reads import ReadLog, broken_off
-from yaosu.web.paid import Paid, recorded
+from yaosu.web.paid import Paid
 
 
 @dataclass(frozen=True)
@@ -295,32 +295,24 @@ class _Market:
 
     def __init__(self) -> None:
         self.reads = self
-        self.clock = self
         self.noted: list[DataRead] = []
         self.durable: Future[None] = Future()
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
 
     def note(self, read: DataRead) -> Future[None]:
         self.noted.append(read)
         return self.durable
 
 
-def a_reader(market: _Market) -> Paid:
+def test_the_last_bytes_leave_only_when_the_read_is_durable() -> None:
+    market = _Market()
     delivery = Delivery(
         id="dlv_1", trade_id="trd_1", provider_id="p", user_id="u", files=(), manifest_digest="",
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )  # fmt: skip
-    return Paid(market, delivery, "key_1", "file", "a", "")  # type: ignore[arg-type]
-
-
-def test_the_last_bytes_leave_only_when_the_read_is_durable() -> None:
-    market = _Market()
-    who = a_reader(market)
+    who = Paid(market, delivery, "key_1", "file", "a", "")  # type: ignore[arg-type]
 
     async def run() -> None:
-        stream = recorded(who.read("0" * 64, 0, 10, 200), iter([b"12345", b"67890"]))
+        stream = who.stream(iter([b"12345", b"67890"]), a_read())
         assert await anext(stream) == b"12345"
         last = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0.1)
@@ -335,12 +327,11 @@ def test_the_last_bytes_leave_only_when_the_read_is_durable() -> None:
 
 def test_a_read_that_cannot_be_recorded_does_not_end() -> None:
     market = _Market()
-    who = a_reader(market)
+    who = Paid(market, None, "key_1", "file", "a", "")  # type: ignore[arg-type]
     market.durable.set_exception(NoSpace("full", "满"))
 
     async def run() -> list[bytes]:
-        going = who.read("0" * 64, 0, 10, 200)
-        return [chunk async for chunk in recorded(going, iter([b"1234567890"]))]
+        return [chunk async for chunk in who.stream(iter([b"1234567890"]), a_read())]
 
     with pytest.raises(NoSpace):
         asyncio.run(run())

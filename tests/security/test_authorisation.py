@@ -6,7 +6,7 @@ import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.model_money import Invoice, Period
 from yaosu.model_notices import Notice
+from yaosu.model_organisation import Approval, Rule
 from yaosu.model_outside import Message, Webhook
 from yaosu.model_renewal import Document, Renewal
 from yaosu.proof.voucher import read_code
@@ -39,7 +40,7 @@ from yaosu_connectors.ckan_package import flat_name, resource_id
 SUBJECTS = "ABbPpRXxS"
 TABLE = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text(encoding="utf-8"))
 ROWS: dict[str, dict[str, Any]] = {k: row for part in TABLE.values() for k, row in part.items()}
-ANSWERS = {401: "?", 403: "x", 404: "0", 409: "~", 422: "~"}
+ANSWERS = {401: "?", 403: "x", 404: "0", 409: "~", 422: "~", 410: "~"}
 NONE = "0" * 32
 UPLOAD = {"tus-resumable": "1.0.0"}
 CHUNK = {**UPLOAD, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
@@ -263,6 +264,7 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$package": flat_name(thing.listing.publisher, thing.listing.name),
         "$resource": _resource_of(thing.listing),
         "$offer_digest": trade.offer_digest,
+        "$secret": scene.private.get("secret", ""),
         "$manifest": thing.delivery.manifest_digest,
         **{f"${kind}": sha256(data).hexdigest() for kind, (_, data) in REGISTERED.items()},
         "$period_payment": {"amount_fen": 100, "payer": trade.user_id, "reference": "r"},
@@ -338,6 +340,8 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
     if row.get("on") == "search":
         found = provider.post("/v1/searches", {"name": uuid.uuid4().hex})
         return {"search_id": found["search_id"]}
+    if row.get("on") in ("approval", "rule", "member", "invitation"):
+        return office(scene, row["on"])
     if row.get("on") in REGISTERED:
         return registered(scene, row["on"])
     if "{upload_id}" in route:
@@ -461,6 +465,35 @@ def webhook(scene: Scene) -> dict[str, str]:
         return dead.id
 
     return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
+
+
+def office(scene: Scene, kind: str) -> dict[str, str]:
+    """Return a fresh rule, request, colleague or invitation of the provider's organisation."""
+    provider = scene.people["P"]
+    mine = provider.get("/v1/me")["member_id"]
+    if kind == "member":
+        made = provider.post("/v1/members", {"name": "m", "roles": []})
+        return {"member_id": made["member_id"]}
+    if kind == "invitation":
+        made = provider.post("/v1/invitations", {"name": "n"})
+        scene.private["secret"] = made["link"].rsplit("/", 1)[1]
+        return {"invitation_id": made["invitation_id"]}
+    rule = Rule(
+        id=new_id("rul"), party_id=provider.id, step="order", approvers=("mbr_x",), set_by=mine,
+        created_at=datetime.now(UTC),
+    )  # fmt: skip
+    request = Approval(
+        id=new_id("apv"), subject_id=rule.id, action="end_rule", payload_digest="sha256:0",
+        member_id=mine, party_id=provider.id, state="waiting", rule_ids=(rule.id,), asked={},
+        created_at=rule.created_at, expires_at=rule.created_at + timedelta(days=1),
+    )  # fmt: skip
+
+    def step(tx: Any) -> None:
+        tx.add(rule)
+        tx.add(request)
+
+    scene.hall.market.store.write(step)
+    return {"rule_id": rule.id, "approval_id": request.id}
 
 
 REGISTERED = {

@@ -22,6 +22,7 @@ from yaosu.errors import InvalidInput, NotFound, Problem
 
 from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
+from .organisation import Organisation
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from .integration import Desk, Webhooks
     from .notices import Notices
+    from .profiles import Profiles, Renewals
     from .submission import Submission
     from .transfer import Progress
 
@@ -206,6 +208,11 @@ class Client:
         return Trade(self.connection, self.connection.post("/v1/trades", body))
 
     @property
+    def organisation(self) -> Organisation:
+        """People, rules, approvals and invitations of one's own organisation."""
+        return Organisation(self.connection)
+
+    @property
     def charges(self) -> Charges:
         """Periods, metered rows, invoices and statements."""
         return Charges(self.connection)
@@ -365,6 +372,20 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def profiles(self) -> Profiles:
+        """The directory of parties, and what one's own shows."""
+        from .profiles import Profiles
+
+        return Profiles(self.connection)
+
+    @property
+    def renewals(self) -> Renewals:
+        """Renewals of certificates: one's own, or those that one decides."""
+        from .profiles import Renewals
+
+        return Renewals(self)
 
     @property
     def notices(self) -> Notices:

@@ -53,6 +53,10 @@ class Notices:
         """End the feed."""
         self._connection.call("DELETE", "/v1/inbox/feed")
 
+    def expiring(self, days: int | None = None) -> list[JSON]:
+        """Return what runs out for one's organisation, the soonest first."""
+        return list(self._connection.pages("/v1/expiring", {"days": days}))
+
     # --- of what ---------------------------------------------------------------------------------
 
     def searches(self) -> list[JSON]:

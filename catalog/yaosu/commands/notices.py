@@ -118,6 +118,30 @@ def feed(
 
 @app.command()
 @command
+def expiring(
+    days: Annotated[int, typer.Option(min=1, help="Within so many days. 天数。")] = 90,
+    market: Market = None,
+    as_json: Json = False,
+) -> None:
+    """List what runs out: certificates, periods, access, invoices, keys.
+
+    列出即将到期的事项。
+    """
+    found = client(market).notices.expiring(days)
+    if as_json:
+        print_json({"items": found})
+        return
+    if not found:
+        say(Text("nothing runs out", "没有到期事项"))
+        return
+    print_table(
+        ("at 日期", "kind 类型", "name 名称", "subject 编号"),
+        [(e["at"][:10], e["kind"], e["name"], e["subject_id"]) for e in found],
+    )
+
+
+@app.command()
+@command
 def watch(dataset: DatasetId, market: Market = None, as_json: Json = False) -> None:
     """Watch a dataset: versions, terms, withdrawals, recalls.
 

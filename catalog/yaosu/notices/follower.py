@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
+from yaosu import present
 from yaosu.errors import NotFound
 from yaosu.identity import can_see
 from yaosu.listing import venue_of
@@ -26,11 +27,12 @@ from yaosu.model import (
     TradeState,
 )
 from yaosu.model_notices import Follower, SavedSearch, Watch
-from yaosu.ports import Reader, Store, Transaction
+from yaosu.ports import Reader, SearchQuery, Store, Transaction
 from yaosu.profiles import note_attested
 
 from .causes import ATTESTED, DESK, FITS, OTHERS, OWN, SIDES
 from .inbox import people, tell
+from .searches import query_of
 
 NAME = "notices"
 LEAVES = 500
@@ -44,8 +46,16 @@ OWNED = frozenset(TradeState) - {
 """A trade in one of these states has a buyer who is told of new versions."""
 
 CardOf = Callable[[Reader, Listing], dict[str, Any]]
-Fits = Callable[[str, dict[str, Any]], Callable[[SavedSearch], bool]]
-"""(listing id, card) → whether a saved search finds that listing."""
+
+
+class OnTrial(Protocol):
+    """A listing that searches are tried on."""
+
+    def fits(self, query: SearchQuery) -> bool: ...
+
+
+OnTrialOf = Callable[[str, dict[str, Any]], OnTrial]
+"""(listing id, card) → that listing, to be tried."""
 
 
 # --- following the log ------------------------------------------------------------------------
@@ -77,6 +87,12 @@ def follow(store: Store) -> int:
 
     store.write(step)
     return len(events)
+
+
+def catch_up(store: Store) -> None:
+    """Look at everything that is in the log."""
+    while follow(store):
+        pass
 
 
 def concerns(event: Event) -> bool:
@@ -168,7 +184,7 @@ def _party_of(reader: Reader, actor_id: str) -> str:
 
 def _of_listing(listing: Listing) -> dict[str, Any]:
     """Return what names a version in a notice."""
-    titles = (listing.descriptor.get("dataElement") or {}).get("titles") or {}
+    title, english = present.titles(listing)
     return {
         "listing_id": listing.id,
         "dataset_id": listing.dataset_id,
@@ -176,8 +192,8 @@ def _of_listing(listing: Listing) -> dict[str, Any]:
         "name": listing.name,
         "listing_version": listing.version,
         "version": str(listing.descriptor.get("version") or listing.version),
-        "title": listing.title,
-        "title_en": str(titles.get("en") or ""),
+        "title": title,
+        "title_en": english,
     }
 
 
@@ -201,11 +217,13 @@ def _for_others(event: Event) -> bool:
     return not payload.get("superseded_by") and not payload.get("recall_id")
 
 
-def handlers(store: Store, card_of: CardOf, fits: Fits) -> dict[str, Callable[[Any], None]]:
+def handlers(
+    store: Store, card_of: CardOf, on_trial: OnTrialOf
+) -> dict[str, Callable[[Any], None]]:
     """Return what runs the jobs of notices."""
 
     def match(body: dict[str, Any]) -> None:
-        match_page(store, body, card_of, fits)
+        match_page(store, body, card_of, on_trial)
 
     return {
         "notices_tell": lambda body: store.write(lambda tx: tell_page(tx, body)),
@@ -374,7 +392,7 @@ def _terms(listing: Listing) -> dict[str, Any]:
 # --- saved searches ---------------------------------------------------------------------------
 
 
-def match_page(store: Store, body: dict[str, Any], card_of: CardOf, fits: Fits) -> int:
+def match_page(store: Store, body: dict[str, Any], card_of: CardOf, on_trial: OnTrialOf) -> int:
     """Hold the next saved searches against a listing; returns how many there were.
 
     Matching happens beside the writer: a step of it holds no one up for longer than it writes.
@@ -389,14 +407,14 @@ def match_page(store: Store, body: dict[str, Any], card_of: CardOf, fits: Fits) 
         event = reader.events_after(body["event"] - 1, limit=1)[0]
         page = reader.find(SavedSearch, state="on", after=body["after"], limit=LEAVES)
         card = card_of(reader, listing) if page else {}
-    matches = fits(listing.id, card) if page else None
+    one = on_trial(listing.id, card) if page else None
     found = [
         s
         for s in page
         if s.party_id != listing.provider_id
         and s.created_at <= event.at  # what was on the market before it was saved is no news
-        and matches is not None
-        and matches(s)
+        and one is not None
+        and one.fits(query_of(s))
     ]
 
     def step(tx: Transaction) -> None:

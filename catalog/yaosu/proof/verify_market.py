@@ -21,6 +21,7 @@ from .evidence import COVERED
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
 from .resting import holds
 from .verify import DATABASE
+from .verify_approvals import check_approvals
 from .verify_database import (
     Database,
     check_records,
@@ -113,6 +114,7 @@ def _verify_database(
         "/reads": lambda: check_reads(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
+        "/approvals": lambda: check_approvals(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:

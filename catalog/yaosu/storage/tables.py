@@ -19,7 +19,6 @@ from sqlalchemy.dialects import postgresql
 
 from yaosu.model import (
     AccessKey,
-    Approval,
     Dataset,
     Delivery,
     Holding,
@@ -37,6 +36,7 @@ from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 from yaosu.model_money import Call, DataRead, DataUse, Invoice, Period
 from yaosu.model_notices import Follower, Inbox, Notice, SavedSearch, Watch
+from yaosu.model_organisation import Approval, Invitation, Rule, SignIn
 from yaosu.model_outside import Callback, CallbackKey, Message, Reconciliation, Webhook
 from yaosu.model_profile import Attested, Profile
 from yaosu.model_renewal import Renewal
@@ -184,7 +184,12 @@ _keep(
 )  # fmt: skip
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
-_keep(Approval, "approval", "subject_id", "action", locked=True)
+_keep(Approval, "approval", "subject_id", "action", "party_id", "state", locked=True)
+_keep(Rule, "approval_rule", "party_id")
+_keep(
+    Invitation, "invitation", "party_id", "state", "email", unique=[("secret_sha256",)], locked=True
+)  # fmt: skip
+_keep(SignIn, "sign_in", "member_id", unique=[("issuer", "subject")])
 _keep(UsageReceipt, "usage_receipt", "party_id", "model")
 _keep(UsageSource, "usage_source", "receipt_id", "trade_id", "listing_id", "party_id")
 _keep(Recall, "recall", "root_id", "listing_id", "provider_id", "state", locked=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from yaosu import contract, floors
+from yaosu import contract, floors, present
 from yaosu import listing as shelf
 from yaosu.contract import PlatformSigner
 from yaosu.errors import Forbidden, InvalidInput, NotFound
@@ -297,7 +297,17 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     row = permit(tx, trade, venue, "answer", actor, None)
     offered = _changed(tx, trade, changes)
     payload = {"offer_digest": offered["offer_digest"]}
-    return move(tx, trade, row, actor, payload, turn=trade.user_id, **offered)[0]
+    return move(
+        tx,
+        trade,
+        row,
+        actor,
+        payload,
+        asked={"changes": present.plain(changes)},
+        about=trade.offer_digest,
+        turn=trade.user_id,
+        **offered,
+    )[0]
 
 
 def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -308,7 +318,17 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
     offered = _changed(tx, trade, changes)
     payload = {"offer_digest": offered["offer_digest"]}
-    return move(tx, trade, row, actor, payload, turn=other, **offered)[0]
+    return move(
+        tx,
+        trade,
+        row,
+        actor,
+        payload,
+        asked={"changes": present.plain(changes)},
+        about=trade.offer_digest,
+        turn=other,
+        **offered,
+    )[0]
 
 
 def _need_turn(trade: Trade, actor: Actor) -> None:
@@ -399,6 +419,7 @@ def _agreed(
         row,
         actor,
         {"offer_digest": trade.offer_digest, "agreement_digest": digest(document)},
+        asked={"offer_digest": trade.offer_digest},
         agreement=document,
         agreement_digest=digest(document),
         assessment_required=needed,
@@ -466,6 +487,8 @@ def sign(
         row,
         actor,
         {"agreement_digest": trade.agreement_digest, "key_id": made.key_id, "by": made.party_id},
+        asked={"signature": present.plain(signature)},
+        about=trade.agreement_digest,
         to=None if both else trade.state,
         signatures=signatures,
         signed_at=tx.now if both else None,
@@ -513,6 +536,8 @@ def offer_standing(
         "offer",
         actor,
         {"offer_digest": made.digest, "key_id": made.key_id},
+        asked={"signature": present.plain(signature)},
+        about=made.digest,
         standing_offer=document,
         standing_signature=made,
     )

@@ -209,7 +209,12 @@ async def _once(
                 headers["location"] = location(result)
         except AwaitsSecond as waiting:
             approval = waiting.approval
-            answer = {"approval_id": approval.id, "action": approval.action, "waits_for": "admin"}
+            answer = {
+                "approval_id": approval.id,
+                "action": approval.action,
+                "subject_id": approval.subject_id,
+                "waits_for": "admin" if approval.party_id is None else "approver",
+            }
             code = 202
         shown.clear()
         if isinstance(answer, Secret):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -12,9 +13,17 @@ from starlette.concurrency import iterate_in_threadpool
 from yaosu.market import Market
 from yaosu.model import Delivery, new_id
 from yaosu.model_money import DataRead
-from yaosu.trading.reads import ReadLog, broken_off
+from yaosu.trading.reads import broken_off
 
 from .door import market_of
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A read on its way: when it is durable, how many bytes have left."""
+
+    durable: asyncio.Future[None]
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +37,9 @@ class Paid:
     name: str
     address: str
 
-    def read(self, sha256: str, start: int, end: int, status: int) -> Going:
-        """Return a read that is about to begin."""
-        read = DataRead(
+    def read(self, sha256: str, start: int, end: int, status: int) -> DataRead:
+        """Return the record of a read that is about to begin."""
+        return DataRead(
             id=new_id("red"),
             delivery_id=self.delivery.id,
             trade_id=self.delivery.trade_id,
@@ -45,50 +54,33 @@ class Paid:
             address=self.address,
             at=self.market.clock.now(),
         )
-        return Going(self.market.reads, read)
 
+    @asynccontextmanager
+    async def on_record(self, read: DataRead) -> AsyncIterator[Outgoing]:
+        """Write down a read beside its bytes, and what of it was broken off."""
+        going = Outgoing(asyncio.wrap_future(self.market.reads.note(read)))
+        try:
+            yield going
+        finally:
+            if going.sent < read.bytes:
+                self.market.reads.note(broken_off(read, going.sent))
 
-class Going:
-    """A read under way: recorded as it begins, and taken back where it breaks off.
+    async def stream(self, chunks: Iterator[bytes], read: DataRead) -> AsyncIterator[bytes]:
+        """Yield the bytes of a read; the last of them when it is durable.
 
-    The write goes on beside the bytes: only the last of them wait for it.
-    """
-
-    def __init__(self, log: ReadLog, read: DataRead) -> None:
-        self.read = read
-        self._log = log
-        self._left = 0
-
-    def __enter__(self) -> Going:
-        self._durable = self._log.note(self.read)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._left < self.read.bytes:
-            self._log.note(broken_off(self.read, self._left))
-
-    def left(self, count: int) -> None:
-        """Count bytes that have left."""
-        self._left += count
-
-    async def durable(self) -> None:
-        """Wait until the read is on disk; the error of the store when it cannot be."""
-        await asyncio.wrap_future(self._durable)
-
-
-async def recorded(going: Going, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the bytes of a read; the last of them when it is on record."""
-    held = b""
-    with going:
-        async for chunk in iterate_in_threadpool(chunks):
+        The write begins before the first byte and goes on beside them: it delays the end only.
+        """
+        held = b""
+        async with self.on_record(read) as going:
+            async for chunk in iterate_in_threadpool(chunks):
+                if held:
+                    going.sent += len(held)
+                    yield held
+                held = chunk
+            await going.durable
+            going.sent += len(held)
             if held:
-                going.left(len(held))
                 yield held
-            held = chunk
-        await going.durable()
-        going.left(len(held))
-        if held:
-            yield held
 
 
 def paid(request: Request, delivery: Delivery, key_id: str, way: str, name: str) -> Paid:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from yaosu.model_money import DataRead
 from yaosu.ports import BlobStore
 
-from .paid import Going, Paid, recorded
-from .zerocopy import EXTENSION, Receive, Scope, Send
+from .paid import Paid
+from .zerocopy import EXTENSION, Message, Receive, Scope, Send
 
 PIECE = 1 << 20
-LAST = 64 << 10
-"""Bytes of a bought file that wait until the read of it is on record."""
-Pieces = Iterator[bytes] | AsyncIterator[bytes]
 
 
 def ranged(
-    request: Request, blobs: BlobStore, sha256: str, size: int, path: str, who: Paid | None = None
+    request: Request,
+    blobs: BlobStore,
+    sha256: str,
+    size: int,
+    path: str,
+    who: Paid | None = None,
 ) -> Response:
     """Return a blob as an attachment: 200, 206 with one range, 304, or 416.
 
@@ -52,15 +56,48 @@ def ranged(
     kind = "application/octet-stream"
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=kind)
-    going = None if who is None else who.read(sha256, start, end, status)
+    told = None if who is None else (who, who.read(sha256, start, end, status))
     place = blobs.path(sha256)
     if place is None:
-        pieces: Pieces = blobs.read(sha256, start, end)
-        if going is not None:
-            pieces = recorded(going, blobs.read(sha256, start, end))
-        return StreamingResponse(pieces, status_code=status, headers=headers, media_type=kind)
+        body = _told(blobs.read(sha256, start, end), told)
+        return StreamingResponse(body, status_code=status, headers=headers, media_type=kind)
     number = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    return Stored(os.fdopen(number, "rb", buffering=0), start, end, status, headers, kind, going)
+    part = Part(os.fdopen(number, "rb", buffering=0), start, end)
+    return Stored(part, told, status, headers, kind)
+
+
+def _told(
+    pieces: Iterator[bytes], told: tuple[Paid, DataRead] | None
+) -> Iterator[bytes] | AsyncIterator[bytes]:
+    return pieces if told is None else told[0].stream(pieces, told[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `start` to before `end` of an open file."""
+
+    file: BinaryIO
+    start: int
+    end: int
+
+    def pieces(self) -> Iterator[bytes]:
+        self.file.seek(self.start)
+        left = self.end - self.start
+        while left and (piece := self.file.read(min(left, PIECE))):
+            left -= len(piece)
+            yield piece
+
+    async def send(self, send: Send, start: int, end: int, *, more: bool) -> int:
+        """Hand bytes over to the server; return how many have left."""
+        message: Message = {
+            "type": EXTENSION,
+            "file": self.file,
+            "offset": start,
+            "count": end - start,
+            "more_body": more,
+        }
+        await send(message)
+        return int(message["sent"])
 
 
 class Stored(StreamingResponse):
@@ -68,45 +105,32 @@ class Stored(StreamingResponse):
 
     def __init__(
         self,
-        file: BinaryIO,
-        start: int,
-        end: int,
+        part: Part,
+        told: tuple[Paid, DataRead] | None,
         status: int,
         headers: dict[str, str],
         kind: str,
-        going: Going | None,
     ) -> None:
-        pieces: Pieces = _pieces(file, start, end)
-        if going is not None:
-            pieces = recorded(going, _pieces(file, start, end))
-        super().__init__(pieces, status, headers, kind)
-        self._file, self._start, self._end, self._going = file, start, end, going
+        super().__init__(_told(part.pieces(), told), status, headers, kind)
+        self._part, self._record = part, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file as file:
+        part = self._part
+        with part.file:
             if EXTENSION not in (scope.get("extensions") or {}):
                 await super().__call__(scope, receive, send)
                 return
             head = {"status": self.status_code, "headers": self.raw_headers}
-            count = self._end - self._start
-            part = {"type": EXTENSION, "file": file, "offset": self._start, "count": count}
             await send({"type": "http.response.start", **head})
-            if self._going is None:
-                await send(part)
+            if self._record is None:
+                await part.send(send, part.start, part.end, more=False)
                 return
-            with self._going as going:
-                first = max(0, count - LAST)
-                told = {**part, "told": going.left}
-                await send({**told, "count": first, "more_body": True})
-                await going.durable()
-                await send({**told, "offset": self._start + first, "count": count - first})
-
-
-def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    file.seek(start)
-    while start < end and (piece := file.read(min(end - start, PIECE))):
-        start += len(piece)
-        yield piece
+            who, read = self._record
+            last = max(part.start, part.end - 1)  # one byte waits for the record
+            async with who.on_record(read) as going:
+                going.sent += await part.send(send, part.start, last, more=True)
+                await going.durable
+                going.sent += await part.send(send, last, part.end, more=False)
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

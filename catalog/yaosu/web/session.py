@@ -36,19 +36,23 @@ def open_session(market: Market, reader: Reader, presented: str, response: Respo
 
     The pages are for whole keys: one for some operations is Forbidden here.
     """
-    now = market.clock.now()
-    actor = authenticate(reader, presented.strip(), now=now)
-    expires = int(now.timestamp()) + HOURS * 3600
+    actor = authenticate(reader, presented.strip(), now=market.clock.now())
+    set_session(market, actor.key_id, response)
+    return actor
+
+
+def set_session(market: Market, key_id: str, response: Response) -> None:
+    """Give the browser a session on a key."""
+    expires = int(market.clock.now().timestamp()) + HOURS * 3600
     response.set_cookie(
         COOKIE,
-        _sealed(market, actor.key_id, expires, secrets.token_hex(8)),
+        _sealed(market, key_id, expires, secrets.token_hex(8)),
         max_age=HOURS * 3600,
         path="/",
         secure=is_secure(market),
         httponly=True,
         samesite="strict",
     )
-    return actor
 
 
 def close_session(response: Response) -> None:

@@ -10,6 +10,7 @@ from . import (
     market,
     money,
     notices,
+    organisation,
     parties,
     profiles,
     quality,
@@ -39,6 +40,7 @@ ROUTERS = tuple(
         exchange,
         harvests,
         registered,
+        organisation,
         reads,
     )
 )

@@ -13,10 +13,13 @@ from yaosu import identity, operations, present
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import absent
 from yaosu.model import AccessKey, Actor, Member, Party, Role, SigningKey
+from yaosu.model_organisation import SignIn
+from yaosu.organisation import sign_in
 from yaosu.ports import Reader, Transaction
 from yaosu.web import session
 from yaosu_schemas.codes import code_list
 
+from .sign_in import signed_out
 from .visit import (
     Form,
     PageRoute,
@@ -75,7 +78,7 @@ async def log_in(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     """End the session in this browser."""
     await read_form(request)
-    answer = see_other("/?done=logged_out")
+    answer = await signed_out(request, see_other("/?done=logged_out"))
     session.close_session(answer)
     return answer
 
@@ -126,7 +129,7 @@ async def sign_up(request: Request) -> Response:
             status=status_of(error),
             error=error,
         )
-    return await _key_page(request, key)
+    return await key_page(request, key)
 
 
 def _holder_type(form: Form) -> str:
@@ -143,7 +146,7 @@ def _needed(form: Form, name: str) -> str:
     return value
 
 
-async def _key_page(request: Request, key: str) -> Response:
+async def key_page(request: Request, key: str) -> Response:
     """Show a new key, once; whoever is not logged in goes on from the form with it."""
 
     def work() -> Visit:
@@ -163,7 +166,10 @@ def _keys_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
     actor = visit.known
     mine: dict[str, Any] = {"party_id": actor.party_id, "limit": 500}
     return {
-        "keys": [present.key(k) for k in reader.find(AccessKey, **mine)],
+        "keys": [
+            present.key(k) for k in reader.find(AccessKey, **mine) if k.scope != sign_in.SESSION
+        ],
+        "bound": reader.count(SignIn, member_id=actor.member_id),
         "signing_keys": [present.signing_key(k) for k in reader.find(SigningKey, **mine)],
         "members": {m.id: m.name for m in reader.find(Member, **mine)},
         "roles": sorted(actor.roles),
@@ -213,7 +219,7 @@ async def new_key(request: Request) -> Response:
         key = await asyncio.wrap_future(market.store.submit(work))
     except (InvalidInput, NotFound) as error:
         return await _keys_again(request, error, status_of(error))
-    return await _key_page(request, key)
+    return await key_page(request, key)
 
 
 @router.post("/keys/{key_id}/rotate")
@@ -230,7 +236,7 @@ async def rotate(request: Request, key_id: str) -> Response:
         key = await asyncio.wrap_future(market.store.submit(work))
     except YaosuError as error:
         return await _keys_again(request, error, status_of(error))
-    return await _key_page(request, key)
+    return await key_page(request, key)
 
 
 @router.post("/keys/{key_id}/revoke")

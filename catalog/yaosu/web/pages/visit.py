@@ -27,6 +27,7 @@ from yaosu.identity import may
 from yaosu.market import Market
 from yaosu.model import Actor, Party
 from yaosu.notices import inbox
+from yaosu.organisation import waiting
 from yaosu.ports import Reader, Transaction
 from yaosu.trading.moves import AwaitsSecond
 from yaosu.web import session
@@ -58,6 +59,7 @@ class Visit:
     actor: Actor | None
     party: Party | None
     form_token: str
+    waiting: int  # how much there is to do
     unread: int = 0  # notices
 
     @property
@@ -198,6 +200,7 @@ def visit_of(request: Request, reader: Reader) -> Visit:
         actor=actor,
         party=reader.get(Party, actor.party_id) if actor else None,
         form_token=session.form_token(market, request),
+        waiting=waiting.count(reader, actor, market.clock.now()) if actor else 0,
         unread=inbox.unread(reader, actor) if actor else 0,
     )
 
@@ -324,7 +327,8 @@ async def act(
 ) -> Response:
     """Take a step as who is logged in, then lead on; an error comes back on the page it is of.
 
-    `waits` is where an admin goes whose step still needs a second one.
+    `waits` is where an admin goes whose step still needs a second one; who needs a colleague's
+    yes goes to what they asked for.
     """
     market = market_of(request)
 
@@ -342,7 +346,9 @@ async def act(
             raise
         return await again(error, status_of(error))
     if isinstance(result, AwaitsSecond):
-        return see_other(f"{waits}?done=second")
+        if result.approval.party_id is None:
+            return see_other(f"{waits}?done=second")
+        return see_other(f"/waiting?done=asked#{result.approval.id}")
     return see_other(then(result))
 
 

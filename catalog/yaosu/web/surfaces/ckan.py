@@ -205,9 +205,8 @@ async def _recorded(request: Request, actor: Actor, bought: Bought, result: Any)
     size = len(orjson.dumps(result["records"]))
     for delivery, resource, sha256 in bought:
         who = paid(request, delivery, actor.key_id, "ckan", resource)
-        with who.read(sha256, 0, size, 200) as going:
-            await going.durable()
-            going.left(size)
+        note = market_of(request).reads.note(who.read(sha256, 0, size, 200))
+        await asyncio.wrap_future(note)
 
 
 def _known(name: str, said: str) -> None:
