@@ -229,7 +229,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         version=app.version,
         summary=app.summary,
         description="Errors are application/problem+json in English and Chinese. Amounts are "
-        "integer fen. A changing JSON call needs an Idempotency-Key.",
+        "integer fen. A changing JSON call needs an Idempotency-Key; it may choose the ids of what "
+        "it makes: `Yaosu-Id: trd_<32 hex digits>`, several by commas.",
         routes=app.routes,
     )
     parts = made.setdefault("components", {})
