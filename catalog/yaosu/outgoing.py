@@ -201,13 +201,30 @@ class Gate:
         most_bytes: int = MAX_REPLY_BYTES,
     ) -> Answer:
         """Send one request and return its answer, whatever its status; NotSent without one."""
+        return await self._send("POST", url, body, headers, deadline_s, most_bytes)
+
+    async def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        most_bytes: int = MAX_REPLY_BYTES,
+    ) -> Answer:
+        """Ask for what stands at an address; a redirect is an answer like any other."""
+        return await self._send("GET", url, None, headers, deadline_s, most_bytes)
+
+    async def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str],
+        deadline_s: float, most_bytes: int,
+    ) -> Answer:  # fmt: skip
         try:
             target = self.target(url)
         except InvalidInput as error:
             raise NotSent("address", error.en, error.zh) from None
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._post(target, body, headers, most_bytes)
+                return await self._exchange(method, target, body, headers, most_bytes)
         except TimeoutError:
             raise NotSent("timeout", "no answer in time", "未在时限内应答") from None
         except (httpcore2.ConnectError, OSError):
@@ -215,9 +232,10 @@ class Gate:
         except (httpcore2.NetworkError, httpcore2.ProtocolError):
             raise NotSent("protocol", "the answer broke off", "应答中断或不符合协议") from None
 
-    async def _post(
-        self, target: Target, body: bytes, headers: Mapping[str, str], most_bytes: int
-    ) -> Answer:
+    async def _exchange(
+        self, method: str, target: Target, body: bytes | None, headers: Mapping[str, str],
+        most_bytes: int,
+    ) -> Answer:  # fmt: skip
         pinned = _Pinned(await self.addresses(target))
         url = httpcore2.URL(
             scheme=b"https" if target.secure else b"http",
@@ -225,11 +243,13 @@ class Gate:
             port=target.port,
             target=target.path.encode(),
         )
-        sent = {"host": target.authority, "content-length": str(len(body)), **headers}
+        sent = {"host": target.authority, **headers}
+        if body is not None:
+            sent["content-length"] = str(len(body))
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=self._tls, max_keepalive_connections=0, network_backend=pinned
         )
-        async with pool, pool.stream("POST", url, headers=list(sent.items()), content=body) as got:
+        async with pool, pool.stream(method, url, headers=list(sent.items()), content=body) as got:
             received = bytearray()
             async for chunk in got.aiter_stream():
                 received += chunk

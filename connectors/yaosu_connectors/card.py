@@ -30,8 +30,8 @@ FIELDS = (
     Mapped("keywords", "`tags`"),
     Mapped("dataElement.license_spdx", "`license`, or `other` with `license_name`",
            "in ModelScope's spelling where it has one"),
-    Mapped("licenses[].path", "`license_link`", "of the first, where the licence is on no list",
-           "changed"),
+    Mapped("licenses", "`license`, `license_link`",
+           "name of the first; its path where the licence is on no list", "changed"),
     Mapped("sources[].title", "`source_datasets`", "titles only", "changed"),
     Mapped("dataElement.languages", "`language`, `language_bcp47`"),
     Mapped("dataElement.ai.tasks", "`task_categories`"),
@@ -48,9 +48,9 @@ FIELDS = (
     Mapped("resources[].schema.fields", "`dataset_info.features`",
            "name and type; none where dates stand as text", "changed"),
     Mapped("resources[].schema.fields[].constraints, title", "", "", "lost"),
-    Mapped("resources[].bytes, hash, dialect, encoding", "", "", "lost"),
-    Mapped("contributors, created, id", "", "", "lost"),
-    Mapped("dataElement.*", "", "all that is not named here", "lost"),
+    Mapped("resources[].*", "", "", "lost"),
+    Mapped("$schema", "", "always that of the market", "changed"),
+    Mapped("*", "", "all that is not named here", "lost"),
 )  # fmt: skip
 OWN = frozenset(("README.md", "dataset_infos.json", "datapackage.json"))
 _MEMBERS = (
@@ -388,7 +388,8 @@ def _resources(
         str(i.get("config_name") or card_files.DEFAULT): card_features.fields(i.get("features"))
         for i in infos
     }
-    lone = next(iter(schemas.values())) if len(schemas) == 1 else []
+    # Features that name no config are those of all.
+    lone = next(iter(schemas.values())) if len(infos) == 1 and "config_name" not in infos[0] else []
     used: set[str] = set()
     named: set[str] = set()
     for part in card_files.parts(configs, files):

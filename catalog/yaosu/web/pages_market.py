@@ -32,8 +32,8 @@ from yaosu.model import (
 from yaosu.ports import Reader, SearchQuery
 from yaosu.quality import market_overlap
 from yaosu.storage.search_order import SORTS
+from yaosu_connectors import schema_org
 from yaosu_connectors.ckan_package import flat_name
-from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 from yaosu_validators.scorecard import scorecard
 
@@ -325,7 +325,7 @@ def dataset_facts(
 def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listing) -> Markup:
     """Return schema.org/Dataset as the text of a data block, which ends nowhere within."""
     version = published(visit.market, reader, dataset, listing, None)
-    text = json.dumps(schema_org(version, "Yaosu 要素"), ensure_ascii=False)
+    text = json.dumps(schema_org.document(version, "Yaosu 要素"), ensure_ascii=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)
