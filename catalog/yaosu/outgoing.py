@@ -1,4 +1,4 @@
-"""The only way out: a POST to an address that a stranger named, without reaching inside.
+"""The only way out: a request to an address that a stranger named, without reaching inside.
 
 Every attempt resolves the name anew, judges all its addresses by the table below, and connects to
 one of those judged, under the name (TLS SNI, Host): a name that resolves differently a moment
@@ -201,7 +201,7 @@ class Gate:
         most_bytes: int = MAX_REPLY_BYTES,
     ) -> Answer:
         """Send one request and return its answer, whatever its status; NotSent without one."""
-        return await self._send("POST", url, body, headers, deadline_s, most_bytes)
+        return await self._within(deadline_s, "POST", url, body, headers, most_bytes)
 
     async def get(
         self,
@@ -211,20 +211,25 @@ class Gate:
         deadline_s: float = DEADLINE_S,
         most_bytes: int = MAX_REPLY_BYTES,
     ) -> Answer:
-        """Ask for what stands at an address; a redirect is an answer like any other."""
-        return await self._send("GET", url, None, headers, deadline_s, most_bytes)
+        """Ask for what is at an address; as `post`, nothing is redirected."""
+        return await self._within(deadline_s, "GET", url, b"", headers, most_bytes)
 
-    async def _send(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str],
-        deadline_s: float, most_bytes: int,
-    ) -> Answer:  # fmt: skip
+    async def _within(
+        self,
+        deadline_s: float,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        most_bytes: int,
+    ) -> Answer:
         try:
             target = self.target(url)
         except InvalidInput as error:
             raise NotSent("address", error.en, error.zh) from None
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._exchange(method, target, body, headers, most_bytes)
+                return await self._send(target, method, body, headers, most_bytes)
         except TimeoutError:
             raise NotSent("timeout", "no answer in time", "未在时限内应答") from None
         except (httpcore2.ConnectError, OSError):
@@ -232,10 +237,14 @@ class Gate:
         except (httpcore2.NetworkError, httpcore2.ProtocolError):
             raise NotSent("protocol", "the answer broke off", "应答中断或不符合协议") from None
 
-    async def _exchange(
-        self, method: str, target: Target, body: bytes | None, headers: Mapping[str, str],
+    async def _send(
+        self,
+        target: Target,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
         most_bytes: int,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         pinned = _Pinned(await self.addresses(target))
         url = httpcore2.URL(
             scheme=b"https" if target.secure else b"http",
@@ -243,9 +252,7 @@ class Gate:
             port=target.port,
             target=target.path.encode(),
         )
-        sent = {"host": target.authority, **headers}
-        if body is not None:
-            sent["content-length"] = str(len(body))
+        sent = {"host": target.authority, "content-length": str(len(body)), **headers}
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=self._tls, max_keepalive_connections=0, network_backend=pinned
         )

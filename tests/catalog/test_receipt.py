@@ -26,7 +26,7 @@ from yaosu.proof.checkpoint import read
 from yaosu.proof.verify import verify_path
 from yaosu.proof.verify_receipt import verify_receipt
 from yaosu.proof.witness import Demand, key_of, read_key
-from yaosu.web.texts import TEXTS
+from yaosu.web.pages.texts import TEXTS
 from yaosu_schemas.canonical import digest, jcs
 
 ORIGIN = "receipts.test/log"

@@ -22,12 +22,15 @@ from yaosu.errors import InvalidInput, NotFound, Problem
 
 from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
+from .organisation import Organisation
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
     from yaosu.proof.signing import Signer
 
     from .integration import Desk, Webhooks
+    from .notices import Notices
+    from .profiles import Profiles, Renewals
     from .submission import Submission
     from .transfer import Progress
 
@@ -205,6 +208,11 @@ class Client:
         return Trade(self.connection, self.connection.post("/v1/trades", body))
 
     @property
+    def organisation(self) -> Organisation:
+        """People, rules, approvals and invitations of one's own organisation."""
+        return Organisation(self.connection)
+
+    @property
     def charges(self) -> Charges:
         """Periods, metered rows, invoices and statements."""
         return Charges(self.connection)
@@ -311,11 +319,25 @@ class Client:
         return dict(self.connection.post("/v1/members", {"name": name, "roles": roles}))
 
     def new_key(
-        self, label: str = "", *, roles: list[str] | None = None, days: int | None = None
+        self,
+        label: str = "",
+        *,
+        roles: list[str] | None = None,
+        days: int | None = None,
+        operations: Sequence[str] | None = None,
+        bound_to: Sequence[str] = (),
     ) -> JSON:
-        """Make another access key of one's own; it is shown this once."""
+        """Make another access key of one's own, for some operations or things; shown this once."""
         body = _given({"label": label, "roles": roles, "days": days})
+        if operations:
+            body["operations"] = list(operations)
+        if bound_to:
+            body["bound_to"] = list(bound_to)
         return dict(self.connection.post("/v1/keys", body))
+
+    def operations(self) -> Iterator[JSON]:
+        """Yield the operations that a key can be made for, in words."""
+        return self.connection.pages("/v1/operations")
 
     def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
         """Replace an access key; the new one is shown this once, the old one ends later."""
@@ -350,6 +372,27 @@ class Client:
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""
         return dict(self.connection.post(route("v1", "signing-keys", key_id, "revoke")))
+
+    @property
+    def profiles(self) -> Profiles:
+        """The directory of parties, and what one's own shows."""
+        from .profiles import Profiles
+
+        return Profiles(self.connection)
+
+    @property
+    def renewals(self) -> Renewals:
+        """Renewals of certificates: one's own, or those that one decides."""
+        from .profiles import Renewals
+
+        return Renewals(self)
+
+    @property
+    def notices(self) -> Notices:
+        """What one is told; saved searches and watched datasets."""
+        from .notices import Notices
+
+        return Notices(self.connection)
 
     @property
     def webhooks(self) -> Webhooks:

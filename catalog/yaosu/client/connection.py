@@ -154,6 +154,7 @@ class Connection:
         content = b""
         if body is not None or raw is not None:
             sent["Content-Type"], content = raw or ("application/json", _encoded(body or {}))
+        if method not in ("GET", "HEAD"):
             sent["Idempotency-Key"] = str(uuid.uuid4())
         for attempt in range(1, self.attempts + 1):
             try:

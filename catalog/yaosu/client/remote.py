@@ -92,6 +92,15 @@ class _Thing:
     def state(self) -> str:
         return str(self.data["state"])
 
+    def _stepped(self, collection: str, path: str, body: Mapping[str, Any]) -> None:
+        """Take a step; one that waits for a second person leaves its request in `approval`."""
+        given = {k: v for k, v in body.items() if v is not None}
+        reply = self._connection.call("POST", path, body=given)
+        self.data = dict(reply.json)
+        if reply.status == 202:
+            subject = route("v1", collection, str(reply.json["subject_id"]))
+            self.data = {**self._connection.get(subject), "approval": reply.json}
+
 
 class Listing(_Thing):
     """One version of a dataset on the market."""
@@ -169,10 +178,11 @@ class Listing(_Thing):
         return list(self._connection.pages(route("v1", "listings", self.id, "events")))
 
     def act(self, action: str, **body: Any) -> Listing:
-        """Take a step of the listing's table, for example `list` or `return`."""
-        given = {k: v for k, v in body.items() if v is not None}
-        path = route("v1", "listings", self.id, action)
-        self.data = dict(self._connection.post(path, given))
+        """Take a step of the listing's table, for example `list` or `return`.
+
+        Where a colleague has to say yes first, the reply is kept in `data["approval"]`.
+        """
+        self._stepped("listings", route("v1", "listings", self.id, action), body)
         return self
 
     def revise(self, descriptor: Mapping[str, Any], **options: Any) -> Listing:
@@ -229,7 +239,8 @@ class Listing(_Thing):
     ) -> Trade:
         """Take the standing offer: quote, check the agreement, sign it with one's own key, buy.
 
-        `at_most_fen` refuses a higher price. `quote` is one that a person has seen already.
+        `at_most_fen` refuses a higher price. `quote` is one that a person has seen already. Where a
+        colleague has to say yes first, the trade is agreed, not signed, and has an `approval`.
         """
         from .agreements import checked_quote, signature_over
 
@@ -244,8 +255,9 @@ class Listing(_Thing):
             "quoted_at": seen["quoted_at"],
             "accept_on_delivery": accept_on_delivery,
         }
-        path = route("v1", "listings", self.id, "buy")
-        return Trade(self._connection, self._connection.post(path, body))
+        bought = Trade(self._connection, {})
+        bought._stepped("trades", route("v1", "listings", self.id, "buy"), body)
+        return bought
 
 
 class Trade(_Thing):
@@ -266,15 +278,9 @@ class Trade(_Thing):
     def act(self, action: str, **body: Any) -> Trade:
         """Take a step of the trade's table.
 
-        Where a second admin is needed, the reply is kept in `data["approval"]`.
+        Where a second admin, or a colleague, has to say yes, the reply is in `data["approval"]`.
         """
-        given = {k: v for k, v in body.items() if v is not None}
-        reply = self._connection.call("POST", route("v1", "trades", self.id, action), body=given)
-        if reply.status == 202:
-            self.refresh()
-            self.data["approval"] = reply.json
-        else:
-            self.data = dict(reply.json)
+        self._stepped("trades", route("v1", "trades", self.id, action), body)
         return self
 
     def agree(self) -> Trade:
@@ -389,6 +395,17 @@ class Trade(_Thing):
     def share_profile(self) -> JSON:
         """Return a new Delta Sharing profile for the tables of the delivery; keep it secret."""
         return dict(self._connection.post(route("v1", "trades", self.id, "profile"), {}))
+
+    def reads(self) -> JSON:
+        """Return the audit of reads: sums by day, and to buyer and operator each read."""
+        found = dict(self._connection.get(route("v1", "trades", self.id, "reads")))
+        while after := found.pop("next", None):
+            more = self._connection.get(
+                route("v1", "trades", self.id, "reads"), {"cursor": after, "limit": 1000}
+            )
+            found["items"] += more["items"]
+            found["next"] = more["next"]
+        return found
 
     def record(self) -> JSON:
         """Return the neutral trading record."""

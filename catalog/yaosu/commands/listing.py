@@ -22,6 +22,7 @@ from .terminal import (
     print_table,
     say,
     size,
+    tell_approval,
     yuan,
 )
 
@@ -374,3 +375,5 @@ def told(found: Listing, as_json: bool) -> None:
         print_json(found.data)
         return
     say(stood(found.id, found.state, found.data.get("next")))
+    if found.data.get("approval"):
+        tell_approval(found.data["approval"])

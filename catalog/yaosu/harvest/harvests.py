@@ -56,7 +56,7 @@ def create(
     interval_hours: int = 24, deadline_s: int = 3600,
 ) -> Harvest:  # fmt: skip
     """Add a harvest and begin its first run. The address was judged by the gate."""
-    allow(actor, "listing.create")
+    allow(actor, "harvest.manage")
     if kind not in kinds():
         known = ", ".join(kinds())
         raise InvalidInput(f"kind is one of: {known}", f"kind 应为以下之一：{known}", field="kind")
@@ -111,7 +111,7 @@ def _own(tx: Transaction, actor: Actor, harvest_id: str) -> Harvest:
     """Return a harvest that the actor may change."""
     found = load(tx, actor, harvest_id)
     if found.party_id == actor.party_id and Role.ADMIN not in actor.roles:
-        allow(actor, "listing.create")
+        allow(actor, "harvest.manage")
     return found
 
 
@@ -190,7 +190,7 @@ def take(tx: Transaction, harvest: Harvest, run_id: str, said: Mapping[str, Any]
         tx.put(replace(known, run_id=run_id))
         return "unchanged"
     actor = actor_of(tx, harvest)
-    allow(actor, "listing.create")
+    allow(actor, "harvest.manage")
     dataset = _dataset(tx, harvest, known, origin)
     if dataset is None:
         dataset, _ = shelf.create_dataset(

@@ -44,6 +44,14 @@ def row_sum(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
+def reply_sum(
+    actor_id: str, key: str, fingerprint: str, status: int, headers: str, body: bytes, at: str
+) -> str:
+    """Return the sum that a recorded reply carries in its headers: over every column of it."""
+    said = "\n".join((actor_id, key, fingerprint, str(status), headers, at)).encode() + b"\n"
+    return hashlib.sha256(said + body).hexdigest()[:16]
+
+
 def event_digest(event: Mapping[str, Any]) -> str:
     """Return the digest that the event must carry."""
     return digest({name: event.get(name) for name in COVERED} | {"at": stamp(event.get("at"))})

@@ -221,7 +221,7 @@ class Log:
 
     def _integrate_batch(self, limit: int) -> int:
         with self._store.read() as reader:
-            waiting = bool(reader.log_pending(1))
+            waiting = bool(reader.log_next(1))
         if waiting:
             self._store.write(lambda tx: _give_places(tx, limit))
         size = self._checkpoint.size
@@ -432,4 +432,4 @@ class Log:
 
 
 def _give_places(tx: Transaction, limit: int) -> None:
-    tx.log_done([event.id for event in tx.log_pending(limit)])
+    tx.log_done(tx.log_next(limit))

@@ -9,10 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from .tiles import sync_folder, write_durably
+
+SCHEMA = "schema"
+"""The name under which a database keeps its own schema, as the last migration left it."""
+
+
+def schema_text(execute: Callable[[str], Iterable[Any]]) -> str:
+    """Return what a SQLite database says of its tables, indexes and triggers, one to a line."""
+    rows = execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+    return "\n".join(json.dumps(list(row)) for row in rows)
 
 
 def _place(database: Path) -> Path:

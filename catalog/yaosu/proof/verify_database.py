@@ -18,11 +18,13 @@ from typing import Any, Protocol
 
 from yaosu_schemas.errors import InvalidInput, Unavailable, Unsupported
 
-from .evidence import row_sum, stamp
+from .evidence import reply_sum, row_sum, stamp
 from .proofs import Findings, Progress, strict_json
+from .resting import SCHEMA, schema_text
 
 GUARDED = ("event", "posting", "reply", "leaf")
-_LATER_GUARDED = ("metered_call", "invoice")  # where a directory is new enough to have them
+# Where a directory is new enough to have them.
+_LATER_GUARDED = ("metered_call", "invoice", "data_read")
 _NO_RECORDS = ("job", "reply", "view")
 
 
@@ -83,6 +85,15 @@ class SqliteDatabase:
                 "database",
                 f"a row of {table} ({child}) refers to a missing one of {parent}",
                 f"{table} 的一行（{child}）引用了不存在的 {parent}",
+            )
+        kept = self.execute("SELECT body FROM view WHERE key = ?", (SCHEMA,)).fetchone()
+        if kept is not None:
+            found.need(
+                bytes(kept[0]).decode(errors="replace") == schema_text(self.execute),
+                "/database",
+                "schema",
+                "the tables are not those that the last migration left",
+                "数据库表结构与最近一次迁移后的不一致",
             )
         rows = self.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         guards = {name for (name,) in rows}
@@ -241,6 +252,27 @@ def check_records(db: Database, found: Findings, progress: Progress) -> None:
             "the stored answer is not what its digest says",
             "存储的应答与其摘要不符",
         )
+
+
+def check_replies(db: Database, found: Findings, progress: Progress) -> None:
+    """Every recorded reply has the sum it was written with; those from before sums are counted."""
+    query = 'SELECT actor_id, "key", fingerprint, status, headers, body, at FROM reply'
+    for n, (actor, key, fingerprint, status, headers, body, at) in enumerate(db.execute(query), 1):
+        found.checked["replies"] += 1
+        if headers == "{}" or headers.startswith('{"location":'):
+            found.checked["replies without a sum"] += 1
+        else:
+            rest = "{" + headers[23:].removeprefix(",")
+            made = reply_sum(actor, key, fingerprint, status, rest, bytes(body), at)
+            found.need(
+                headers[:23] == f'{{"#":"{made}"',
+                f"/replies/{actor}/{key}",
+                "digest",
+                "the recorded reply is not what its sum says",
+                "已记录的应答与其校验值不符",
+            )
+        if n % 1000 == 0:
+            progress("replies", n, n)
 
 
 def _record(table: str, values: dict[str, Any], found: Findings) -> None:

@@ -21,9 +21,17 @@ from .evidence import COVERED
 from .proofs import Findings, Progress, VerifyReport, silent, strict_json
 from .resting import holds
 from .verify import DATABASE
-from .verify_database import Database, check_records, open_postgres, open_snapshot
+from .verify_approvals import check_approvals
+from .verify_database import (
+    Database,
+    check_records,
+    check_replies,
+    open_postgres,
+    open_snapshot,
+)
 from .verify_log import check_checkpoint, check_log
 from .verify_outside import check_webhooks
+from .verify_reads import check_reads
 from .verify_receipt import check_form, check_link, check_receipt
 from .witness import Demand
 
@@ -100,10 +108,13 @@ def _verify_database(
         "/postings": lambda: _postings(db, found),
         "/leaves": lambda: _places(db, found),
         "/records": lambda: check_records(db, found, progress),
+        "/replies": lambda: check_replies(db, found, progress),
         "/trades": lambda: _trades(db, found),
         "/usage": lambda: _usage(db, found),
+        "/reads": lambda: check_reads(db, found),
         "/receipts": lambda: _receipts(db, found),
         "/webhooks": lambda: check_webhooks(db, found),
+        "/approvals": lambda: check_approvals(db, found),
         "/blobs": lambda: _blobs(folder / "blobs", _references(db, found), found, progress),
     }
     if tree is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from yaosu import amounts, contract
 from yaosu.errors import InvalidInput
@@ -68,6 +69,7 @@ def _terminated(
             "fee_fen": fee,
             "shares": [list(s) for s in shares],
         }
+    settled: dict[str, Any] = {"fee_fen": fee, "shares": shares} if held - refund else {}
     moved, event = move(
         tx,
         trade,
@@ -77,7 +79,7 @@ def _terminated(
         to=TradeState.TERMINATED,
         reason=reason,
         refund_fen=trade.refund_fen + refund,
-        **({"fee_fen": fee, "shares": shares} if held - refund else {}),
+        **settled,
     )
     escrow = f"escrow:{trade.id}"
     pay_out(tx, trade, event, escrow, venue, fee=fee, shares=shares, refund=refund)

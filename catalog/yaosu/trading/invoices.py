@@ -141,7 +141,6 @@ def _add(tx: Transaction, actor: Actor, trade: Trade, made: Invoice) -> Invoice:
             "corrects": made.corrects,
         },
     )
-    tx.notify("trade", trade.id)
     return made
 
 

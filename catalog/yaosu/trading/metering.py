@@ -22,10 +22,11 @@ from yaosu.errors import (
 from yaosu.identity import absent, allow, authenticate, can_see, issue_key
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Listing, Member, Trade, TradeState, new_id
-from yaosu.model_money import Call
+from yaosu.model_money import Call, DataRead
 from yaosu.ports import Reader, Transaction
 
 from .moves import load
+from .reads import keep
 from .recall import is_recalled
 from .sharing import SharedTable, table_of
 
@@ -42,6 +43,8 @@ class Answer:
     query_digest: str
     rows: int
     bytes: int
+    sha256: str
+    address: str
 
 
 def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]:
@@ -56,7 +59,9 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
             state=str(trade.state),
         )
     person = tx.get(Member, actor.member_id)
-    return issue_key(tx, person, frozenset(), label=trade_id, days=KEY_DAYS, scope=SCOPE + trade_id)
+    return issue_key(
+        tx, person, frozenset(), label=trade_id, days=KEY_DAYS, scope=SCOPE + trade_id, by=actor
+    )
 
 
 def serves(delivery: Delivery, now: datetime) -> bool:
@@ -142,6 +147,7 @@ def count(tx: Transaction, key: str, delivery_id: str, call_id: str, answer: Ans
     delivery = tx.get(Delivery, delivery_id)  # locked: calls of one delivery count in turn
     before = replayed(tx, delivery, call_id, answer.query_digest)
     if before is not None:
+        keep(tx, [_read(actor, delivery, answer, tx.now)])  # counted once, and read again
         return before
     if tx.get(Trade, delivery.trade_id).state in (TradeState.TERMINATED, TradeState.CANCELLED):
         raise absent("delivery", delivery_id)
@@ -175,6 +181,7 @@ def count(tx: Transaction, key: str, delivery_id: str, call_id: str, answer: Ans
         at=tx.now,
     )
     tx.add(call)
+    keep(tx, [_read(actor, delivery, answer, tx.now)])
     tx.put(
         replace(
             delivery,
@@ -185,6 +192,14 @@ def count(tx: Transaction, key: str, delivery_id: str, call_id: str, answer: Ans
         )
     )
     return call
+
+
+def _read(actor: Actor, delivery: Delivery, answer: Answer, now: datetime) -> DataRead:
+    return DataRead(
+        id=new_id("red"), delivery_id=delivery.id, trade_id=delivery.trade_id,
+        key_id=actor.key_id, way="rows", name=answer.resource, sha256=answer.sha256,
+        start=0, end=answer.bytes, bytes=answer.bytes, status=200, address=answer.address, at=now,
+    )  # fmt: skip
 
 
 def usage(

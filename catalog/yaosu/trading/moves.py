@@ -8,22 +8,26 @@ from typing import Any
 from yaosu.errors import Conflict, Forbidden, InvalidInput, NotFound
 from yaosu.identity import absent, let_in_by, must_see, relations
 from yaosu.listing import venue_of
-from yaosu.model import JSON, SYSTEM, Actor, Approval, Event, Trade, TradeState, Venue, new_id
+from yaosu.model import JSON, SYSTEM, Actor, Event, Trade, TradeState, Venue, new_id
 from yaosu.model_money import Period
+from yaosu.model_organisation import Approval
+from yaosu.organisation.approvals import AwaitsSecond, hold
 from yaosu.ports import Reader, Transaction
 from yaosu.steps import TRADE_STEPS, Relation, Step, check
 from yaosu_schemas.canonical import digest
 
+__all__ = [
+    "EVERYWHERE",
+    "AwaitsSecond",
+    "load",
+    "move",
+    "need",
+    "permit",
+    "written",
+]
+
 EVERYWHERE = frozenset({"resolve", "correct"})
 """What two operators may do on the place of an exchange, too."""
-
-
-class AwaitsSecond(Exception):
-    """The first of two admins has approved; nothing else happened yet (four eyes)."""
-
-    def __init__(self, approval: Approval) -> None:
-        super().__init__(approval.id)
-        self.approval = approval
 
 
 def load(tx: Reader, actor: Actor, trade_id: str) -> tuple[Trade, Venue]:
@@ -125,11 +129,18 @@ def move(
     payload: JSON = None,
     *,
     to: TradeState | None = None,
+    asked: JSON = None,
+    about: str | None = None,
     **changes: Any,
 ) -> tuple[Trade, Event]:
-    """Write the trade in its new state with one event."""
+    """Write the trade in its new state with one event, or keep the step as a request.
+
+    `asked` and `about` are what a rule of the actor's organisation needs: see `approvals.hold`.
+    """
     target = to or step.target or trade.state
     moved = replace(trade, state=target, updated_at=tx.now, **changes)
+    if passed := hold(tx, actor, moved, step.action, asked, about):
+        payload = {**(payload or {}), **passed}
     tx.put(moved)
     event = tx.record(
         trade.id,
@@ -139,7 +150,6 @@ def move(
         to_state=target,
         payload=payload,
     )
-    tx.notify("trade", trade.id)
     return moved, event
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from yaosu import contract, floors
+from yaosu import contract, floors, present
 from yaosu import listing as shelf
 from yaosu.contract import PlatformSigner
 from yaosu.errors import Forbidden, InvalidInput, NotFound
@@ -76,7 +76,6 @@ def intend(
             "qualification_digest": digest(wish.get("qualification") or ""),
         },
     )
-    tx.notify("trade", trade.id)
     return trade
 
 
@@ -274,8 +273,8 @@ NEGOTIABLE = frozenset(
 )
 
 
-def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
-    """Return the trade with counter-offered terms."""
+def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what counter-offered terms change of the trade."""
     if unknown := set(changes) - NEGOTIABLE:
         raise InvalidInput(
             f"these terms cannot be changed: {sorted(unknown)}",
@@ -289,7 +288,7 @@ def _changed(tx: Reader, trade: Trade, changes: Mapping[str, Any]) -> Trade:
         wanted["floors"] = floors.read(wanted["floors"])
     if "rights" in wanted:
         wanted["rights"] = _held_rights(tx.get(Listing, trade.listing_id), wanted["rights"])
-    return contract.with_terms(trade, **wanted)
+    return contract.other_terms(trade, **wanted)
 
 
 def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -297,8 +296,18 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "answer", actor, None)
     offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered.offer_digest}
-    return move(tx, offered, row, actor, payload, turn=trade.user_id)[0]
+    payload = {"offer_digest": offered["offer_digest"]}
+    return move(
+        tx,
+        trade,
+        row,
+        actor,
+        payload,
+        asked={"changes": present.plain(changes)},
+        about=trade.offer_digest,
+        turn=trade.user_id,
+        **offered,
+    )[0]
 
 
 def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -308,8 +317,18 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     _need_turn(trade, actor)
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
     offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered.offer_digest}
-    return move(tx, offered, row, actor, payload, turn=other)[0]
+    payload = {"offer_digest": offered["offer_digest"]}
+    return move(
+        tx,
+        trade,
+        row,
+        actor,
+        payload,
+        asked={"changes": present.plain(changes)},
+        about=trade.offer_digest,
+        turn=other,
+        **offered,
+    )[0]
 
 
 def _need_turn(trade: Trade, actor: Actor) -> None:
@@ -400,6 +419,7 @@ def _agreed(
         row,
         actor,
         {"offer_digest": trade.offer_digest, "agreement_digest": digest(document)},
+        asked={"offer_digest": trade.offer_digest},
         agreement=document,
         agreement_digest=digest(document),
         assessment_required=needed,
@@ -467,6 +487,8 @@ def sign(
         row,
         actor,
         {"agreement_digest": trade.agreement_digest, "key_id": made.key_id, "by": made.party_id},
+        asked={"signature": present.plain(signature)},
+        about=trade.agreement_digest,
         to=None if both else trade.state,
         signatures=signatures,
         signed_at=tx.now if both else None,
@@ -514,6 +536,8 @@ def offer_standing(
         "offer",
         actor,
         {"offer_digest": made.digest, "key_id": made.key_id},
+        asked={"signature": present.plain(signature)},
+        about=made.digest,
         standing_offer=document,
         standing_signature=made,
     )

@@ -149,7 +149,6 @@ def _open(tx: Transaction, trade: Trade, number: int, opens_after: datetime) -> 
             "amount_fen": period.amount_fen,
         },
     )
-    tx.notify("trade", trade.id)
     return _deliver_if_due(tx, trade, period)
 
 
@@ -205,7 +204,6 @@ def _move(
             **(payload or {}),
         },
     )
-    tx.notify("trade", trade.id)
     return now, moved, event
 
 

@@ -220,7 +220,6 @@ def _reach(tx: Transaction, made: Recall, trade: Trade, given: Sequence[Delivery
             "deletion": had,
         },
     )
-    tx.notify("trade", trade.id)
 
 
 def flows(reader: Reader, delivery: Delivery) -> bool:
@@ -345,7 +344,6 @@ def confirm(
             "recall_ids": said["recall_ids"],
         },
     )
-    tx.notify("trade", trade.id)
     return trade
 
 

@@ -46,6 +46,7 @@ class SharedVersion:
     trade: Trade
     delivery: Delivery
     listing: Listing
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,9 @@ def issue(tx: Transaction, actor: Actor, trade_id: str) -> tuple[AccessKey, str]
     if delivery.closes_at is not None:
         days = max(1, min(days, (delivery.closes_at - tx.now).days + 1))
     person = tx.get(Member, actor.member_id)
-    return issue_key(tx, person, frozenset(), label=trade_id, days=days, scope=SCOPE + trade_id)
+    return issue_key(
+        tx, person, frozenset(), label=trade_id, days=days, scope=SCOPE + trade_id, by=actor
+    )
 
 
 def _open_delivery(reader: Reader, trade: Trade) -> Delivery | None:
@@ -135,7 +138,9 @@ def admitted(reader: Reader, token: str, now: datetime) -> list[SharedVersion]:
         what = delivery.listing_id if delivery is not None else None
         listing = reader.get(Listing, what or other.listing_id)
         if listing.dataset_id == dataset and delivery is not None and _is_open(delivery, now):
-            found[listing.version] = SharedVersion(trade=other, delivery=delivery, listing=listing)
+            found[listing.version] = SharedVersion(
+                trade=other, delivery=delivery, listing=listing, key_id=key.id
+            )
     return [found[version] for version in sorted(found)]
 
 

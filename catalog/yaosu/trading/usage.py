@@ -116,7 +116,6 @@ def _inform(tx: Transaction, actor: Actor, trade: Trade, kept: UsageReceipt) -> 
         to_state=trade.state,
         payload={"document_digest": kept.digest},
     )
-    tx.notify("trade", trade.id)
 
 
 def informs(agreement: Any) -> bool:

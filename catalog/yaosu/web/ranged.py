@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from yaosu.model_money import DataRead
 from yaosu.ports import BlobStore
 
-from .zerocopy import EXTENSION, Receive, Scope, Send
+from .paid import Paid
+from .zerocopy import EXTENSION, Message, Receive, Scope, Send
 
 PIECE = 1 << 20
 
 
-def ranged(request: Request, blobs: BlobStore, sha256: str, size: int, path: str) -> Response:
-    """Return a blob as an attachment: 200, 206 with one range, 304, or 416."""
+def ranged(
+    request: Request,
+    blobs: BlobStore,
+    sha256: str,
+    size: int,
+    path: str,
+    who: Paid | None = None,
+) -> Response:
+    """Return a blob as an attachment: 200, 206 with one range, 304, or 416.
+
+    What was bought is read by somebody (`who`), and that is on record before the reply is whole.
+    """
     etag = f'"{sha256}"'
     name = quote(path.rsplit("/", 1)[-1])
     headers = {
@@ -43,39 +56,81 @@ def ranged(request: Request, blobs: BlobStore, sha256: str, size: int, path: str
     kind = "application/octet-stream"
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=kind)
+    told = None if who is None else (who, who.read(sha256, start, end, status))
     place = blobs.path(sha256)
     if place is None:
-        pieces = blobs.read(sha256, start, end)
-        return StreamingResponse(pieces, status_code=status, headers=headers, media_type=kind)
+        body = _told(blobs.read(sha256, start, end), told)
+        return StreamingResponse(body, status_code=status, headers=headers, media_type=kind)
     number = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    return Stored(os.fdopen(number, "rb", buffering=0), start, end, status, headers, kind)
+    part = Part(os.fdopen(number, "rb", buffering=0), start, end)
+    return Stored(part, told, status, headers, kind)
+
+
+def _told(
+    pieces: Iterator[bytes], told: tuple[Paid, DataRead] | None
+) -> Iterator[bytes] | AsyncIterator[bytes]:
+    return pieces if told is None else told[0].stream(pieces, told[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `start` to before `end` of an open file."""
+
+    file: BinaryIO
+    start: int
+    end: int
+
+    def pieces(self) -> Iterator[bytes]:
+        self.file.seek(self.start)
+        left = self.end - self.start
+        while left and (piece := self.file.read(min(left, PIECE))):
+            left -= len(piece)
+            yield piece
+
+    async def send(self, send: Send, start: int, end: int, *, more: bool) -> int:
+        """Hand bytes over to the server; return how many have left."""
+        message: Message = {
+            "type": EXTENSION,
+            "file": self.file,
+            "offset": start,
+            "count": end - start,
+            "more_body": more,
+        }
+        await send(message)
+        return int(message["sent"])
 
 
 class Stored(StreamingResponse):
     """A part of an open file, which is closed behind it."""
 
     def __init__(
-        self, file: BinaryIO, start: int, end: int, status: int, headers: dict[str, str], kind: str
+        self,
+        part: Part,
+        told: tuple[Paid, DataRead] | None,
+        status: int,
+        headers: dict[str, str],
+        kind: str,
     ) -> None:
-        super().__init__(_pieces(file, start, end), status, headers, kind)
-        self._file, self._start, self._end = file, start, end
+        super().__init__(_told(part.pieces(), told), status, headers, kind)
+        self._part, self._record = part, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file as file:
+        part = self._part
+        with part.file:
             if EXTENSION not in (scope.get("extensions") or {}):
                 await super().__call__(scope, receive, send)
                 return
             head = {"status": self.status_code, "headers": self.raw_headers}
-            count = self._end - self._start
             await send({"type": "http.response.start", **head})
-            await send({"type": EXTENSION, "file": file, "offset": self._start, "count": count})
-
-
-def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    file.seek(start)
-    while start < end and (piece := file.read(min(end - start, PIECE))):
-        start += len(piece)
-        yield piece
+            if self._record is None:
+                await part.send(send, part.start, part.end, more=False)
+                return
+            who, read = self._record
+            last = max(part.start, part.end - 1)  # one byte waits for the record
+            async with who.on_record(read) as going:
+                going.sent += await part.send(send, part.start, last, more=True)
+                await going.durable
+                going.sent += await part.send(send, last, part.end, more=False)
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

@@ -2,7 +2,8 @@
 
 uvicorn hands out no extension for it, so one is put before the application: it offers
 `http.response.zerocopysend` (ASGI extensions) on plain connections of its parser in C, and does
-what the message says with sendfile(2). Elsewhere nothing is offered and files are streamed.
+what the message says with sendfile(2); `sent` of the message then tells how many bytes have left.
+Elsewhere nothing is offered and files are streamed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class ZeroCopy:
         await self.app(scope, receive, sending)
 
     async def _sent(self, cycle: Any, send: Send, message: Message) -> None:
-        count = int(message["count"])
+        count, message["sent"] = int(message["count"]), 0
         if count > cycle.expected_content_length:
             raise RuntimeError("a file longer than the content-length that was sent")
         transport = cycle.transport
@@ -60,7 +61,10 @@ class ZeroCopy:
         transport.set_write_buffer_limits()
         if cycle.disconnected or transport.is_closing():
             return
-        if not await self._copied(transport, message["file"], int(message["offset"]), count):
+        message["sent"] = await self._copied(
+            transport, message["file"], int(message["offset"]), count
+        )
+        if message["sent"] < count:
             cycle.disconnected = True  # nobody is there to hear of it
             transport.abort()
             return
@@ -68,15 +72,16 @@ class ZeroCopy:
         more = bool(message.get("more_body", False))
         await send({"type": "http.response.body", "body": b"", "more_body": more})
 
-    async def _copied(self, transport: Any, file: BinaryIO, offset: int, count: int) -> bool:
-        """Send a part of a file; False when the other end, or the file, ended before it did."""
+    async def _copied(self, transport: Any, file: BinaryIO, offset: int, count: int) -> int:
+        """Send a part of a file; fewer bytes left when the other end, or the file, ended before."""
+        end = offset + count
         loop = asyncio.get_running_loop()
         # The event loop refuses to watch the descriptor of a transport: it watches a twin.
         twin = os.dup(transport.get_extra_info("socket").fileno())
         writable = asyncio.Event()
         with closing(_Descriptor(twin, loop)):
-            while count:
-                step = min(count, STEP)
+            while offset < end:
+                step = min(end - offset, STEP)
                 try:
                     sent = await loop.run_in_executor(
                         self._pool, os.sendfile, twin, file.fileno(), offset, step
@@ -88,14 +93,14 @@ class ZeroCopy:
                         await asyncio.wait_for(writable.wait(), LOOK_S)
                     loop.remove_writer(twin)
                     if transport.is_closing():
-                        return False
+                        break
                     continue
                 except OSError:
-                    return False
+                    break
                 if not sent:
-                    return False
-                offset, count = offset + sent, count - sent
-        return True
+                    break
+                offset += sent
+        return count - (end - offset)
 
 
 class _Descriptor:

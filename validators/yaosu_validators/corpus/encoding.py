@@ -6,7 +6,9 @@ closer, so that sound text costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +16,10 @@ import pyarrow.compute as pc
 
 from yaosu_schemas.errors import Text
 
-from .script import HAN, Bools, Kind
-from .view import Ints
+from .script import HAN, Bools, Flat, Kind, parted
+from .view import Ints, View
 
+MAX_MEMORY = 64 << 20  # of RE2: below, its states do not fit and it is four times slower
 DAMAGE = {
     "replacement": Text(
         "holds U+FFFD: bytes that could not be decoded", "含 U+FFFD：无法解码的字节"
@@ -54,6 +57,28 @@ def damaged(texts: pa.LargeStringArray, counts: Ints) -> dict[str, Bools]:
     }
 
 
+def with_damage(
+    view: View, roles: Collection[int]
+) -> tuple[pa.LargeStringArray, Iterable[tuple[Flat, Ints, dict[str, Bools]]]]:
+    """Return the text of each record in these roles, and its slices with counts and damage.
+
+    Where the slices are kept they come as a list, looked at in one go.
+    """
+    texts, slices = parted(view, roles)
+    if not isinstance(slices, list) or not slices:
+        return texts, (
+            (flat, counts, damaged(texts.slice(flat.first, len(flat)), counts))
+            for flat, counts in slices
+        )
+    every = [counts for _, counts in slices]  # one look: a pattern is compiled anew at each
+    name = ("damage", view.of(roles).tobytes())
+    whole = view.once(name, lambda: damaged(texts, np.concatenate(every)))
+    return texts, [
+        (flat, counts, {k: m[flat.first : flat.first + len(flat)] for k, m in whole.items()})
+        for flat, counts in slices
+    ]
+
+
 def controls(counts: Ints) -> Bools:
     """Return which texts hold control characters (tab and line breaks are none) or NUL."""
     found: Bools = (counts[:, Kind.CONTROL] + counts[:, Kind.NUL]) > 0
@@ -69,3 +94,35 @@ def matching(texts: pa.LargeStringArray, pattern: str, some: Callable[[], Bools]
         hit = pc.match_substring_regex(chosen, pattern)
         found[where] = hit.to_numpy(zero_copy_only=False)
     return found
+
+
+def holding(texts: pa.LargeStringArray, pattern: str) -> Bools:
+    """Return which texts hold a match of a pattern that most do not: one look over all of them.
+
+    The pattern is compiled once in a process, and its states are kept from batch to batch. A match
+    begins in the text that is told; that it also ends there a closer look has to say.
+    """
+    data, offsets = joined_bytes(texts)
+    found = np.zeros(len(texts), bool)
+    places = [match.start() for match in compiled(pattern).finditer(data)]
+    found[np.searchsorted(offsets, np.array(places, np.int64), "right") - 1] = True
+    return found
+
+
+def joined_bytes(texts: pa.LargeStringArray) -> tuple[memoryview, Ints]:
+    """Return all texts as bytes with a line feed between, and where each begins: (n + 1,)."""
+    row = pa.LargeListArray.from_arrays(pa.array([0, len(texts)], pa.int64()), texts)
+    data = pc.binary_join(row, pa.scalar("\n", pa.large_string())).buffers()[2]
+    ends = np.cumsum(np.asarray(pc.binary_length(texts), np.int64) + 1)
+    return memoryview(data or b"").cast("B"), np.concatenate(([0], ends)).astype(np.int64)
+
+
+@functools.cache
+def compiled(pattern: str) -> Any:
+    """Return a pattern over UTF-8, compiled once in a process."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_MEMORY
+    return re2.compile(pattern.encode(), options)

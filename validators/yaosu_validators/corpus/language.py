@@ -13,9 +13,9 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
-from .encoding import CONTROLS, DAMAGE, controls, damaged
+from .encoding import CONTROLS, DAMAGE, controls, with_damage
 from .language_kernel import NONE, offline_model, spoken
-from .script import Bools, parted
+from .script import Bools
 from .view import About, Ints, Places, Role, View
 
 PROSE = (
@@ -75,10 +75,10 @@ class Language:
         about, seen = state
         if not about.text:
             return state
-        bodies, slices = parted(view, PROSE)
+        bodies, slices = with_damage(view, PROSE)
         model = offline_model if self.model else None
         seen.counts["mended"] += view.mended
-        for flat, counts in slices:
+        for flat, counts, damage in slices:
             texts = bodies.slice(flat.first, len(flat))
             found = spoken(texts, flat, counts, model)
             tags: Sequence[str] = found.tags.tolist()
@@ -92,7 +92,6 @@ class Language:
             mixed = (
                 chinese & (forms >= self.mixed_least) & (forms * 100 >= both * self.mixed_percent)
             )
-            damage = damaged(texts, counts)
             broken = np.logical_or.reduce(list(damage.values()))
             where = view.positions[flat.first : flat.first + len(flat)]
             room = self.listed - len(seen.places["mojibake"])

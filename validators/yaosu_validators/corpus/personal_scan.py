@@ -11,13 +11,11 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from .encoding import compiled, joined_bytes
 from .personal_forms import (
     ASSIGNED,
     AT,
@@ -35,7 +33,6 @@ from .view import Ints, Role, View
 
 BEFORE, AFTER = 192, 160  # bytes of a window before and after its anchor
 _LONG = 4096  # bytes after an anchor of a token
-MAX_MEMORY = 64 << 20  # of RE2: below, its states do not fit and it is four times slower
 
 _D, _U = "[0-9０-９]", "[A-HJ-NP-ZＡ-ＨＪ-ＮＰ-Ｚ]"
 _HEX = "[0-9a-fA-F]"
@@ -83,15 +80,9 @@ class Hit:
     value: str  # normalised; never leaves the state but through a keyed hash
 
 
-@cache
 def anchors() -> Any:
     """Return the compiled anchors, one for each process."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = MAX_MEMORY
-    return re2.compile(_ANCHORS.encode(), options)
+    return compiled(_ANCHORS)
 
 
 # Lengths at which a bare row of digits counts only beside a word, whatever it is.
@@ -100,7 +91,7 @@ _DULL = (7, 9, 12)
 
 def scan(view: View) -> Iterator[Hit]:
     """Yield what is found in the segments of a view, in their order."""
-    data, offsets = _joined_bytes(view.texts)
+    data, offsets = joined_bytes(view.texts)  # no anchor holds the line feed between two
     last, last_stop = -1, 0
     for segment, start, stop in _spans(view, data, offsets):
         if segment != last:
@@ -120,18 +111,6 @@ def scan(view: View) -> Iterator[Hit]:
                 last_stop = begin - low + to_byte
                 tier = Tier.LOW if not found.sure else Tier.HIGH if context else Tier.MEDIUM
                 yield Hit(segment, at, last_stop, found.kind, tier, context, found.value)
-
-
-def _joined_bytes(texts: pa.LargeStringArray) -> tuple[memoryview, Ints]:
-    """Return all segments as bytes with a line feed between, and where each begins: (s + 1,).
-
-    No anchor holds a line feed, so none reaches from one segment into the next.
-    """
-    count = len(texts)
-    row = pa.LargeListArray.from_arrays(pa.array([0, count], pa.int64()), texts)
-    data = pc.binary_join(row, pa.scalar("\n", pa.large_string())).buffers()[2]
-    ends = np.cumsum(np.asarray(pc.binary_length(texts), np.int64) + 1)
-    return memoryview(data or b"").cast("B"), np.concatenate(([0], ends)).astype(np.int64)
 
 
 def _spans(view: View, data: memoryview, offsets: Ints) -> Iterator[tuple[int, int, int]]:

@@ -24,8 +24,8 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.report import Metric
 from yaosu_validators.check import Conclusion, Finding, check
 
-from .encoding import controls, damaged, matching
-from .script import Bools, Flat, Kind, parted
+from .encoding import controls, holding, matching, with_damage
+from .script import Bools, Flat, Kind
 from .textrules_measures import Measured, measure
 from .tokens import TokenCounter, counter_of
 from .view import About, Ints, Places, Role, View
@@ -135,13 +135,19 @@ class TextRules:
     def observe(self, state: TextState, view: View) -> TextState:
         if not state.about.text:
             return state
-        texts, slices = parted(view, JUDGED)
+        texts, slices = with_damage(view, JUDGED)
         counter = counter_of(self.tokenizer) if self.tokenizer else None
         residues = _left(texts) if len(texts) else {}
-        for flat, chars in slices:
+        if isinstance(slices, list) and slices:  # a pattern is compiled anew at each look
+            signs = np.concatenate([_signs(chars) for _, chars, _ in slices])
+            residues["markup"] = _markup(texts, residues["screened"] | signs)
+        for flat, chars, damage in slices:
             these = slice(flat.first, flat.first + len(flat))
             left = {kind: mask[these] for kind, mask in residues.items()}
+            left["damaged"] = np.logical_or.reduce([*damage.values(), controls(chars)])
             some = texts.slice(flat.first, len(flat))
+            if "markup" not in left:
+                left["markup"] = _markup(some, left["screened"] | _signs(chars))
             self._observe(state, flat, chars, some, view.positions[these], left, counter)
         return state
 
@@ -160,16 +166,15 @@ class TextRules:
             state.tokens += counter(texts, counts)
         _keep_sentences(found, flat, left, texts)
         repeated = self._rules(state, found)
-        signs = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
         open_ = (found.of["open"] > 0) & (found.of["chars"] >= self.cut_least)
         problems = {
             "repeated-text": repeated > 0,
             "boilerplate": left["boilerplate"],
-            "markup-residue": _markup(texts, left["screened"] | signs),
+            "markup-residue": left["markup"],
             "truncated-text": left["truncated"],
             "missing-text": left["placeholder"] | (found.of["tokens"] == 0),
         }
-        damage = np.logical_or.reduce([*damaged(texts, counts).values(), controls(counts)])
+        damage = left["damaged"]
         bad = np.logical_or.reduce(list(problems.values())) | damage
         lengths = _binned(found.of["chars"])
         state.counts.update({kind: int(mask.sum()) for kind, mask in problems.items()})
@@ -332,6 +337,12 @@ def _screen() -> str:
     return r"(?i)\[/|\[url=|" + "|".join(dict.fromkeys(patterns))
 
 
+def _signs(counts: Ints) -> Bools:
+    """Return which texts hold a character that markup begins with."""
+    found: Bools = counts[:, [Kind.LESS, Kind.AMPERSAND, Kind.BOM]].sum(axis=1) > 0
+    return found
+
+
 def _markup(texts: pa.LargeStringArray, some: Bools) -> Bools:
     """Return which texts hold markup; inside of code marked by three back ticks it is wanted."""
     found = matching(texts, residue("markup", "any"), lambda: some)
@@ -340,8 +351,7 @@ def _markup(texts: pa.LargeStringArray, some: Bools) -> Bools:
 
 def _left(texts: pa.LargeStringArray) -> dict[str, Bools]:
     """Return of each kind of residue which texts of a batch hold it."""
-    everywhere = np.ones(len(texts), bool)
-    some = matching(texts, _screen(), lambda: everywhere)
+    some = holding(texts, _screen())
     sizes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
 
     def of(kind: str, scope: str, where: Bools) -> Bools:
