@@ -258,7 +258,7 @@ def _descriptor(graph: rdflib.Graph, one: Any, number: int) -> dict[str, Any]:
         found["keywords"] = words
     for ours, theirs in (("version", DCAT.version), ("created", DCTERMS.created),
                          ("homepage", FOAF.page)):  # fmt: skip
-        if value := graph.value(one, theirs):
+        if (value := graph.value(one, theirs)) is not None and str(value):
             found[ours] = str(value)
     if people := _people(graph, one):
         found["contributors"] = people

@@ -58,7 +58,7 @@ def _path(graph: rdflib.Graph, one: Any) -> str:
 def facts(graph: rdflib.Graph, one: Any) -> dict[str, Any]:
     """Return size and SHA-256 of a file, where they are told."""
     found: dict[str, Any] = {}
-    size = str(graph.value(one, DCAT.byteSize) or "").split(".")[0]
+    size = str(graph.value(one, DCAT.byteSize)).split(".")[0]  # a zero is no truth to rdflib
     if size.isascii() and size.isdigit() and len(size) < 19:
         found["bytes"] = int(size)
     for mark in graph.objects(one, _SPDX.checksum):

@@ -56,7 +56,7 @@ def document(version: Published, catalog: str) -> dict[str, Any]:
     whole = croissant.document(version)
     found = {k: _plain(whole[k]) for k in _KEPT if k in whole}
     said = str(found["description"])
-    if len(said) < SHORTEST:
+    if len(said) < SHORTEST and version.page not in said:
         said = f"{found['alternateName']}. {said} {version.page}"
     return {
         "@context": "https://schema.org/",
