@@ -354,11 +354,12 @@ class _Way:
         self._left = left
 
     def __call__(self, asked: Asked) -> Reply:
-        bounds = {"deadline_s": self._left(), "most_bytes": MAX_ANSWER}
+        left, most = self._left(), MAX_ANSWER
+        gate, url, headers = self._gate, asked.url, asked.headers
         if asked.body is None:
-            send = self._gate.get(asked.url, asked.headers, **bounds)
+            send = gate.get(url, headers, deadline_s=left, most_bytes=most)
         else:
-            send = self._gate.post(asked.url, asked.body, asked.headers, **bounds)
+            send = gate.post(url, asked.body, headers, deadline_s=left, most_bytes=most)
         try:
             answer = asyncio.run(send)
         except NotSent as error:
