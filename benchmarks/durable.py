@@ -73,7 +73,7 @@ def measure(quick: bool) -> Iterable[Figure]:
         yield Figure(
             name="answers that are not in the books afterwards (SQLite)",
             value=lost(data / "market.db", told.acknowledged) + (not verify_path(data).valid),
-            unit="",
+            unit="answers",
             goal=0,
             note=f"of {len(told.acknowledged)}, after a restart; `yaosu verify` included",
         )

@@ -269,11 +269,13 @@ def open_hall(
     database_url: str = "",
     people: bool = True,
     clock: Clock | None = None,
+    before: Callable[[Any], Any] = lambda app: app,
     **settings: Any,
 ) -> Iterator[Hall]:
     """Run a market in this process behind a real HTTP server on loopback.
 
-    `people=False` opens a folder that has its people already.
+    `people=False` opens a folder that has its people already; `before` is put before the
+    application.
     """
     bound = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -289,7 +291,9 @@ def open_hall(
     )
     server = uvicorn.Server(
         uvicorn.Config(
-            ZeroCopy(create_app(market)), log_level="warning", timeout_graceful_shutdown=5
+            before(ZeroCopy(create_app(market))),
+            log_level="warning",
+            timeout_graceful_shutdown=5,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)

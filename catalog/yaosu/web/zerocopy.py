@@ -38,7 +38,7 @@ class ZeroCopy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cycle = getattr(send, "__self__", None)
-        if scope["type"] != "http" or not _plain(cycle):
+        if scope["type"] != "http" or scope["method"] == "POST" or not _plain(cycle):
             await self.app(scope, receive, send)
             return
         scope["extensions"] = {**(scope.get("extensions") or {}), EXTENSION: {}}

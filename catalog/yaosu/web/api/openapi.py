@@ -35,7 +35,7 @@ from yaosu.model import (
 )
 from yaosu_schemas.documents import example as example_descriptor
 
-from . import openapi_notices, openapi_outside
+from . import openapi_links, openapi_notices, openapi_outside
 
 _AT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 _SHA = "3f" * 32
@@ -244,6 +244,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path, methods in made["paths"].items():
         for method, operation in methods.items():
             _complete(operation, method.upper(), path)
+    openapi_links.add(made)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     app.openapi_schema = made
@@ -262,6 +263,16 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
         answers[code] = {"description": meaning, "content": refusals}
     if "/uploads" in path:
         answers["412"] = {"description": "another version of tus; Tus-Version names those spoken"}
+    if (method, path) == ("POST", "/v1/uploads/{upload_id}"):
+        operation.setdefault("parameters", []).append(
+            {
+                "name": "X-HTTP-Method-Override",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "enum": ["PATCH"]},
+                "description": "for clients that can only POST (tus 1.0)",
+            }
+        )
     operation["security"] = [{"key": []}, {}]
     if method in ("POST", "PUT") and path.startswith("/v1/") and "/uploads" not in path:
         needed = not path.endswith(("/quote", "/problems", "/callbacks"))
