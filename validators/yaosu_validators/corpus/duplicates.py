@@ -389,7 +389,7 @@ def _densify(values: U64, full: npt.NDArray[np.bool_]) -> None:
         values[rows] = np.take_along_axis(values[rows], found.astype(np.int64), axis=1)
 
 
-_FEW = 56  # full ranges: with fewer of them looking at all donors at once is the faster way
+_FEW = 32
 
 
 @functools.cache

@@ -52,31 +52,24 @@ def _plain_spaces(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, npt.
     """Return texts with ASCII white space as spaces, and in which of them more is to be folded."""
     data, ends = utf8_of(texts)
     body = bytes(data).translate(_SPACES)
-    space = np.frombuffer(body, np.uint8) == 0x20
-    places = [np.flatnonzero(space[1:] & space[:-1])]
-    for sign in _RARE:
-        at = body.find(sign)
-        while at >= 0:
-            places.append(np.array([at]))
-            at = body.find(sign, at + 1)
+    raw = np.frombuffer(body, np.uint8)
+    space = raw == 0x20
+    places = np.flatnonzero(space[1:] & space[:-1])
+    rare = np.flatnonzero((raw == 0x0B) | (raw == 0xC2) | (raw == 0xE1) | (raw == 0xE2))
+    if len(rare):  # white space that NFKC leaves: U+000B, U+0085, U+1680, U+2028, U+2029
+        first = raw.take(rare)
+        second, third = (raw.take(rare + n, mode="clip") for n in (1, 2))
+        odd = (first == 0x0B) | ((first == 0xC2) & (second == 0x85))
+        odd |= (first == 0xE1) & (second == 0x9A) & (third == 0x80)
+        odd |= (first == 0xE2) & (second == 0x80) & ((third == 0xA8) | (third == 0xA9))
+        places = np.concatenate((places, rare[odd]))
     doubled = np.zeros(len(texts), bool)
-    doubled[np.searchsorted(ends, np.concatenate(places), "right") - 1] = True
+    doubled[np.searchsorted(ends, places, "right") - 1] = True
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(body)]
     return pa.Array.from_buffers(pa.large_string(), len(texts), buffers), doubled
 
 
-def utf8_of(texts: pa.LargeStringArray) -> tuple[memoryview, I64]:
-    """Return the bytes of all texts, and where each begins among them: (n + 1,)."""
-    texts = texts.cast(pa.large_string())
-    _, offsets, data = texts.buffers()
-    if not len(texts) or data is None:
-        return memoryview(b""), np.zeros(len(texts) + 1, np.int64)
-    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return memoryview(data)[int(ends[0]) : int(ends[-1])], ends - ends[0]
-
-
 _SPACES = bytes(0x20 if n in b"\t\n\f\r" else n for n in range(256))
-_RARE = tuple(sign.encode() for sign in "\v\x85\u1680\u2028\u2029")  # white space that NFKC leaves
 
 
 # White space that stands together, or is no plain space: what is one already is left alone.
@@ -200,6 +193,16 @@ def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
     kinds = _kinds().take(points)
     inside = ((kinds & _WORD) != 0) | (points == ord("_"))
     return _words(points, starts, inside, (kinds & _CJK) != 0)
+
+
+def utf8_of(texts: pa.LargeStringArray) -> tuple[memoryview, I64]:
+    """Return the bytes of all texts, and where each begins among them: (n + 1,)."""
+    texts = texts.cast(pa.large_string())
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return memoryview(b""), np.zeros(len(texts) + 1, np.int64)
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(data)[int(ends[0]) : int(ends[-1])], ends - ends[0]
 
 
 def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
