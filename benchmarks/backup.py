@@ -24,9 +24,9 @@ from figure import Figure  # noqa: E402
 
 from people import USCC, Hall, open_hall, small_corpus  # noqa: E402
 from stall import sold_as  # noqa: E402
-from yaosu import trading  # noqa: E402
 from yaosu.backup import backup, restore  # noqa: E402
 from yaosu.model import Actor, Holding, Role, new_id  # noqa: E402
+from yaosu.trading import negotiation  # noqa: E402
 
 BLOB_MIB = 16
 
@@ -42,7 +42,7 @@ def filled(hall: Hall, trades: int, mib: int) -> tuple[str, Actor]:
 
     def some(tx: Any) -> None:
         for _ in range(500):
-            trading.intend(tx, actor, listing_id, {"purpose": "bench"})
+            negotiation.intend(tx, actor, listing_id, {"purpose": "bench"})
 
     for _ in range(max(1, trades // 500)):
         hall.market.store.write(some)
@@ -77,7 +77,7 @@ def measure(quick: bool) -> Iterable[Figure]:
                 while not stop.is_set():
                     began = time.perf_counter()
                     hall.market.store.write(
-                        lambda tx: trading.intend(tx, actor, listing_id, {"purpose": "load"})
+                        lambda tx: negotiation.intend(tx, actor, listing_id, {"purpose": "load"})
                     )
                     taken.append(time.perf_counter() - began)
 

@@ -22,7 +22,7 @@ from figure import Figure, latencies, timed
 from yaosu.market import Market
 from yaosu.model import Dataset, Listing, ListingState, Party, new_id
 from yaosu.settings import load
-from yaosu.web import ckan_read, dcat
+from yaosu.web.surfaces import ckan_read, dcat
 from yaosu_connectors import rdf
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

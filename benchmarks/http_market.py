@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,14 +35,19 @@ CLIENTS = 64
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run a market in a process of its own; yields its address and the demonstration keys."""
+def served(
+    folder: Path, *, people: bool = True, database_url: str = ""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run a market in a process of its own; yields its address and what the clients need."""
     code = (
         "import sys, json\n"
         "from yaosu.serve import run\n"
         "from yaosu.settings import load\n"
         "from people import Hall, USCC, small_corpus\n"
         "def ready(market, address):\n"
+        "    if len(sys.argv) < 3:\n"
+        "        print(json.dumps({'address': address}), flush=True)\n"
+        "        return\n"
         "    hall = Hall(market, address)\n"
         "    provider = hall.person('provider', 'provider', uscc=USCC[0])\n"
         "    buyer = hall.person('buyer', 'buyer')\n"
@@ -50,9 +56,18 @@ def served(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         " flush=True)\n"
         "sys.exit(run(load(data=sys.argv[1]), port=0, ready=ready))\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "YAOSU_CALLS_PER_MINUTE": "0"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *filter(None, sys.path)]),
+        "YAOSU_CALLS_PER_MINUTE": "0",
+    }
+    if database_url:
+        env["YAOSU_DATABASE_URL"] = database_url
     server = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, env=env
+        [sys.executable, "-c", code, str(folder), *(["people"] if people else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
     )
     assert server.stdout is not None
     try:
@@ -69,6 +84,7 @@ class Wire:
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
         self.host, self.port = str(parts.hostname), int(parts.port or 80)
+        self.key = ""  # of the last command
 
     async def open(self) -> Wire:
         self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
@@ -79,7 +95,8 @@ class Wire:
         if key:
             head.append(f"authorization: Bearer {key}")
         if body:
-            head += ["content-type: application/json", f"idempotency-key: {uuid.uuid4().hex}"]
+            self.key = uuid.uuid4().hex
+            head += ["content-type: application/json", f"idempotency-key: {self.key}"]
         self.writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
         raw = await self.reader.readuntil(b"\r\n\r\n")
         status = int(raw[9:12])
@@ -133,26 +150,82 @@ def prepared(address: str, facts: dict[str, Any]) -> tuple[Person, Person, str, 
     return provider, buyer, listing_id, trades
 
 
-def measure(quick: bool) -> Iterable[Figure]:
-    seconds = 2.0 if quick else 15.0
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (address, facts):
-        provider, buyer, listing_id, trades = prepared(address, facts)
+Acknowledged = dict[str, bytes]
+"""By idempotency key, the SHA-256 of the body that was answered."""
 
-        async def counter(wire: Wire, client: int, turn: int) -> None:
-            side = buyer if turn % 2 == 0 else provider
-            body = json.dumps({"changes": {"amount_fen": 1000 + turn}}).encode()
-            await wire.ask("POST", f"/v1/trades/{trades[client]}/counter", side.key, body)
 
-        rate, taken = asyncio.run(load(address, CLIENTS, seconds, counter))
+@dataclass(frozen=True)
+class Told:
+    """What a run of durable commands came to."""
+
+    rate: float
+    minutes: list[list[float]]
+    server_ms: float
+    client_ms: float
+    acknowledged: Acknowledged
+
+    def figures(
+        self, store: str, *, rate: float | None = None, p99: float | None = None
+    ) -> Iterator[Figure]:
         yield Figure(
-            name="durable commands over HTTP",
-            value=rate,
+            name=f"durable commands over HTTP ({store})",
+            value=self.rate,
             unit="1/s",
-            goal=1000,
+            goal=rate,
             lower_is_better=False,
             note=f"{CLIENTS} clients, counter-offers, each durable before its answer",
         )
-        yield from latencies("durable command", taken, p99=100.0)
+        taken = [second for part in self.minutes for second in part]
+        goals = {} if p99 is None else {"p99": p99}
+        yield from latencies(f"durable command ({store})", taken, **goals)
+        yield Figure(
+            name=f"the server's CPU for one command ({store})",
+            value=self.server_ms,
+            unit="ms",
+            facts={"load_generator_ms": round(self.client_ms, 3)},
+            note=f"the load generator's own: {self.client_ms:.3f} ms",
+        )
+
+
+async def commands(
+    address: str, scene: tuple[Person, Person, str, list[str]], pid: int, seconds: float
+) -> Told:
+    """Make counter-offers from every client, one after the other, and keep what was answered."""
+    provider, buyer, _, trades = scene
+    acknowledged: Acknowledged = {}
+    began = time.perf_counter()
+    minutes: list[list[float]] = [[] for _ in range(int(seconds // 60) + 1)]
+
+    async def counter(wire: Wire, client: int, turn: int) -> None:
+        side = buyer if turn % 2 == 0 else provider
+        body = b'{"changes": {"amount_fen": %d}}' % (1000 + turn)
+        start = time.perf_counter()
+        path = f"/v1/trades/{trades[client]}/counter"
+        answer = await wire.ask("POST", path, side.key, body)
+        end = time.perf_counter()
+        minutes[min(int((start - began) // 60), len(minutes) - 1)].append(end - start)
+        acknowledged[wire.key] = hashlib.sha256(answer).digest()
+
+    before, own = cpu_s(pid), time.process_time()
+    rate, taken = await load(address, CLIENTS, seconds, counter)
+    server, own = cpu_s(pid) - before, time.process_time() - own
+    each = 1000 / len(taken)
+    return Told(rate, minutes, server * each, own * each, acknowledged)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU that a process has used, user and system (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(quick: bool) -> Iterable[Figure]:
+    seconds = 2.0 if quick else 15.0
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (address, facts):
+        scene = prepared(address, facts)
+        provider, _, listing_id, _ = scene
+        told = asyncio.run(commands(address, scene, facts["pid"], seconds))
+        yield from told.figures("SQLite", rate=1000, p99=100.0)
 
         async def detail(wire: Wire, client: int, turn: int) -> None:
             await wire.ask("GET", f"/v1/listings/{listing_id}", None)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from figure import Figure, latencies
 
-from yaosu import merkle
-from yaosu.checkpoint import Checkpoint
-from yaosu.evidence import leaf_entry
-from yaosu.proofs import Findings, silent
-from yaosu.signing import Signer
-from yaosu.tiles import TileFolder
-from yaosu.verify_log import check_log
+from yaosu.proof import merkle
+from yaosu.proof.checkpoint import Checkpoint
+from yaosu.proof.evidence import leaf_entry
+from yaosu.proof.proofs import Findings, silent
+from yaosu.proof.signing import Signer
+from yaosu.proof.tiles import TileFolder
+from yaosu.proof.verify_log import check_log
 
 BATCH = 4096
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from figure import Figure, latencies
 
-from yaosu import hooks
 from yaosu.demo import OPERATOR
 from yaosu.identity import register_party, verify_party
 from yaosu.market import Market
 from yaosu.model import Actor, Role
 from yaosu.settings import load
+from yaosu.webhooks import hooks
 
 RECEIVER = """
 import asyncio, json, sys, time

@@ -101,7 +101,7 @@ def testdata() -> Path:
 # --- PostgreSQL --------------------------------------------------------------------------------
 
 
-def _postgres_binaries() -> Path | None:
+def postgres_binaries() -> Path | None:
     """The folder of `initdb` and `postgres`; Debian keeps it outside PATH."""
     candidates = [os.environ.get("PG_BIN", "")]
     candidates += sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
@@ -119,7 +119,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _postgres(binaries: Path) -> Iterator[str]:
+def postgres(binaries: Path, **settings: str) -> Iterator[str]:
     """Run a throw-away server that listens on a Unix socket only, and yield its URL."""
     # A short path: the name of a Unix socket may hold about 100 bytes.
     home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
@@ -137,6 +137,7 @@ def _postgres(binaries: Path) -> Iterator[str]:
         "fsync": "off",
         "full_page_writes": "off",
         "shared_buffers": "32MB",
+        **settings,
     }
     flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     with (home / "log").open("wb") as log:
@@ -165,11 +166,11 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given.replace("postgresql://", "postgresql+psycopg://", 1)
         return
-    binaries = _postgres_binaries()
+    binaries = postgres_binaries()
     if binaries is None:
         missing("no PostgreSQL server binaries (or set TEST_POSTGRES_URL)")
         return
-    with _postgres(binaries) as url:
+    with postgres(binaries) as url:
         yield url
 
 

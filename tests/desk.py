@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from people import USCC
-from yaosu import endings, fulfilment, periods, trading
 from yaosu.demo import complete
 from yaosu.market import SystemClock
 from yaosu.model import (
@@ -29,6 +28,7 @@ from yaosu.model import (
 )
 from yaosu.ports import Store, Transaction
 from yaosu.steps import Relation
+from yaosu.trading import endings, fulfilment, negotiation, periods
 
 SHA = "ab" * 32
 AT = SystemClock().now()
@@ -155,13 +155,13 @@ def fill(tx: Transaction) -> None:
 
 
 TRADE_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
-    "answer": lambda t, a, i: trading.answer(t, a, i, {}),
-    "take": lambda t, a, i: trading.take(t, a, i, "sha256:" + SHA),
-    "counter": lambda t, a, i: trading.counter(t, a, i, {}),
-    "agree": lambda t, a, i: trading.agree(t, a, i, "sha256:" + SHA),
-    "assess": lambda t, a, i: trading.assess(t, a, i, passed=True, opinion="ok"),
-    "refuse": lambda t, a, i: trading.refuse(t, a, i, "no"),
-    "sign": lambda t, a, i: trading.sign(t, a, i, {"key_id": "none"}, lambda k, d: ""),
+    "answer": lambda t, a, i: negotiation.answer(t, a, i, {}),
+    "take": lambda t, a, i: negotiation.take(t, a, i, "sha256:" + SHA),
+    "counter": lambda t, a, i: negotiation.counter(t, a, i, {}),
+    "agree": lambda t, a, i: negotiation.agree(t, a, i, "sha256:" + SHA),
+    "assess": lambda t, a, i: negotiation.assess(t, a, i, passed=True, opinion="ok"),
+    "refuse": lambda t, a, i: negotiation.refuse(t, a, i, "no"),
+    "sign": lambda t, a, i: negotiation.sign(t, a, i, {"key_id": "none"}, lambda k, d: ""),
     "file": lambda t, a, i: fulfilment.file(t, a, i, filing_no="1"),
     "refuse_filing": lambda t, a, i: fulfilment.refuse_filing(t, a, i, "no"),
     "confirm_payment": lambda t, a, i: fulfilment.confirm_payment(
@@ -176,7 +176,7 @@ TRADE_CALLS: dict[str, Callable[[Transaction, Actor, str], Any]] = {
     "voucher": lambda t, a, i: fulfilment.voucher(t, a, i),
     "complete": lambda t, a, i: fulfilment.complete(t, a, i),
     "rate": lambda t, a, i: fulfilment.rate(t, a, i, 5, ""),
-    "cancel": lambda t, a, i: trading.cancel(t, a, i, "x"),
+    "cancel": lambda t, a, i: negotiation.cancel(t, a, i, "x"),
     "terminate": lambda t, a, i: endings.terminate(t, a, i, "x"),
     "dispute": lambda t, a, i: endings.dispute(t, a, i, ground="x"),
     "resolve": lambda t, a, i: endings.resolve(t, a, i, outcome="x", to="signed"),

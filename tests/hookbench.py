@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from receiver import Receiver
-from yaosu import hooks
-from yaosu.courier import Courier
 from yaosu.demo import OPERATOR
 from yaosu.identity import register_party, verify_party
 from yaosu.market import Market
 from yaosu.model import Actor, Role
-from yaosu.outside import Message, Webhook
+from yaosu.model_outside import Message, Webhook
 from yaosu.settings import load
+from yaosu.webhooks import hooks
+from yaosu.webhooks.courier import Courier
 
 
 class Clock:

@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 import httpx2
 import uvicorn
 
-from yaosu import signing
 from yaosu.demo import OPERATOR
 from yaosu.identity import add_member, register_party, verify_party
 from yaosu.market import Market, new_venue
 from yaosu.model import Party, Role, Venue
 from yaosu.ports import Clock
+from yaosu.proof import signing
 from yaosu.settings import load
 from yaosu.web.app import create_app
+from yaosu.web.zerocopy import ZeroCopy
 
 T = TypeVar("T")
 ROLES = {
@@ -268,11 +269,13 @@ def open_hall(
     database_url: str = "",
     people: bool = True,
     clock: Clock | None = None,
+    before: Callable[[Any], Any] = lambda app: app,
     **settings: Any,
 ) -> Iterator[Hall]:
     """Run a market in this process behind a real HTTP server on loopback.
 
-    `people=False` opens a folder that has its people already.
+    `people=False` opens a folder that has its people already; `before` is put before the
+    application.
     """
     bound = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -287,7 +290,11 @@ def open_hall(
         clock=clock,
     )
     server = uvicorn.Server(
-        uvicorn.Config(create_app(market), log_level="warning", timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            before(ZeroCopy(create_app(market))),
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

@@ -13,7 +13,7 @@ import httpx2
 import uvicorn
 
 from people import until
-from yaosu.witness_server import Witness, create_app
+from yaosu.proof.witness_server import Witness, create_app
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .client.client import Client
 
 __version__ = "0.1.0"
 __all__ = ["Client", "__version__"]

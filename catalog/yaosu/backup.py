@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import resting
 from .errors import AlreadyExists, Malformed, NotFound, Unverified
+from .proof import resting
 from .storage.sql import DATABASE_FILE
 
 MARK = "yaosu-backup-1"
@@ -101,7 +101,7 @@ def restore(source: Path, data: Path, progress: Progress = lambda name, size: No
 
     Malformed when the file is no backup; Unverified (with every problem) when it does not hold.
     """
-    from .verify import verify_path
+    from .proof.verify import verify_path
 
     if data.exists() and any(data.iterdir()):
         raise AlreadyExists(

@@ -39,8 +39,11 @@ COMMANDS: dict[str, Entry] = {
     "overlap": Entry("sketch:overlap", "Estimate an overlap.", "估计两份语料的重合度。", BUY),
     "submit": Entry("submit:submit", "Offer a folder on a market.", "提交数据集。", PROVIDE),
     "listing": Entry("listing:app", "Look after listings.", "管理挂牌。", PROVIDE),
+    "renewal": Entry("profile:renewals", "Renew certificates.", "凭证续期。", PROVIDE),
     "connect": Entry("connect:app", "Other catalogs: in and out.", "对接其他目录。", PROVIDE),
     "search": Entry("search:search", "Search what is listed.", "搜索挂牌数据。", BUY),
+    "searches": Entry("notices:searches", "Searches that tell of news.", "已存检索。", BUY),
+    "notices": Entry("notices:app", "What the market has told you.", "通知。", BUY),
     "order": Entry("order:order", "Say that you want a listing.", "提交购买意向。", BUY),
     "buy": Entry("order:buy", "Buy at the standing offer.", "按长期报价一步购买。", BUY),
     "trade": Entry("trade:app", "Take a trade from step to step.", "办理交易各步骤。", BUY),
@@ -52,6 +55,11 @@ COMMANDS: dict[str, Entry] = {
     "usage": Entry("evidence:usage", "Which trades fed which model.", "训练使用回执。", BUY),
     "recall": Entry("evidence:recall", "Recalls, and deletions.", "召回与删除确认。", EVIDENCE),
     "keys": Entry("keys:app", "Access keys and signing keys.", "管理密钥。", BUY),
+    "approvals": Entry("approvals:app", "What waits for a second person.", "内部审批。", BUY),
+    "organisation": Entry(
+        "approvals:organisation", "People, rules, invitations.", "机构管理。", BUY
+    ),
+    "profile": Entry("profile:app", "What parties show.", "机构公开信息与名录。", BUY),
     "party": Entry("party:app", "Organisations and people.", "主体与成员。", BUY),
     "review": Entry("review:app", "The reviewer's queue.", "审核队列。", OFFICE),
     "benchmark": Entry(

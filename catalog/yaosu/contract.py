@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from yaosu_schemas.canonical import digest
 
-from . import amounts, signing
+from . import amounts
 from .errors import Conflict, Forbidden, InvalidInput, Text, Unsupported, Unverified
 from .identity import absent
 from .model import (
@@ -30,6 +31,7 @@ from .model import (
     Venue,
 )
 from .ports import Reader
+from .proof import signing
 
 MAX_FEN = 10**15
 PLATFORM_SIGNED = "02"
@@ -215,15 +217,18 @@ def offer_digest(listing_id: str, version: int, content: str, terms_of: str, ter
 
 def terms_json(terms: Terms) -> dict[str, Any]:
     """Return the terms as JSON: tuples as lists."""
-    found = {f.name: getattr(terms, f.name) for f in fields(terms)}
-    found |= {
-        "rights": list(terms.rights),
-        "floors": [floors_json(floor) for floor in terms.floors],
-    }
+    found: dict[str, Any] = dict(zip(_TERMS, _values(terms), strict=True))
+    found["rights"] = list(terms.rights)
+    found["floors"] = [floors_json(floor) for floor in terms.floors]
     # Terms that came later are left out while they say nothing: older digests still hold.
-    return {k: v for k, v in found.items() if k not in _LATER or v != _LATER[k]}
+    for name, nothing in _LATER.items():
+        if found[name] == nothing:
+            del found[name]
+    return found
 
 
+_TERMS = tuple(f.name for f in fields(Terms))
+_values = attrgetter(*_TERMS)
 _LATER: dict[str, Any] = {"floors": [], "delivery_mode": "file", "period": "", "periods": 1}
 
 
@@ -486,17 +491,10 @@ def sign_as(
     )
 
 
-def with_terms(trade: Trade, **changes: Any) -> Trade:
-    """Return the trade with other terms and the digest of the offer that they make."""
+def other_terms(trade: Trade, **changes: Any) -> dict[str, Any]:
+    """Return what changes of the trade: other terms, and the digest of the offer they make."""
     terms = replace(trade.terms, **changes)
-    return replace(
-        trade,
-        terms=terms,
-        offer_digest=offer_digest(
-            trade.listing_id,
-            trade.listing_version,
-            trade.content_digest,
-            trade.terms_digest,
-            terms,
-        ),
+    made = offer_digest(
+        trade.listing_id, trade.listing_version, trade.content_digest, trade.terms_digest, terms
     )
+    return {"terms": terms, "offer_digest": made}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from yaosu_validators.describe import describe
 
-from . import fulfilment, identity, review, trading
+from . import identity, profiles, review
 from . import listing as shelf
 from .corpora import folders
-from .market import Market, new_venue, wait_for
+from .errors import Conflict
+from .market import Market, new_venue
 from .model import (
     Actor,
     Delivery,
@@ -27,9 +30,13 @@ from .model import (
     Venue,
     new_id,
 )
-from .moves import AwaitsSecond
+from .model_profile import Qualification, Service
 from .ports import Transaction
+from .trading import fulfilment, negotiation
+from .trading.moves import AwaitsSecond
 from .web.uploads import keep_holding
+
+T = TypeVar("T")
 
 PARTIES: tuple[tuple[str, str, str, str | None, frozenset[Role]], ...] = (
     ("operator", "要素市场运营方", "Market operator", None, frozenset({Role.ADMIN})),
@@ -57,6 +64,50 @@ PARTIES: tuple[tuple[str, str, str, str | None, frozenset[Role]], ...] = (
         frozenset({Role.BUYER}),
     ),
 )
+PROFILES: dict[str, dict[str, Any]] = {
+    "pengcheng-robotics": {
+        "region": "440300",
+        "about": "示例：人形机器人巡检与对话语料的采集与标注。",
+        "about_en": "Example: collects and annotates inspection dialogues of humanoid robots.",
+        "services": (
+            Service(
+                kind="collection", name="机器人对话语料采集", name_en="Robot dialogue collection",
+                regions=("440000",),
+            ),
+        ),
+    },
+    "lingnan-data": {
+        "region": "440100",
+        "roles": ("data_dealer",),
+        "about": "示例：岭南地区语料的汇集、治理与经销。",
+        "about_en": "Example: gathers, curates and distributes corpora of Lingnan.",
+        "show_statistics": True,
+    },
+    "reviewer": {
+        "region": "440100",
+        "about": "示例：数据合规评估与语料质量评价。",
+        "about_en": "Example: compliance assessment and quality evaluation of corpora.",
+        "contact": {"email": "desk@yuece.example"},
+        "services": (
+            Service(
+                kind="quality", name="语料质量评价", name_en="Quality evaluation of corpora",
+                price_fen=2_000_000, unit="次",
+            ),
+            Service(kind="legal", name="合规意见书", name_en="Compliance opinion"),
+        ),
+        "qualifications": (
+            Qualification(
+                name="示例检验检测资质", name_en="Example testing qualification",
+                number="YC-0001", issuer="示例主管部门", valid_until=date(2030, 12, 31),
+            ),
+        ),
+    },
+    "exchange": {
+        "region": "440100",
+        "about": "示例：数据交易场所。",
+        "about_en": "Example: a place of trading.",
+    },
+}  # fmt: skip
 KEYS_FILE = "demo-keys.json"
 OPERATOR = Actor(
     party_id="system", member_id="system", key_id="system", roles=frozenset({Role.ADMIN})
@@ -75,6 +126,7 @@ def fill(market: Market, say: Callable[[str], None] = lambda _: None) -> dict[st
     keys = market.store.write(_parties)
     _venue(market)
     actors = {slug: _actor(market, key) for slug, key in keys.items()}
+    market.store.write(lambda tx: _profiles(tx, actors))
     signers = {slug: _signing_key(market, actors[slug]) for slug in actors}
     with tempfile.TemporaryDirectory() as scratch:
         waiting = []
@@ -116,6 +168,12 @@ def _parties(tx: Transaction) -> dict[str, str]:
             tx.add(person)
             keys["operator-2"] = identity.issue_key(tx, person, roles, label="second")[1]
     return keys
+
+
+def _profiles(tx: Transaction, actors: dict[str, Actor]) -> None:
+    """Let the parties of the demonstration show themselves."""
+    for slug, shown in PROFILES.items():
+        profiles.edit(tx, actors[slug], state="public", **shown)
 
 
 def _venue(market: Market) -> None:
@@ -206,7 +264,9 @@ def _list(
     owner, reviewer = actors[provider], actors["reviewer"]
     write = market.store.write
     write(
-        lambda tx: trading.offer_standing(tx, owner, listing_id, signers[provider], market.sign_for)
+        lambda tx: negotiation.offer_standing(
+            tx, owner, listing_id, signers[provider], market.sign_for
+        )
     )
     write(lambda tx: review.register(tx, reviewer, listing_id, text="示例数据，已核对"))
     write(lambda tx: review.publish(tx, reviewer, listing_id))
@@ -221,7 +281,7 @@ def _trade(market: Market, actors: dict[str, Actor], signers: dict[str, dict[str
     assert wanted is not None
     write = market.store.write
     trade = write(
-        lambda tx: trading.buy(
+        lambda tx: negotiation.buy(
             tx,
             buyer,
             wanted.id,
@@ -261,6 +321,18 @@ def _confirm(market: Market, admin: Actor, trade: Trade) -> None:
             return
 
     market.store.write(step)
+
+
+def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
+    """Return the first value that is not None, or raise Conflict when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value is not None:
+            return value
+        if time.monotonic() > end:
+            raise Conflict("still waiting", "仍在等待")
+        time.sleep(every)
 
 
 def complete(descriptor: dict[str, Any], facts: dict[str, Any], provider: Party) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import hashlib
 import hmac
 import re
 import secrets
-import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
-from importlib.resources import files
 
 from yaosu_schemas.texts import clip
 
+from . import operations as operations_
 from .errors import AlreadyExists, Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from .model import (
     SYSTEM,
@@ -37,6 +37,7 @@ from .ports import Reader, Transaction
 from .steps import Relation
 
 SELF_SERVICE_ROLES = frozenset({Role.PROVIDER, Role.BUYER})
+_KEY_ID = re.compile(r"[0-9a-f]{32}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
 _CONTACT_FIELDS = frozenset({"person", "phone", "email", "address"})
 
@@ -49,8 +50,7 @@ def _denied(what: str) -> Forbidden:
 
 @cache
 def _matrix() -> dict[str, frozenset[str]]:
-    text = files("yaosu").joinpath("authz.toml").read_text(encoding="utf-8")
-    return {name: frozenset(who) for name, who in tomllib.loads(text)["operations"].items()}
+    return {name: frozenset(who) for name, who in operations_.table()["operations"].items()}
 
 
 def relations(actor: Actor | None, thing: object = None, venue: Venue | None = None) -> set[str]:
@@ -64,21 +64,22 @@ def relations(actor: Actor | None, thing: object = None, venue: Venue | None = N
     if actor == SYSTEM:
         return {Relation.ANYONE, Relation.SYSTEM}
     found: set[str] = {Relation.ANYONE, Relation.MEMBER}
-    provider = getattr(thing, "provider_id", None)
-    user = getattr(thing, "user_id", None)
-    tied = actor.party_id in (provider, user)
-    own = {
-        Relation.PROVIDER: Role.PROVIDER in actor.roles
-        and (provider == actor.party_id or thing is None),
-        Relation.BUYER: Role.BUYER in actor.roles and (user == actor.party_id or thing is None),
-        Relation.REVIEWER: Role.REVIEWER in actor.roles and not tied,
-        Relation.EXCHANGE: Role.EXCHANGE in actor.roles
-        and not tied
-        and (thing is None or (venue is not None and venue.party_id == actor.party_id)),
-        Relation.ADMIN: Role.ADMIN in actor.roles,
-    }
-    found |= {relation for relation, holds in own.items() if holds}
-    if isinstance(thing, Party) and thing.id == actor.party_id:
+    me, roles = actor.party_id, actor.roles
+    provider, user = getattr(thing, "provider_id", None), getattr(thing, "user_id", None)
+    if Role.PROVIDER in roles and (provider == me or thing is None):
+        found.add(Relation.PROVIDER)
+    if Role.BUYER in roles and (user == me or thing is None):
+        found.add(Relation.BUYER)
+    if me not in (provider, user):
+        if Role.REVIEWER in roles:
+            found.add(Relation.REVIEWER)
+        if Role.EXCHANGE in roles and (
+            thing is None or (venue is not None and venue.party_id == me)
+        ):
+            found.add(Relation.EXCHANGE)
+    if Role.ADMIN in roles:
+        found.add(Relation.ADMIN)
+    if isinstance(thing, Party) and thing.id == me and not actor.bound_to:
         found.add("own")
     return found
 
@@ -86,7 +87,13 @@ def relations(actor: Actor | None, thing: object = None, venue: Venue | None = N
 def may(
     actor: Actor | None, operation: str, thing: object = None, venue: Venue | None = None
 ) -> bool:
-    """Tell whether the matrix allows the operation."""
+    """Tell whether the matrix allows the operation, and the key it."""
+    if actor is not None and actor.operations is not None and operation not in actor.operations:
+        return Relation.ANYONE in _matrix()[operation]
+    return _stands(actor, operation, thing, venue)
+
+
+def _stands(actor: Actor | None, operation: str, thing: object, venue: Venue | None) -> bool:
     return bool(_matrix()[operation] & relations(actor, thing, venue))
 
 
@@ -107,7 +114,7 @@ def allow(
 def can_see(actor: Actor | None, thing: Listing | Trade | Delivery, venue: Venue | None) -> bool:
     """Tell whether the thing exists for the actor."""
     if isinstance(thing, Listing):
-        if may(actor, "listing.read_draft", thing, venue):
+        if _stands(actor, "listing.read_draft", thing, venue):
             return True
         if thing.state not in ("listed", "suspended", "delisted"):
             # Only a notice is public before the listing (domain L6a).
@@ -123,7 +130,7 @@ def can_see(actor: Actor | None, thing: Listing | Trade | Delivery, venue: Venue
             # A reviewer sees a trade that waits for an assessment, or that is disputed.
             return thing.state in ("agreed", "compliance", "disputed")
         return bool(mine & _matrix()["trade.read"])
-    return may(actor, "delivery.describe", thing, venue)
+    return _stands(actor, "delivery.describe", thing, venue)
 
 
 def must_see(actor: Actor | None, thing: Listing | Trade | Delivery, venue: Venue | None) -> None:
@@ -191,17 +198,33 @@ def register_party(
         created_at=tx.now,
     )
     tx.add(party)
-    person = Member(id=new_id("mbr"), party_id=party.id, name=member, created_at=tx.now)
+    person = Member(
+        id=new_id("mbr"),
+        party_id=party.id,
+        name=member,
+        roles=party.roles,
+        owner=True,
+        created_at=tx.now,
+    )
     tx.add(person)
     tx.record(party.id, "party_registered", actor_id=by.id if by else person.id)
     return party, issue_key(tx, person, frozenset(party.roles), label="first")[1]
 
 
 def add_member(tx: Transaction, actor: Actor, name: str, roles: frozenset[Role]) -> tuple[str, str]:
-    """Add a person to the actor's party; returns (member id, key shown once)."""
+    """Add a person to the actor's party, as one of its owners; returns (member id, key)."""
+    from .organisation.members import need_owner
+
+    need_owner(tx, actor)
     if not roles <= actor.roles:
         raise _denied("key.manage")
-    person = Member(id=new_id("mbr"), party_id=actor.party_id, name=name, created_at=tx.now)
+    person = Member(
+        id=new_id("mbr"),
+        party_id=actor.party_id,
+        name=name,
+        roles=tuple(sorted(roles)),
+        created_at=tx.now,
+    )
     tx.add(person)
     tx.record(actor.party_id, "member_added", actor_id=actor.id, payload={"member_id": person.id})
     return person.id, issue_key(tx, person, roles, label="first")[1]
@@ -231,11 +254,19 @@ def issue_key(
     label: str = "",
     days: int | None = None,
     scope: str = "",
+    operations: tuple[str, ...] | None = None,
+    bound_to: tuple[str, ...] = (),
+    by: Actor | None = None,
 ) -> tuple[AccessKey, str]:
     """Make a key for a member; returns the record and the key itself, which is kept nowhere.
 
-    A key with a scope opens what the scope names, and no native route.
+    A key with a scope opens what the scope names, and no native route. One that is made with
+    another key (`by`) ends with that one at the latest.
     """
+    ends = [] if days is None else [tx.now + timedelta(days=days)]
+    made_with = tx.one(AccessKey, id=by.key_id) if by is not None else None
+    if made_with is not None and made_with.expires_at is not None:
+        ends.append(made_with.expires_at)
     secret = secrets.token_urlsafe(32)
     key = AccessKey(
         id=new_id("key"),
@@ -245,12 +276,57 @@ def issue_key(
         roles=tuple(sorted(roles)),
         label=label,
         created_at=tx.now,
-        expires_at=None if days is None else tx.now + timedelta(days=days),
+        expires_at=min(ends, default=None),
         scope=scope,
+        operations=operations,
+        bound_to=bound_to,
     )
     tx.add(key)
     tx.record(member.party_id, "key_issued", actor_id=member.id, payload={"key_id": key.id})
     return key, f"yk_{key.id[4:]}_{secret}"
+
+
+def new_key(
+    tx: Transaction,
+    actor: Actor,
+    *,
+    roles: frozenset[Role] | None = None,
+    label: str = "",
+    days: int | None = None,
+    operations: Iterable[str] | None = None,
+    bound_to: Iterable[str] = (),
+) -> tuple[AccessKey, str]:
+    """Make another key for oneself that may as much as one's own, or less.
+
+    `operations` are names or groups of them, `bound_to` the listings and trades that it is for.
+    """
+    roles = actor.roles if roles is None else roles
+    if not roles <= actor.roles:
+        raise InvalidInput(
+            "a key cannot have roles that yours has not",
+            "新密钥的角色不能超出当前密钥",
+            field="roles",
+        )
+    names = None if operations is None else operations_.read(operations)
+    if names is None and actor.operations is not None:
+        names = tuple(sorted(actor.operations))
+    things = operations_.things(bound_to) or tuple(sorted(actor.bound_to))
+    for thing in things:
+        kind: type[Listing] | type[Trade] = Trade if thing.startswith("trd_") else Listing
+        found: Listing | Trade | None = tx.one(kind, id=thing)
+        if found is None:
+            raise absent(kind.__name__.lower(), thing)
+        must_see(actor, found, tx.get(Venue, found.venue))
+    if not operations_.within(tx, actor, names, things):
+        raise InvalidInput(
+            "a key cannot be for operations or things that yours is not for",
+            "新密钥的操作与对象不能超出当前密钥",
+            field="operations",
+        )
+    return issue_key(
+        tx, tx.get(Member, actor.member_id), roles,
+        label=label, days=days, operations=names, bound_to=things, by=actor,
+    )  # fmt: skip
 
 
 def revoke_key(tx: Transaction, actor: Actor, key_id: str) -> AccessKey:
@@ -258,6 +334,8 @@ def revoke_key(tx: Transaction, actor: Actor, key_id: str) -> AccessKey:
     key = tx.one(AccessKey, id=key_id)
     if key is None or (key.party_id != actor.party_id and not may(actor, "key.admin")):
         raise absent("key", key_id)
+    if not operations_.within(tx, actor, key.operations, key.bound_to) and not key.scope:
+        raise _denied("key.manage")
     ended = replace(key, revoked_at=key.revoked_at or tx.now)
     tx.put(ended)
     tx.record(key.party_id, "key_revoked", actor_id=actor.id, payload={"key_id": key.id})
@@ -275,15 +353,18 @@ def rotate_key(
     old = tx.one(AccessKey, id=key_id)
     if old is None or old.member_id != actor.member_id or old.scope:
         raise absent("key", key_id)
-    if not set(old.roles) <= actor.roles:
+    narrower = operations_.within(tx, actor, old.operations, old.bound_to)
+    if not set(old.roles) <= actor.roles or not narrower:
         raise _denied("key.manage")
     until = tx.now + timedelta(hours=overlap_hours)
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= tx.now):
         raise Conflict("the key does not work any more", "该密钥已失效")
+    limited = actor.operations is not None or bool(actor.bound_to)
     made, secret = issue_key(
-        tx, tx.get(Member, old.member_id), frozenset(old.roles), label=old.label
-    )
-    if old.expires_at is not None:  # as long again as the old one was made for
+        tx, tx.get(Member, old.member_id), frozenset(old.roles), label=old.label,
+        operations=old.operations, bound_to=old.bound_to, by=actor if limited else None,
+    )  # fmt: skip
+    if old.expires_at is not None and not limited:  # as long again as the old one was made for
         made = replace(made, expires_at=tx.now + (old.expires_at - old.created_at))
         tx.put(made)
     tx.put(replace(old, expires_at=min(until, old.expires_at or until)))
@@ -296,30 +377,48 @@ def rotate_key(
     return made, secret
 
 
-def authenticate(reader: Reader, presented: str, *, now: datetime, scope: str = "") -> Actor:
+def authenticate(
+    reader: Reader,
+    presented: str,
+    *,
+    now: datetime,
+    scope: str = "",
+    operation: str | None = None,
+    path: str = "",
+) -> Actor:
     """Return the actor behind a key; the same answer for unknown, wrong, expired, revoked.
 
-    `scope` is the kind of key that is asked for: one for something else is as good as none.
+    `scope` is the kind of key that is asked for: one for something else is as good as none. A key
+    for some operations, or some things, passes to `operation` at `path` only if it was made for it.
     """
-    refused = Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
-    prefix, _, rest = presented.partition("_")
-    key_id, _, secret = rest.partition("_")
-    if prefix != "yk" or not secret or not re.fullmatch(r"[0-9a-f]{32}", key_id):
-        raise refused
-    key = reader.one(AccessKey, id=f"key_{key_id}")
-    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-    if key is None or not hmac.compare_digest(key.secret_sha256, digest):
-        raise refused
-    if not key.scope.startswith(scope) if scope else key.scope:
-        raise refused
+    key = _key_of(reader, presented)
+    if key is None or not (key.scope.startswith(scope) if scope else not key.scope):
+        raise _unknown_key()
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
-        raise refused
+        raise _unknown_key()
+    operations_.admit(reader, key, operation, path)
     return Actor(
         party_id=key.party_id,
         member_id=key.member_id,
         key_id=key.id,
         roles=frozenset(key.roles),
+        operations=None if key.operations is None else frozenset(key.operations),
+        bound_to=frozenset(key.bound_to),
     )
+
+
+def _key_of(reader: Reader, presented: str) -> AccessKey | None:
+    prefix, _, rest = presented.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != "yk" or not secret or not _KEY_ID.fullmatch(key_id):
+        return None
+    key = reader.one(AccessKey, id=f"key_{key_id}")
+    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+    return key if key is not None and hmac.compare_digest(key.secret_sha256, digest) else None
+
+
+def _unknown_key() -> Unauthenticated:
+    return Unauthenticated("the key is unknown, expired or revoked", "密钥无效、已过期或已撤销")
 
 
 def verify_party(tx: Transaction, actor: Actor, party_id: str, evidence: str) -> Party:
@@ -360,7 +459,7 @@ def add_signing_key(
     tx: Transaction, actor: Actor, public_key: str, *, held_by: str = "own", label: str = ""
 ) -> SigningKey:
     """Register an Ed25519 public key of the actor's party (base64, 32 bytes raw)."""
-    from .signing import read_public_key
+    from .proof.signing import read_public_key
 
     read_public_key(public_key)
     key = SigningKey(

@@ -41,6 +41,7 @@ from .model import (
     Venue,
     new_id,
 )
+from .organisation.approvals import hold
 from .package_files import MAX_PROBLEMS, judged, tables_of
 from .package_files import files_of as files_of
 from .ports import Reader, Transaction
@@ -67,10 +68,18 @@ def step(
     action: str,
     actor: Actor,
     payload: JSON = None,
+    *,
+    asked: JSON = None,
+    about: str | None = None,
     **changes: Any,
 ) -> Listing:
-    """Take one step of the table: visible, allowed, legal; then record, event, followers."""
+    """Take one step of the table: visible, allowed, legal; then record, event, followers.
+
+    `asked` and `about` are what a rule of the actor's organisation needs: see `approvals.hold`.
+    """
     row = admit(tx, listing, action, actor)
+    if passed := hold(tx, actor, listing, action, asked, about):
+        payload = {**(payload or {}), **passed}
     target = row.target or listing.state
     moved = replace(listing, state=target, updated_at=tx.now, **changes)
     tx.put(moved)
@@ -272,7 +281,7 @@ def _draft(
 
 def refuse_broken(descriptor: dict[str, Any]) -> None:
     """Raise with every problem that even a draft may not have."""
-    problems = [p for p in judged(descriptor, "draft") if p.severity == "error"]
+    problems = [p for p in judged(descriptor, "breaks") if p.severity == "error"]
     if not descriptor.get("name"):
         text = Text("a dataset needs a name", "数据集需要标识名（name）")
         if not any(p.pointer == "/name" for p in problems):
@@ -518,6 +527,8 @@ def submit(tx: Transaction, actor: Actor, listing_id: str, *, apply: bool = True
         report_id=None,
         report_valid=None,
         applied=apply,
+        asked={"apply": apply},
+        about=digest(listing.descriptor),
     )
     tx.enqueue("validate", {"listing_id": listing.id}, once=f"validate:{listing.id}:{pinned}")
     return moved

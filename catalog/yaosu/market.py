@@ -16,10 +16,9 @@ import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,23 +27,8 @@ from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import (
-    deadlines,
-    fulfilment,
-    handover,
-    market_overlap,
-    outgoing,
-    periods,
-    present,
-    recall,
-    receipt,
-    registered,
-    sharing,
-    signing,
-    voucher,
-)
+from . import deadlines, outgoing, present
 from . import listing as shelf
-from .courier import Courier
 from .errors import (
     Conflict,
     InvalidInput,
@@ -54,9 +38,8 @@ from .errors import (
     WrongState,
     YaosuError,
 )
-from .harvester import Harvester
+from .harvest.harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
-from .log import Log
 from .model import (
     SYSTEM,
     Delivery,
@@ -69,13 +52,22 @@ from .model import (
     Upload,
     Venue,
 )
+from .notices import follower
+from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
+from .proof import receipt, signing, voucher
+from .proof.log import Log
+from .proof.witness_client import Witnesses, read_places
+from .quality import market_overlap, registered
 from .settings import Settings
 from .storage.blobs import LocalBlobs, sweep_orphans
 from .storage.search import TantivyIndex
+from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
-from .witness_client import Witnesses, read_places
+from .trading import fulfilment, handover, periods, recall, sharing
+from .trading.reads import ReadLog
+from .webhooks.courier import Courier
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -89,6 +81,7 @@ LOG_S = 0.25
 WITNESS_S = 0.5
 SWEEP_S = 3600.0
 HARVEST_S = 1.0
+NOTICES_S = 0.5
 SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
@@ -141,9 +134,11 @@ class Market:
         self._secret = _secret(self.keys / "links.key")
         self._hook_secret = _secret(self.keys / "hooks.key")
         self.gate = outgoing.Gate(outgoing.networks(settings.outgoing_allow))
+        self.sign_in = openid.provider(settings, self.clock, self.seal)
         self.courier = Courier(
             self.store, self.clock, self.gate, self.hook_secret, settings.public_url
         )
+        self.reads = ReadLog(self.store)
         self.queue = SqlJobQueue(self.store, clock=self.clock)
         self.worker = Worker(self.queue, self._handlers(), threads=settings.workers)
         self.in_flight: set[tuple[str, str, str]] = set()
@@ -159,6 +154,7 @@ class Market:
     def start(self) -> None:
         """Begin to follow the store and to run jobs."""
         self._venues()
+        self.store.write(follower.begin)
         if self.embedded:
             self.queue.take_back()  # every worker has ended with the process it was in
         self.sweep()
@@ -166,6 +162,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
+            ("notices", partial(follower.catch_up, self.store), NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):
@@ -182,6 +179,7 @@ class Market:
         self._stop.set()
         self.courier.stop()
         self.worker.stop()
+        self.reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
         self.search.close()
@@ -297,6 +295,7 @@ class Market:
                 self.store.write(partial(periods.tick, trade_id=trade_id))
             except YaosuError:
                 log.exception("the periods of %s did not move on", trade_id)
+        reminders.run(self.store)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -309,6 +308,7 @@ class Market:
             "complete": self._complete,
             "accept_silently": self._accept_silently,
             "recall": self._recall,
+            **follower.handlers(self.store, self.card, OneListing),
         }
 
     def _validate(self, body: dict[str, Any]) -> None:
@@ -550,9 +550,12 @@ class Market:
         text = f"{of}/{generation}".encode()
         return hmac.new(self._hook_secret, text, hashlib.sha256).digest()
 
-    def link_signature(self, delivery_id: str, number: int, expires: int) -> str:
-        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds)."""
-        text = f"{delivery_id}/{number}/{expires}".encode()
+    def link_signature(self, delivery_id: str, number: int, expires: int, key_id: str) -> str:
+        """Return the MAC that opens one file of a delivery until `expires` (epoch seconds).
+
+        The link says which key asked for it: that key stands in the record of what is read.
+        """
+        text = f"{delivery_id}/{number}/{expires}/{key_id}".encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
     def links_expire(self) -> int:
@@ -617,18 +620,6 @@ def _secret(path: Path) -> bytes:
         return made
 
 
-def wait_for(condition: Callable[[], T | None], *, seconds: float, every: float = 0.05) -> T:
-    """Return the first value that is not None, or raise Conflict when time is up."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value is not None:
-            return value
-        if time.monotonic() > end:
-            raise Conflict("still waiting", "仍在等待")
-        time.sleep(every)
-
-
 def new_venue(market: Market, venue: Venue) -> None:
     """Add or replace a place of trading (an operator's decision, by command)."""
 
@@ -638,7 +629,3 @@ def new_venue(market: Market, venue: Venue) -> None:
         tx.record(f"venue:{venue.id}", "venue_set", actor_id="system", payload=present.venue(venue))
 
     market.store.write(step)
-
-
-RETENTION = timedelta(days=365 * 30)
-"""Trading records are kept for 30 years (domain c.1, retention_until)."""

@@ -96,6 +96,9 @@ class Actor:
     member_id: str
     key_id: str
     roles: frozenset[Role]
+    approval: str = ""  # the request that a second person said yes to, where a rule asks for one
+    operations: frozenset[str] | None = None  # what alone the key may; None: all of its roles
+    bound_to: frozenset[str] = frozenset()  # the listings and trades it is for, if not for all
 
     @property
     def id(self) -> str:
@@ -126,12 +129,15 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A person who acts for a party."""
+    """A person who acts for a party; an owner may invite others, and set rules."""
 
     id: str
     party_id: str
     name: str
     created_at: datetime
+    roles: tuple[Role, ...] | None = None  # None: one from before members had any
+    owner: bool = False
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +154,8 @@ class AccessKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     scope: str = ""  # what alone it opens; without one, what its roles may
+    operations: tuple[str, ...] | None = None
+    bound_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -506,19 +514,6 @@ class Registered:
     added_by: str
     created_at: datetime
     ended_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """The first of two signatures on an operator's step (four eyes)."""
-
-    id: str
-    subject_id: str
-    action: str
-    payload_digest: str
-    member_id: str
-    created_at: datetime
-    used_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,46 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataRead:
+    """Bytes of bought data on their way out: recorded before the last of them leaves.
+
+    What broke off is taken back by a second row with `corrects`, negative bytes and no count.
+    """
+
+    id: str
+    delivery_id: str
+    trade_id: str
+    key_id: str  # the key that asked, or that asked for the link
+    way: str  # file, table, rows, dataset or ckan
+    name: str  # the path or resource
+    sha256: str
+    start: int
+    end: int
+    bytes: int
+    count: int = 1
+    status: int
+    address: str
+    corrects: str | None = None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataUse:
+    """The sums of the reads of one thing of a delivery on one day (UTC): what its provider sees."""
+
+    id: str
+    delivery_id: str
+    trade_id: str
+    day: str
+    way: str
+    name: str
+    bytes: int = 0
+    count: int = 0
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """A VAT invoice (发票) as its issuer reports it; one in red corrects another, by number."""
 

@@ -1,4 +1,4 @@
-"""The only way out: a POST to an address that a stranger named, without reaching inside.
+"""The only way out: a request to an address that a stranger named, without reaching inside.
 
 Every attempt resolves the name anew, judges all its addresses by the table below, and connects to
 one of those judged, under the name (TLS SNI, Host): a name that resolves differently a moment
@@ -201,13 +201,35 @@ class Gate:
         most_bytes: int = MAX_REPLY_BYTES,
     ) -> Answer:
         """Send one request and return its answer, whatever its status; NotSent without one."""
+        return await self._within(deadline_s, "POST", url, body, headers, most_bytes)
+
+    async def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        most_bytes: int = MAX_REPLY_BYTES,
+    ) -> Answer:
+        """Ask for what is at an address; as `post`, nothing is redirected."""
+        return await self._within(deadline_s, "GET", url, b"", headers, most_bytes)
+
+    async def _within(
+        self,
+        deadline_s: float,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        most_bytes: int,
+    ) -> Answer:
         try:
             target = self.target(url)
         except InvalidInput as error:
             raise NotSent("address", error.en, error.zh) from None
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._post(target, body, headers, most_bytes)
+                return await self._send(target, method, body, headers, most_bytes)
         except TimeoutError:
             raise NotSent("timeout", "no answer in time", "未在时限内应答") from None
         except (httpcore2.ConnectError, OSError):
@@ -215,8 +237,13 @@ class Gate:
         except (httpcore2.NetworkError, httpcore2.ProtocolError):
             raise NotSent("protocol", "the answer broke off", "应答中断或不符合协议") from None
 
-    async def _post(
-        self, target: Target, body: bytes, headers: Mapping[str, str], most_bytes: int
+    async def _send(
+        self,
+        target: Target,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        most_bytes: int,
     ) -> Answer:
         pinned = _Pinned(await self.addresses(target))
         url = httpcore2.URL(
@@ -229,7 +256,7 @@ class Gate:
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=self._tls, max_keepalive_connections=0, network_backend=pinned
         )
-        async with pool, pool.stream("POST", url, headers=list(sent.items()), content=body) as got:
+        async with pool, pool.stream(method, url, headers=list(sent.items()), content=body) as got:
             received = bytearray()
             async for chunk in got.aiter_stream():
                 received += chunk

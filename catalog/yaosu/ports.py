@@ -33,13 +33,14 @@ class Reader(Protocol):
         """Return the record; NotFound if absent. In a write what has steps of its own is locked."""
         ...
 
-    def one(self, kind: type[T], **equals: object) -> T | None:
+    def one(self, kind: type[T], /, **equals: object) -> T | None:
         """Return the only or first record whose indexed columns equal, or None."""
         ...
 
     def find(
         self,
         kind: type[T],
+        /,
         *,
         after: str | None = None,
         limit: int = 100,
@@ -52,9 +53,9 @@ class Reader(Protocol):
         """
         ...
 
-    def count(self, kind: type[T], **equals: object) -> int: ...
+    def count(self, kind: type[T], /, **equals: object) -> int: ...
 
-    def total(self, kind: type[T], column: str, **equals: object) -> int:
+    def total(self, kind: type[T], column: str, /, **equals: object) -> int:
         """Return the sum of a column (bytes of holdings, length of uploads) over records."""
         ...
 
@@ -110,6 +111,10 @@ class Reader(Protocol):
 
     def log_waiting(self) -> int:
         """Return how many events have no place in the log yet."""
+        ...
+
+    def log_next(self, limit: int) -> list[int]:
+        """Return the ids of the next events that have no place in the log; a write locks them."""
         ...
 
     def log_pending(self, limit: int = 1000) -> list[Event]:

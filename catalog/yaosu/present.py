@@ -15,7 +15,6 @@ from typing import Any
 from yaosu_schemas.codes import code_list
 
 from .contract import terms_json
-from .evidence import stamp
 from .model import (
     SYSTEM,
     AccessKey,
@@ -30,10 +29,13 @@ from .model import (
     SigningKey,
     StoredReport,
     Trade,
+    TradeState,
     Upload,
     Venue,
 )
 from .model_money import Call, Invoice, Period
+from .operations import told
+from .proof.evidence import stamp
 from .steps import LISTING_STEPS, TRADE_STEPS, next_actions
 
 PRIVATE_HOLDER = frozenset({"contact", "phone", "address", "business_status", "id_card"})
@@ -50,16 +52,18 @@ _PLAIN = frozenset((str, int, bool, float, type(None)))
 
 def plain(value: Any) -> Any:
     """Return the value as JSON: dates as text, tuples as lists, records as objects."""
-    if type(value) in _PLAIN or isinstance(value, (str, int, float)):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
     # Not `asdict`: it copies deeply what is only read here.
     return {name: plain(getattr(value, name)) for name in _names(value.__class__)}
 
@@ -97,6 +101,8 @@ def key(record: AccessKey) -> dict[str, Any]:
         "created_at": plain(record.created_at),
         "expires_at": plain(record.expires_at),
         "revoked_at": plain(record.revoked_at),
+        "operations": told(record.operations),
+        "bound_to": list(record.bound_to),
     }
 
 
@@ -203,6 +209,13 @@ def listing(
     return shown
 
 
+def titles(found: Listing) -> tuple[str, str]:
+    """Return the title of a listing, and the English one or nothing."""
+    element = found.descriptor.get("dataElement")  # of a draft: anything
+    named = element.get("titles") if isinstance(element, dict) else None
+    return found.title, str(named.get("en") or "") if isinstance(named, dict) else ""
+
+
 def ended_because(found: Listing) -> str | None:
     """Return why the market itself took it off; what an operator wrote is not for everyone."""
     if found.state != "delisted" or not found.remarks:
@@ -301,6 +314,9 @@ def _nameless(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "evidence": hide(run.get("evidence") or {})}
 
 
+_NEXT = {state: tuple(next_actions(TRADE_STEPS, state)) for state in TradeState}
+
+
 def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False) -> dict[str, Any]:
     """Return a trade to its parties and operators; contacts only after payment."""
     shown: dict[str, Any] = {
@@ -314,7 +330,7 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "report_digest": found.report_digest,
         "provider": party(provider),
         "user": party(user),
-        "terms": plain(terms_json(found.terms)),
+        "terms": terms_json(found.terms),
         "offer_digest": found.offer_digest,
         "turn": found.turn,
         "standing": found.standing,
@@ -339,7 +355,7 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "corrections": plain(found.corrections),
         "stopped_at": plain(found.stopped_at),
         "reason": found.reason,
-        "next": next_actions(TRADE_STEPS, found.state),
+        "next": list(_NEXT[found.state]),
     }
     for name in (
         "created_at",

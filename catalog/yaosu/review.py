@@ -15,9 +15,10 @@ from .errors import Conflict, InvalidInput, Text
 from .identity import relations
 from .listing import admit, load, refuse_broken, step, venue_of
 from .model import JSON, SYSTEM, Actor, Certificate, Listing, Party, Remark, StoredReport, Venue
+from .model_renewal import Renewal
 from .ports import Reader, Transaction
-from .recall import is_recalled
 from .steps import Relation
+from .trading.recall import is_recalled
 
 EDITABLE_TEXT = frozenset({"title", "description", "keywords", "homepage"})
 
@@ -102,7 +103,7 @@ def return_listing(tx: Transaction, actor: Actor, listing_id: str, reason: str) 
     )
 
 
-def _certificate(tx: Transaction, actor: Actor, given: JSON) -> Certificate | None:
+def certificate_of(tx: Transaction, actor: Actor, given: JSON) -> Certificate | None:
     """Return the certificate as this operator verified it; its number must have the form."""
     if not given:
         return None
@@ -172,7 +173,7 @@ def register(
     venue = venue_of(tx, listing)
     admit(tx, listing, "register", actor)
     _register_guard(listing)
-    kept = _certificate(tx, actor, certificate)
+    kept = certificate_of(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     if venue.notice_days > 0:
@@ -195,7 +196,7 @@ def renew_certificate(
     """L6: keep the renewed certificate, checked by whoever may register; it must end later."""
     listing = load(tx, actor, listing_id)
     admit(tx, listing, "renew_certificate", actor)
-    kept, old = _certificate(tx, actor, certificate), listing.certificate
+    kept, old = certificate_of(tx, actor, certificate), listing.certificate
     reasons = []
     if kept is None or kept.valid_until is None or kept.valid_until < tx.now.date():
         reasons.append(
@@ -215,6 +216,9 @@ def renew_certificate(
         "after": {"number": kept.number, "valid_until": str(kept.valid_until)},
     }
     remarks = _remark(tx, listing, actor, "review", text) if text else listing.remarks
+    for asked in tx.find(Renewal, listing_id=listing.id, state="open"):
+        granted = replace(asked, state="granted", updated_at=tx.now)
+        tx.put(replace(granted, decided_by=actor.id, decided_at=tx.now, decision=text.strip()))
     return step(tx, listing, "renew_certificate", actor, payload, certificate=kept, remarks=remarks)
 
 
@@ -228,7 +232,7 @@ def open_notice(
     _register_guard(listing)
     if venue.notice_days < 1:
         _refuse("L6a", [Text("this place of trading has no notice", "该交易场所无公示程序")])
-    kept = _certificate(tx, actor, certificate)
+    kept = certificate_of(tx, actor, certificate)
     if venue.certificate_required and kept is None:
         _refuse("L6a", [Text("this exchange asks for a certificate", "该交易场所要求登记凭证")])
     until = tx.now + timedelta(days=venue.notice_days)

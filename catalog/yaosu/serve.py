@@ -20,6 +20,7 @@ from .errors import Unavailable
 from .market import Market
 from .settings import Settings
 from .web.app import create_app
+from .web.zerocopy import ZeroCopy
 
 # The writer gives the interpreter up at every SQL statement and gets it back from the event loop
 # after this time at the latest: with the default of 5 ms a step would wait for it a dozen times.
@@ -84,7 +85,7 @@ def run(
     sys.setswitchinterval(SWITCH_S)
     app = create_app(market)
     config = uvicorn.Config(
-        app,
+        ZeroCopy(app),
         log_level="warning",
         timeout_graceful_shutdown=20,
         access_log=False,

@@ -66,6 +66,21 @@ class Settings:
         "closed networks that webhooks may reach, as 10.1.0.0/16; empty: none",
         "允许推送访问的内部网段；为空则不允许",
     )
+    oidc_issuer: str = _setting(
+        "", "identity provider that people may sign in with; empty: none", "统一登录的签发者地址"
+    )
+    oidc_client_id: str = _setting(
+        "", "what the provider knows the market by", "统一登录客户端标识"
+    )
+    oidc_client_secret: str = _setting("", "and its secret", "统一登录客户端密钥", secret=True)
+    oidc_allow: str = _setting(
+        "", "closed networks that the provider may be in; empty: none", "统一登录服务所在的内部网段"
+    )
+    oidc_by_email: bool = _setting(
+        False,
+        "a verified e-mail that was invited is enough for a first sign-in",
+        "首次登录可凭已验证且受邀的邮箱绑定",
+    )
     calls_per_minute: int = _setting(
         60_000,
         "calls that one key, or one address without a key, may make in a minute; 0: no limit",

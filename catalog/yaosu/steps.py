@@ -298,8 +298,8 @@ def next_actions(table: tuple[Step[S], ...], state: S) -> list[str]:
 def check(table: tuple[Step[S], ...], state: S, action: str) -> Step[S]:
     """Return the row, or refuse with the reason and the legal next steps."""
     step = find(table, action)
-    legal = next_actions(table, state)
     if step is None or state not in step.sources:
+        legal = next_actions(table, state)
         raise WrongState(
             f"'{action}' is not possible while the state is '{state}'"
             + (f"; possible: {', '.join(legal)}" if legal else "; nothing is possible any more"),

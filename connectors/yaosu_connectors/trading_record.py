@@ -39,6 +39,7 @@ def build(
     signatures: Sequence[JSON] = (),
     delivery: JSON | None = None,
     events: Sequence[JSON] = (),
+    usage: Sequence[JSON] = (),
 ) -> dict[str, Any]:
     """Return the record of one trade from what a market tells of it, as far as it has come.
 
@@ -68,6 +69,7 @@ def build(
         "signatures": [_signature(signature) for signature in signatures],
         **_money(trade, agreement),
         "delivery": [_delivery(trade, delivery)] if delivery else None,
+        "usage": [dict(use) for use in usage],
         **_ending(trade, agreement, events),
         "events": [_event(event, trade.get("trade_id")) for event in events],
     }

@@ -99,10 +99,13 @@ def json_ready(document: object) -> tuple[Any, list[Problem]]:
         return None, [_problem(e.path, "too_large", text)]
 
 
-def conform(document: Any, name: str) -> list[Problem]:
-    """Return every problem of a JSON-ready document under the schema of that name."""
+def conform(document: Any, name: str, *, missing: bool = True) -> list[Problem]:
+    """Return every problem of a JSON-ready document under the schema of that name.
+
+    Without `missing` nothing is said of what is not there: most of the work for a draft.
+    """
     found: dict[tuple[str, str, str], Problem] = {}
-    for error in _validator(name).iter_errors(document):
+    for error in _validator(name, missing).iter_errors(document):
         for problem in _translate(error, name):
             found.setdefault((problem.pointer, problem.code, problem.en), problem)
         if len(found) >= MAX_PROBLEMS:
@@ -221,7 +224,7 @@ def _scalar_problem(value: object) -> Text | None:
 
 
 @cache
-def _validator(name: str) -> Validator:
+def _validator(name: str, missing: bool) -> Validator:
     from jsonschema import Draft202012Validator, FormatChecker, validators
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
@@ -246,7 +249,7 @@ def _validator(name: str) -> Validator:
         Draft202012Validator,
         {
             # A person fills in a descriptor field by field; of a record one has the part or not.
-            "required": partial(_required, leaves=name == "dataset"),
+            "required": partial(_required, leaves=name == "dataset") if missing else _nothing,
             "additionalProperties": _additional,
             "x-codes": _codes,
             "pattern": _pattern,
@@ -274,6 +277,10 @@ def _required(
             part = schema.get("properties", {}).get(name, {}) if leaves else {}
             for path in _leaves(part, (name,)):
                 yield ValidationError("missing", path=path, validator="required")
+
+
+def _nothing(*_: Any) -> Iterator[ValidationError]:
+    return iter(())
 
 
 def _leaves(schema: Mapping[str, Any], path: Path_) -> Iterator[Path_]:

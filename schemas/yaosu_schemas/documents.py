@@ -34,13 +34,13 @@ def names() -> tuple[str, ...]:
     return conformance.schema_names()
 
 
-def check(document: object, against: str = "dataset") -> list[Problem]:
+def check(document: object, against: str = "dataset", *, missing: bool = True) -> list[Problem]:
     """Return every problem of a document, with JSON pointers and sentences in two languages."""
     conformance.load(against)  # an unknown name is refused before anything is read
     ready, problems = conformance.json_ready(document)
     if ready is None:
         return problems or [_not_an_object(against)]
-    problems += conformance.conform(ready, against)
+    problems += conformance.conform(ready, against, missing=missing)
     problems += conformance.unsafe_texts(ready, against, _OPAQUE)
     problems += _rules(against, ready)
     if against != "dataset":
@@ -55,6 +55,12 @@ def descriptor_problems(descriptor: object, stage: Stage = "draft") -> list[Prob
     if stage == "submit":
         return [_required(p) for p in problems]
     return [replace(p, severity="missing") if _lenient(p) else p for p in problems]
+
+
+def breaks(descriptor: object) -> list[Problem]:
+    """Return what even a draft of a dataset may not say; what is missing is not looked for."""
+    found = check(descriptor, "dataset", missing=False)
+    return [p for p in found if p.severity == "error" and not _lenient(p)]
 
 
 def refuse(problems: list[Problem]) -> None:

@@ -62,7 +62,13 @@ CONTROLS = {
     "--synchronous-off": commit_in_memory,
     "--publish-without-sync": publish_without_sync,
 }
-LOADED = ("yaosu.commands.operate", "yaosu.serve", "yaosu.web.pages", "alembic.command", "jinja2")
+LOADED = (
+    "yaosu.commands.operate",
+    "yaosu.serve",
+    "yaosu.web.pages.router",
+    "alembic.command",
+    "jinja2",
+)
 
 
 def main() -> None:

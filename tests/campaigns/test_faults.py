@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.real import (
+    PATIENCE,
     Broken,
     Life,
     Nursery,
@@ -36,7 +37,7 @@ from campaigns.real import (
     write_result,
 )
 from campaigns.test_kill_server import CHUNK, TUS
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 CALLS = ("pwrite64", "write", "fdatasync", "fsync", "rename", "linkat", "unlink")
 LAST_STATES = ("vouchered", "completed")
@@ -124,7 +125,7 @@ class Story:
                 return self.no(status, found)
             else:
                 self.answers["buy"] = (status, answer)
-        for _ in range(400):
+        for _ in range(int(400 * PATIENCE)):
             status, found, answer = await wire.ask("GET", f"/v1/trades/{trade_id}")
             if status != 200:
                 return self.no(status, found)
@@ -183,14 +184,14 @@ def struck(
     story = Story(scene)
     through = False
     with fault(life, call, what), contextlib.suppress(Broken):
-        through = asyncio.run(asyncio.wait_for(story.tell(port), 60))
-    ended = life.ended_by_now(0.1 if through else 5.0)
+        through = asyncio.run(asyncio.wait_for(story.tell(port), 60 * PATIENCE))
+    ended = life.ended_by_now(0.1 if through else 5.0 * PATIENCE)
     if ended is None:
         life.kill()
     wrong = story.lost() + (must_end and ended != 1)
     again = lives.serve(scene.folder, port)
     asyncio.run(awake(port))
-    wrong += not asyncio.run(asyncio.wait_for(story.tell(port), 60))
+    wrong += not asyncio.run(asyncio.wait_for(story.tell(port), 60 * PATIENCE))
     wrong += again.stop() != 0
     wrong += story.lost()
     wrong += not verify_path(scene.folder).valid
@@ -222,13 +223,13 @@ def test_a_disk_without_room_is_a_refusal_and_not_an_end(scene: Scene, lives: Nu
     asyncio.run(awake(port))
     story = Story(scene)
     with fault(life, "pwrite64", "error=ENOSPC:when=1+"):
-        assert not asyncio.run(asyncio.wait_for(story.tell(port), 60))
+        assert not asyncio.run(asyncio.wait_for(story.tell(port), 60 * PATIENCE))
         assert story.refused
         wire = Wire(port, scene.buyer)
         status, _, _ = asyncio.run(wire.ask("GET", f"/v1/listings/{scene.free}"))
         assert status == 200
     began = time.monotonic()
-    assert asyncio.run(asyncio.wait_for(story.tell(port), 30))
+    assert asyncio.run(asyncio.wait_for(story.tell(port), 30 * PATIENCE))
     assert time.monotonic() - began < 15  # one whole trade included
     assert life.stop() == 0
     assert story.lost() == 0
@@ -278,7 +279,7 @@ def recovery_seconds(untouched: Scene, lives: Nursery, disk: Path) -> float:
             await asyncio.sleep(0.05)
 
     seconds = asyncio.run(asyncio.wait_for(until_taken(), 30))
-    assert asyncio.run(asyncio.wait_for(story.tell(port), 60))
+    assert asyncio.run(asyncio.wait_for(story.tell(port), 60 * PATIENCE))
     assert life.stop() == 0
     assert story.lost() == 0
     assert verify_path(scene.folder).valid

@@ -33,7 +33,7 @@ from campaigns.real import (
     rows,
     write_result,
 )
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 NEGOTIATORS, BUYERS, UPLOADERS = 8, 2, 2
 TUS = {"tus-resumable": "1.0.0"}

@@ -25,7 +25,7 @@ import pytest
 
 from campaigns.real import Nursery, Scene, awake, free_port, nursery, rows, write_result
 from campaigns.test_kill_server import Books, Caller, Uploader, besiege, crowd, reckon
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 IMAGE_BYTES = 192 << 20
 NEEDED = ("mkfs.ext4", "mount", "umount", "losetup", "findmnt")

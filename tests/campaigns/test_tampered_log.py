@@ -19,13 +19,13 @@ import pytest
 
 from campaigns.real import write_result
 from campaigns.tile_reader import WIDTH, Caught, Reader, head_from_path, sha, tree_head
-from yaosu import merkle
-from yaosu.checkpoint import Checkpoint, verifier_key
-from yaosu.evidence import leaf_entry
-from yaosu.signing import Signer
-from yaosu.tiles import TileFolder
-from yaosu.witness_client import request
-from yaosu.witness_server import Witness
+from yaosu.proof import merkle
+from yaosu.proof.checkpoint import Checkpoint, verifier_key
+from yaosu.proof.evidence import leaf_entry
+from yaosu.proof.signing import Signer
+from yaosu.proof.tiles import TileFolder
+from yaosu.proof.witness_client import request
+from yaosu.proof.witness_server import Witness
 
 ORIGIN = "campaign.test/log"
 KEY = Signer.from_seed(b"\x07" * 32)
@@ -251,8 +251,8 @@ def trials(log: Grown, count: int, folder: Path, seed: int) -> Counter[str]:
 
 def _not_as_signed(log: Grown, good: bytes) -> bool:
     """A changed checkpoint is no checkpoint, to either verifier."""
-    from yaosu.checkpoint import verified
     from yaosu.errors import YaosuError
+    from yaosu.proof.checkpoint import verified
 
     note = (log.folder / "checkpoint").read_bytes()
     try:

@@ -13,10 +13,10 @@ import pytest
 from campaigns.real import write_result
 from hookbench import Bench
 from receiver import GOOD, Answer, Got, Receiver, receiver
-from yaosu import hooks
-from yaosu.courier import SCHEDULE_S
-from yaosu.outside import Message, Webhook
-from yaosu.verify import verify_path
+from yaosu.model_outside import Message, Webhook
+from yaosu.proof.verify import verify_path
+from yaosu.webhooks import hooks
+from yaosu.webhooks.courier import SCHEDULE_S
 
 MOODS = ("good", "bad", "lost", "redirect", "large", "later")
 

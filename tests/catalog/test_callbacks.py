@@ -19,8 +19,8 @@ from standardwebhooks import Webhook
 
 from people import USCC, Hall, Person, open_hall, small_corpus, until
 from stall import sold_as
+from yaosu.exchange.statement import BEIJING
 from yaosu.model import Trade
-from yaosu.statement import BEIJING
 
 _numbers = itertools.count(1)
 

@@ -96,8 +96,8 @@ def test_every_step_that_a_person_may_take_has_a_command() -> None:
         p.read_text("utf-8")
         for p in [
             *(ROOT / "catalog/yaosu/commands").glob("*.py"),
-            ROOT / "catalog/yaosu/remote.py",
-            ROOT / "catalog/yaosu/submission.py",
+            ROOT / "catalog/yaosu/client/remote.py",
+            ROOT / "catalog/yaosu/client/submission.py",
         ]
     )
     missing = [
@@ -356,7 +356,7 @@ def test_what_is_no_descriptor_is_1(yaosu: Terminal, tmp_path: Path, text: str) 
 
 
 def test_a_yaml_descriptor_reads_as_its_json(tmp_path: Path) -> None:
-    from yaosu.submission import read_descriptor
+    from yaosu.client.submission import read_descriptor
 
     (tmp_path / "datapackage.yaml").write_text("name: a\ncreated: 2026-09-01\nn: 1\n")
     assert read_descriptor(tmp_path)[0] == {"name": "a", "created": "2026-09-01", "n": 1}

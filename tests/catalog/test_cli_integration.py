@@ -13,7 +13,7 @@ from people import USCC, Hall, Person, open_hall, small_corpus, until
 from receiver import receiver
 from stall import sold_as
 from terminal import Terminal, terminal_in
-from yaosu.statement import BEIJING
+from yaosu.exchange.statement import BEIJING
 
 TODAY = datetime.now(BEIJING).date().isoformat()
 

@@ -11,7 +11,7 @@ import pytest
 
 from badline import Answer, Asked, scripted
 from yaosu import Client, errors
-from yaosu.connection import Connection, error_from
+from yaosu.client.connection import Connection, error_from
 
 
 def quick(address: str, key: str | None = "yk_x", **more: Any) -> Client:

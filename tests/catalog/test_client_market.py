@@ -12,11 +12,11 @@ import pytest
 
 from people import USCC, Hall, open_hall, small_corpus, until
 from yaosu import Client, errors
-from yaosu.agreements import checked_agreement, checked_quote
-from yaosu.purchase import checked_manifest
-from yaosu.remote import Listing
-from yaosu.signing import Signer
-from yaosu.verify import verify_path
+from yaosu.client.agreements import checked_agreement, checked_quote
+from yaosu.client.purchase import checked_manifest
+from yaosu.client.remote import Listing
+from yaosu.proof.signing import Signer
+from yaosu.proof.verify import verify_path
 from yaosu_schemas.canonical import digest
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from yaosu import errors
-from yaosu.dataframes import Tables, format_of, load
+from yaosu.client.dataframes import Tables, format_of, load
 
 ROWS = [{"id": 1, "text": "一"}, {"id": 2, "text": "二"}]
 CSV = "id,text\n1,一\n2,二\n"

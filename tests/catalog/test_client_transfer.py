@@ -13,8 +13,8 @@ import pytest
 from badline import Answer, Asked, bad_line, scripted
 from people import USCC, Hall, Person, open_hall
 from yaosu import Client, errors
-from yaosu.connection import Connection
-from yaosu.transfer import Download, Upload, UploadMemory
+from yaosu.client.connection import Connection
+from yaosu.client.transfer import Download, Upload, UploadMemory
 
 CHUNK = 64 << 10
 
@@ -274,7 +274,7 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path: Path) -> None
 def test_when_one_file_fails_the_others_stop_and_can_be_resumed(
     hall: Hall, provider: Person, tmp_path: Path
 ) -> None:
-    from yaosu.submission import Parcel, SourceFile, upload_files
+    from yaosu.client.submission import Parcel, SourceFile, upload_files
 
     files = []
     for seed in (21, 22, 23):

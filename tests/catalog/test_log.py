@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from yaosu import checkpoint as notes
 from yaosu.errors import InvalidInput, Malformed, NotFound, Unavailable, Unverified
-from yaosu.log import Log
-from yaosu.merkle import leaf_hash, verify_consistency, verify_inclusion
 from yaosu.model import Event
 from yaosu.ports import Store
-from yaosu.signing import Signer
+from yaosu.proof import checkpoint as notes
+from yaosu.proof.log import Log
+from yaosu.proof.merkle import leaf_hash, verify_consistency, verify_inclusion
+from yaosu.proof.signing import Signer
 from yaosu.storage.sql import open_store
 
 ORIGIN = "market.test/log"

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from yaosu import merkle
+from yaosu.proof import merkle
 
 ENTRIES = [f"entry {n}".encode() for n in range(130)]
 LEAVES = [merkle.leaf_hash(e) for e in ENTRIES]

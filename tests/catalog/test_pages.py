@@ -15,7 +15,7 @@ from ckanapi import RemoteCKAN
 
 from paper import Page, Paper
 from people import USCC, Hall, Person, open_hall, small_corpus, until
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.resources import files
 
 import anyio
 import pytest
 
+from desk import listing_record
 from yaosu.errors import Malformed
+from yaosu.model import ListingState
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS
-from yaosu.web import words
-from yaosu.web.api_market import FACETS
+from yaosu.web.api.market import FACETS
 from yaosu.web.multipart import FormStream
-from yaosu.web.steps_forms import Field, fen
-from yaosu.web.texts import TEXTS
+from yaosu.web.pages import words
+from yaosu.web.pages.steps_forms import Field, fen
+from yaosu.web.pages.texts import TEXTS
 
 TEMPLATES = files("yaosu.web").joinpath("templates")
 SOURCES = {entry.name: entry.read_text("utf-8") for entry in TEMPLATES.iterdir()}
@@ -108,6 +111,21 @@ def test_field_names_come_from_the_dictionary() -> None:
     assert words.field_name("/dataElement/license_spdx", "zh")
     assert words.field_name("/resources/0/path", "en")
     assert words.field_name("/no/such/field") == ""
+
+
+@pytest.mark.parametrize("element", [None, "x", {}, {"titles": "x"}, {"titles": {"en": ""}}])
+def test_a_listing_without_an_english_title_keeps_its_own(element: object) -> None:
+    named = replace(listing_record(ListingState.DRAFT, "otc"), title="中文")
+    assert words.titled(replace(named, descriptor={"dataElement": element}), "en") == "中文"
+
+
+def test_a_listing_is_named_in_the_language_of_its_reader() -> None:
+    named = replace(
+        listing_record(ListingState.LISTED, "otc"),
+        title="中文",
+        descriptor={"dataElement": {"titles": {"en": "English"}}},
+    )
+    assert (words.titled(named, "en"), words.titled(named, "zh")) == ("English", "中文")
 
 
 def test_a_field_without_a_kind_is_one_line_of_text() -> None:

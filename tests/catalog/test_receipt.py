@@ -20,13 +20,13 @@ import pytest
 from people import USCC, Hall, Person, open_hall, until
 from stall import delivered, offered
 from watch import Watching, watching
-from yaosu import voucher
-from yaosu.checkpoint import read
 from yaosu.errors import InvalidInput
-from yaosu.verify import verify_path
-from yaosu.verify_receipt import verify_receipt
-from yaosu.web.texts import TEXTS
-from yaosu.witness import Demand, key_of, read_key
+from yaosu.proof import voucher
+from yaosu.proof.checkpoint import read
+from yaosu.proof.verify import verify_path
+from yaosu.proof.verify_receipt import verify_receipt
+from yaosu.proof.witness import Demand, key_of, read_key
+from yaosu.web.pages.texts import TEXTS
 from yaosu_schemas.canonical import digest, jcs
 
 ORIGIN = "receipts.test/log"
@@ -113,7 +113,7 @@ def test_the_command_proves_it_on_another_machine(sold: Sold, tmp_path: Path) ->
 
 
 def test_a_quorum_is_asked_for_and_only_true_witnesses_make_it(sold: Sold) -> None:
-    from yaosu.signing import Signer
+    from yaosu.proof.signing import Signer
 
     stranger = str(key_of("w.test/one", Signer.generate()))
     keys = [w.key for w in sold.witnesses]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from yaosu import signing
 from yaosu.errors import AlreadyExists, Forbidden, InvalidInput, NotFound
-from yaosu.signing import Signer
+from yaosu.proof import signing
+from yaosu.proof.signing import Signer
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from paper import Paper
 from people import USCC, Hall, open_hall, small_corpus
 from stall import sold_as
-from yaosu import reconcile, sheets, statement
 from yaosu.errors import InvalidInput
+from yaosu.exchange import reconcile, sheets, statement
+from yaosu.exchange.statement import MONEY, Line, Statement
 from yaosu.model import Posting
-from yaosu.statement import MONEY, Line, Statement
 
 TODAY = datetime.now(statement.BEIJING).date().isoformat()
 _numbers = itertools.count(1)

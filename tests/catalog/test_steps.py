@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from desk import ACTORS, TRADE_CALLS, fill, listing_record, probe, trade_record
-from yaosu import fulfilment, review
 from yaosu import listing as shelf
+from yaosu import review
 from yaosu.errors import (
     Conflict,
     Forbidden,
@@ -22,10 +22,11 @@ from yaosu.errors import (
 )
 from yaosu.market import SystemClock
 from yaosu.model import Actor, Listing, ListingState, Trade, TradeState
-from yaosu.moves import EVERYWHERE, AwaitsSecond
 from yaosu.ports import Store, Transaction
 from yaosu.steps import LISTING_STEPS, TRADE_STEPS, Relation, next_actions
 from yaosu.storage.sql import open_store
+from yaosu.trading import fulfilment
+from yaosu.trading.moves import EVERYWHERE, AwaitsSecond
 
 
 @pytest.fixture(scope="module")

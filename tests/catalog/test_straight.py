@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +17,7 @@ from stall import sold_as
 from yaosu.errors import Conflict
 from yaosu.model import Party
 from yaosu.web.app import create_app
+from yaosu.web.door import settled
 
 STRAIGHT, FRAMEWORK = "application/json", "application/json;charset=UTF-8"
 
@@ -134,3 +138,38 @@ def test_the_kept_are_few() -> None:
         kept.remember((Party, str(n)), n)
     assert kept.get((Party, str(Kept.LIMIT + 9))) == Kept.LIMIT + 9
     assert kept.get((Party, "0")) is None
+
+
+def test_what_many_commits_settle_reaches_everyone_who_waits() -> None:
+    """Results and refusals alike, from several threads at once; who goes away is not served."""
+    futures: list[Future[int]] = [Future() for _ in range(2000)]
+    places = {future: number for number, future in enumerate(futures)}
+
+    def settle(part: list[Future[int]]) -> None:
+        for future in part:
+            if not future.set_running_or_notify_cancel():
+                continue
+            number = places[future]
+            if number % 7 == 0:
+                future.set_exception(Conflict("no", "不"))
+            else:
+                future.set_result(number)
+
+    async def everyone() -> list[int | BaseException]:
+        waiting = [asyncio.ensure_future(settled(future)) for future in futures]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        threads = [threading.Thread(target=settle, args=(futures[n::4],)) for n in range(4)]
+        await asyncio.sleep(0)
+        for thread in threads:
+            thread.start()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
+
+    found = asyncio.run(everyone())
+    assert futures[1].cancelled()
+    assert isinstance(found[1], asyncio.CancelledError)
+    for number, value in enumerate(found):
+        if number % 7 == 0:
+            assert isinstance(value, Conflict)
+        elif number != 1:
+            assert value == number

@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desk import ACTORS, AT, SHA, TRADE_CALLS, fill, probe, trade_record
-from yaosu import amounts, endings, fulfilment, periods, signing, trading
+from yaosu import amounts
 from yaosu.errors import WrongState, YaosuError
 from yaosu.market import SystemClock
 from yaosu.model import Actor, Listing, Signature, SigningKey, Trade, TradeState, Venue
 from yaosu.model_money import Period
-from yaosu.moves import AwaitsSecond
 from yaosu.ports import Store, Transaction
+from yaosu.proof import signing
 from yaosu.steps import TRADE_STEPS, Relation, find
 from yaosu.storage.sql import open_store
+from yaosu.trading import endings, fulfilment, negotiation, periods
+from yaosu.trading.moves import AwaitsSecond
 
 DIGEST = "sha256:" + SHA
 TRADE = "trd_" + "1" * 32
@@ -166,7 +168,7 @@ def twice(tx: Transaction, trade_id: str) -> Trade:
 CORRECTION = {"buyer:pty_b": 1, "provider:pty_p": -1}
 CALLS: dict[str, Any] = {
     **TRADE_CALLS,
-    "sign": lambda t, a, i: trading.sign(
+    "sign": lambda t, a, i: negotiation.sign(
         t, ACTORS[Relation.BUYER], i, {"key_id": "sgk_b", "platform": True},
         lambda _, digest: SIGNER.sign(digest),
     ),

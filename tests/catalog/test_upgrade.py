@@ -14,8 +14,8 @@ from yaosu.backup import restore
 from yaosu.cli import app
 from yaosu.errors import YaosuError
 from yaosu.model import Party, Trade
+from yaosu.proof.verify import verify_path
 from yaosu.storage.migrate import HEAD
-from yaosu.verify import verify_path
 
 KEPT = sorted((Path(__file__).parent.parent / "kept").glob("market-*.tar.xz"))
 

@@ -23,15 +23,15 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from yaosu import signing
 from yaosu.errors import InvalidInput, NotFound
 from yaosu.identity import register_party
 from yaosu.market import Market
 from yaosu.model import SYSTEM, Actor, Role
+from yaosu.proof import signing
+from yaosu.proof.signing import Signer
+from yaosu.proof.verify import verify_path
+from yaosu.proof.verify_receipt import verify_receipt
 from yaosu.settings import load
-from yaosu.signing import Signer
-from yaosu.verify import verify_path
-from yaosu.verify_receipt import verify_receipt
 from yaosu.web.app import create_app
 from yaosu_schemas.canonical import digest
 
@@ -554,7 +554,7 @@ def test_an_unused_byte_of_a_closed_database_is_covered(data: Path) -> None:
 
 def test_a_rewritten_chain_does_not_fit_the_log(data: Path) -> None:
     """The whole chain of a subject is made anew, with digests that hold: the tree remembers."""
-    from yaosu.evidence import COVERED, event_digest
+    from yaosu.proof.evidence import COVERED, event_digest
 
     db = sqlite3.connect(data / "market.db")
     db.row_factory = sqlite3.Row
@@ -601,7 +601,7 @@ def test_no_bit_of_the_log_or_of_a_blob_can_turn_unnoticed(data: Path) -> None:
 
 
 def test_a_forked_or_shortened_log_is_found(made: Made, data: Path) -> None:
-    from yaosu.checkpoint import Checkpoint, read
+    from yaosu.proof.checkpoint import Checkpoint, read
 
     tree = read((data / "log" / "checkpoint").read_bytes()).checkpoint
     fork = Checkpoint(tree.origin, tree.size, bytes(32))
@@ -628,7 +628,7 @@ def test_what_cannot_be_verified_is_said_so(tmp_path: Path) -> None:
 
 def test_verification_needs_nothing_of_the_server() -> None:
     code = (
-        "import sys, yaosu.verify, yaosu.verify_market, yaosu.signing\n"
+        "import sys, yaosu.proof.verify, yaosu.proof.verify_market, yaosu.proof.signing\n"
         "heavy = {'sqlalchemy', 'fastapi', 'tantivy', 'opencc', 'pyarrow', 'uvicorn', 'orjson'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

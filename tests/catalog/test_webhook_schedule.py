@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from hookbench import Bench
 from receiver import GOOD, Answer, Got, Receiver, receiver
-from yaosu import hooks
-from yaosu.courier import SCHEDULE_S
-from yaosu.outside import Webhook
-from yaosu.verify import verify_path
+from yaosu.model_outside import Webhook
+from yaosu.proof.verify import verify_path
+from yaosu.webhooks import hooks
+from yaosu.webhooks.courier import SCHEDULE_S
 
 BAD: Answer = (503, {}, b"")
 

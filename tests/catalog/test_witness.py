@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from people import until
 from watch import Watching, watching
-from yaosu import merkle, witness
-from yaosu.checkpoint import Checkpoint, read, verifier_key
 from yaosu.errors import InvalidInput, Malformed
-from yaosu.signing import Signer
-from yaosu.witness_client import Witnesses, WitnessPlace, read_places, request
-from yaosu.witness_server import Witness
+from yaosu.proof import merkle, witness
+from yaosu.proof.checkpoint import Checkpoint, read, verifier_key
+from yaosu.proof.signing import Signer
+from yaosu.proof.witness_client import Witnesses, WitnessPlace, read_places, request
+from yaosu.proof.witness_server import Witness
 
 ORIGIN = "log.test/one"
 KEY = Signer.generate()
@@ -183,7 +183,7 @@ def test_what_is_no_key_of_a_witness_is_refused(text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_whatever_is_sent_a_witness_gives_one_of_its_answers(body: bytes) -> None:
-    from yaosu.witness_server import read_request
+    from yaosu.proof.witness_server import read_request
 
     for given_body in (body, b"old 0\n\n" + body, b"old 1\n" + body + b"\n\n" + Tree().signed()):
         try:

@@ -19,12 +19,13 @@ import pytest
 import yaosu
 from people import USCC, Hall, Person, Refused, small_corpus, until
 from stall import delivered, offered, sold_as
-from yaosu import recall, signing, voucher
-from yaosu.agreements import usage_document
+from yaosu.client.agreements import usage_document
 from yaosu.model_evidence import RecallNotice
-from yaosu.training_content import BLANK, cell
-from yaosu.usage import informs
-from yaosu.verify import verify_path
+from yaosu.proof import signing, voucher
+from yaosu.proof.verify import verify_path
+from yaosu.trading import recall
+from yaosu.trading.training_content import BLANK, cell
+from yaosu.trading.usage import informs
 from yaosu_schemas.canonical import digest
 
 

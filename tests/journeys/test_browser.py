@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from people import USCC, Hall, Person, small_corpus, until
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -149,7 +149,7 @@ def test_a_buyer_finds_orders_signs_in_the_browser_receives_and_keeps_a_receipt(
 def test_a_key_of_the_browser_stays_in_it_and_its_copy_is_the_same_key(
     engine: Any, hall: Hall, tmp_path: Path
 ) -> None:
-    from yaosu import signing
+    from yaosu.proof import signing
 
     person = hall.person("key-holder", "buyer")
     with window(engine, hall, person, accept_downloads=True) as page:

@@ -64,7 +64,7 @@ def test_every_spelling_says_the_same(catalog: str) -> None:
 
 
 def test_pages_are_linked_until_the_last(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yaosu.web.dcat.SIZE", 1)
+    monkeypatch.setattr("yaosu.web.surfaces.dcat.SIZE", 1)
     url, seen = f"{catalog}/catalog.ttl", []
     while url:
         graph = graph_of(url, "ttl")

@@ -164,8 +164,8 @@ def test_the_conversion_is_recorded_with_what_it_changed(
     profile_of(sides[1], bought, tmp_path)
     with hall.market.store.read() as reader:
         events = [e for e in reader.events(bought["listing_id"]) if e.type == "columns_made"]
-        from yaosu import sharing
         from yaosu.model import Listing
+        from yaosu.trading import sharing
 
         listing = reader.get(Listing, bought["listing_id"])
         table = sharing.table_of(reader, listing, "joints")

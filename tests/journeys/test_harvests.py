@@ -16,8 +16,8 @@ import pytest
 from paper import Paper
 from people import USCC, Hall, Person, Refused, open_hall, until
 from stall import offered
-from yaosu import harvester
-from yaosu.harvester import Stage
+from yaosu.harvest import harvester
+from yaosu.harvest.harvester import Stage
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 
 LOOPBACK = "127.0.0.1/32"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from people import USCC, Hall, Person, Refused, small_corpus, until
-from yaosu.verify import verify_path
+from yaosu.proof.verify import verify_path
 
 
 def offered(hall: Hall, provider: Person, **price: object) -> tuple[str, bytes]:

@@ -13,8 +13,8 @@ import pytest
 
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus, until
 from stall import delivered, sold_as
-from yaosu.verify_market import verify_market
-from yaosu.verify_receipt import verify_receipt
+from yaosu.proof.verify_market import verify_market
+from yaosu.proof.verify_receipt import verify_receipt
 
 SHA = "sha256:" + "ab" * 32
 

@@ -48,7 +48,7 @@ def base(hall: Hall, provider: Person) -> str:
 def test_a_harvester_gets_every_record_over_its_pages(
     base: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yaosu.web.oai.SIZE", 1)
+    monkeypatch.setattr("yaosu.web.surfaces.oai.SIZE", 1)
     sickle = Sickle(base, http_method=method)
     records = list(sickle.ListRecords(metadataPrefix="oai_dc"))
     assert len(records) == 3
@@ -156,7 +156,7 @@ def test_the_map_of_the_site_names_every_page(
     text = httpx2.get(f"{hall.address}/sitemap.xml").text
     places = [e.text for e in ElementTree.fromstring(text).findall(".//{*}loc")]
     assert places == [f"{hall.address}/datasets/oai-robots/{n}" for n in NAMES[:2]]
-    monkeypatch.setattr("yaosu.web.oai.SITEMAP", 1)
+    monkeypatch.setattr("yaosu.web.surfaces.oai.SITEMAP", 1)
     index = ElementTree.fromstring(httpx2.get(f"{hall.address}/sitemap.xml").text)
     pages = [str(e.text) for e in index.findall(".//{*}loc")]
     assert len(pages) == 2

@@ -13,8 +13,8 @@ import pytest
 
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus, until
 from stall import sold_as
-from yaosu.verify_market import verify_market
-from yaosu.verify_receipt import verify_receipt
+from yaosu.proof.verify_market import verify_market
+from yaosu.proof.verify_receipt import verify_receipt
 from yaosu_connectors.trading_record import problems
 from yaosu_schemas.documents import check
 
@@ -314,6 +314,10 @@ def test_rows_are_served_by_the_call_and_each_call_counts_once(
     used = provider.get(f"/v1/deliveries/{period['delivery_id']}/usage")["items"]
     assert len(used) == 3
     assert sum(c["units"] for c in used) == 3
+    read = buyer.get(f"/v1/trades/{trade['trade_id']}/reads")["items"]
+    assert [r["way"] for r in read] == ["rows"] * 4  # the repeated call left twice
+    assert {r["key_id"] for r in read} == {api.key_id}  # type: ignore[attr-defined]
+    assert sum(c["bytes"] for c in used) < sum(r["bytes"] for r in read)
     for _ in range(3):
         assert api.get(path).status_code == 200
     spent = api.get(path)

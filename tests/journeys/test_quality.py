@@ -12,8 +12,8 @@ import pytest
 
 from paper import Paper
 from people import USCC, Hall, Person, Refused, open_hall, small_corpus
-from yaosu.manual_sample import state_of
 from yaosu.model import Listing
+from yaosu.quality.manual_sample import state_of
 
 
 @pytest.fixture(scope="module")

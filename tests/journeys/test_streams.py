@@ -23,9 +23,9 @@ import yaosu
 from people import USCC, Hall, Person, described, jsonl
 from stall import delivered, sold_as
 from strangers import ROOT, python_of
+from yaosu.client.purchase import Purchase
+from yaosu.client.streams import may_hold
 from yaosu.errors import InvalidInput, Unsupported
-from yaosu.purchase import Purchase
-from yaosu.streams import may_hold
 
 GROUPS, GROUP = 12, 250
 ROWS = GROUPS * GROUP

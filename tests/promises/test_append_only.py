@@ -8,7 +8,7 @@ import pytest
 
 from yaosu.errors import Conflict
 from yaosu.model import Reply
-from yaosu.model_money import Call, Invoice
+from yaosu.model_money import Call, DataRead, Invoice
 from yaosu.ports import Store
 from yaosu.storage.sqlite import SqliteStore
 from yaosu.storage.tables import APPEND_ONLY, metadata
@@ -38,6 +38,12 @@ def recorded(store: Store) -> Store:
                 at=tx.now,
             )  # fmt: skip
         )
+        tx.add(
+            DataRead(
+                id="red_1", delivery_id="d", trade_id="t", key_id="k", way="file", name="n",
+                sha256="s", start=0, end=1, bytes=1, status=200, address="", at=tx.now,
+            )
+        )  # fmt: skip
         tx.add(
             Invoice(
                 id="inv_1",

@@ -326,7 +326,7 @@ def test_every_event_gets_one_place_in_the_log(store: Store) -> None:
         assert reader.log_pending(2) == made[:2]
         assert reader.log_size() == 0
         assert reader.leaf_of(made[0].id) is None
-    first = store.write(lambda tx: tx.log_done([e.id for e in tx.log_pending(3)]))
+    first = store.write(lambda tx: tx.log_done(tx.log_next(3)))
     assert first == 0
     with pytest.raises(Conflict):
         store.write(lambda tx: tx.log_done([made[4].id, made[0].id]))
@@ -348,7 +348,7 @@ def test_two_sequencers_at_once_give_each_event_one_place(store: Store) -> None:
             pass
 
     def ids(tx: Transaction) -> list[int]:
-        return [e.id for e in tx.log_pending(4)]
+        return tx.log_next(4)
 
     assert at_once(*[sequence] * 4) == []
     with store.read() as reader:

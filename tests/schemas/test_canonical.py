@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yaosu_schemas import documents
+from yaosu_schemas import canonical, documents
 from yaosu_schemas.canonical import content_digest, digest, is_digest, jcs, terms_digest
 from yaosu_schemas.errors import Malformed
 
@@ -39,6 +39,23 @@ def test_keys_are_sorted_by_utf16_and_numbers_are_ecmascript() -> None:
 def test_the_form_reads_back_as_the_same_value(value: Any) -> None:
     assert json.loads(jcs(value)) == value
     assert jcs(json.loads(jcs(value))) == jcs(value)
+
+
+@pytest.mark.parametrize("form", [canonical._standard, canonical._encode])
+def test_both_encoders_write_every_character_as_the_rule_says(form: Any) -> None:
+    """RFC 8785 §3.2.2.2: two-letter escapes, \\u00xx for other controls, all else as it is."""
+    every = [chr(n) for n in range(0x110000) if not 0xD800 <= n < 0xE000]
+    short = {
+        "\b": "\\b",
+        "\t": "\\t",
+        "\n": "\\n",
+        "\f": "\\f",
+        "\r": "\\r",
+        '"': '\\"',
+        "\\": "\\\\",
+    }
+    told = "".join(short.get(c) or (f"\\u{ord(c):04x}" if c < " " else c) for c in every)
+    assert form({"b": "".join(every), "a": -1}) == f'{{"a":-1,"b":"{told}"}}'.encode()
 
 
 @given(st.dictionaries(st.text("abc中", max_size=3), st.integers(0, 9), max_size=5))

@@ -6,6 +6,7 @@ import json
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,31 @@ import pytest
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
-from yaosu.model import Delivery, Listing, ListingState, Registered, Trade, TradeState, new_id
+from yaosu.model import (
+    Certificate,
+    Delivery,
+    Listing,
+    ListingState,
+    Registered,
+    Trade,
+    TradeState,
+    new_id,
+)
 from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.model_money import Invoice, Period
-from yaosu.outside import Message, Webhook
+from yaosu.model_notices import Notice
+from yaosu.model_organisation import Approval, Rule
+from yaosu.model_outside import Message, Webhook
+from yaosu.model_renewal import Document, Renewal
+from yaosu.proof.voucher import read_code
 from yaosu.steps import LISTING_STEPS, PERIOD_STEPS, TRADE_STEPS, find
-from yaosu.voucher import read_code
 from yaosu_connectors.ckan_package import flat_name, resource_id
 
 SUBJECTS = "ABbPpRXxS"
 TABLE = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text(encoding="utf-8"))
 ROWS: dict[str, dict[str, Any]] = {k: row for part in TABLE.values() for k, row in part.items()}
-ANSWERS = {401: "?", 403: "x", 404: "0", 409: "~", 422: "~"}
+ANSWERS = {401: "?", 403: "x", 404: "0", 409: "~", 422: "~", 410: "~"}
 NONE = "0" * 32
 UPLOAD = {"tus-resumable": "1.0.0"}
 CHUNK = {**UPLOAD, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
@@ -212,6 +225,7 @@ def ids(scene: Scene, thing: Thing) -> dict[str, str]:
         "publisher": thing.listing.publisher,
         "name": thing.listing.name,
         "code": _voucher_of(scene, thing),
+        "token": f"{NONE}.{NONE}",
     }
 
 
@@ -250,6 +264,7 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
         "$package": flat_name(thing.listing.publisher, thing.listing.name),
         "$resource": _resource_of(thing.listing),
         "$offer_digest": trade.offer_digest,
+        "$secret": scene.private.get("secret", ""),
         "$manifest": thing.delivery.manifest_digest,
         **{f"${kind}": sha256(data).hexdigest() for kind, (_, data) in REGISTERED.items()},
         "$period_payment": {"amount_fen": 100, "payer": trade.user_id, "reference": "r"},
@@ -316,12 +331,39 @@ def own_things(scene: Scene, route: str, row: dict[str, Any]) -> dict[str, str]:
         return harvest(scene)
     if row.get("on") == "webhook":
         return webhook(scene)
+    if row.get("on") == "profile":
+        given = {"state": "public", "qualifications": [{"name": uuid.uuid4().hex}]}
+        assert provider.raw("PUT", "/v1/profile", given).is_success
+        return {"number": "0"}
+    if row.get("on") == "notice":
+        return {"notice_id": _notice(scene)}
+    if row.get("on") == "search":
+        found = provider.post("/v1/searches", {"name": uuid.uuid4().hex})
+        return {"search_id": found["search_id"]}
+    if row.get("on") in ("approval", "rule", "member", "invitation"):
+        return office(scene, row["on"])
     if row.get("on") in REGISTERED:
         return registered(scene, row["on"])
     if "{upload_id}" in route:
         made = provider.raw("POST", "/v1/uploads", headers={**UPLOAD, "upload-length": "1"})
         return {"upload_id": made.headers["location"].rsplit("/", 1)[1]}
     return {}
+
+
+def _notice(scene: Scene) -> str:
+    """Leave a notice with the provider's person."""
+    me = scene.people["P"].get("/v1/me")
+
+    def step(tx: Any) -> str:
+        made = Notice(
+            id=new_id("ntc"), party_id=me["party"]["party_id"], member_id=me["member_id"],
+            unread_by=me["member_id"], role="provider", kind="key", cause=new_id("x"),
+            subject_id="key_x", at=tx.now, created_at=tx.now,
+        )  # fmt: skip
+        tx.add(made)
+        return made.id
+
+    return scene.hall.market.store.write(step)
 
 
 def _reconciliation(scene: Scene) -> str:
@@ -348,10 +390,32 @@ def evidence_of(scene: Scene, thing: Thing, route: str) -> dict[str, str]:
             document={"sources": []}, digest="sha256:0", signature=thing.trade.signatures[0],
             **common,
         )  # fmt: skip
+    elif "{renewal_id}" in route:
+        return {"renewal_id": _renewal(scene, thing)}
     if record is None:
         return {}
     scene.hall.market.store.write(lambda tx: tx.add(record))
     return {"recall_id" if isinstance(record, Recall) else "usage_receipt_id": record.id}
+
+
+def _renewal(scene: Scene, thing: Thing) -> str:
+    """Put a request to renew the certificate of the listing beside it, with one document."""
+    listing, held = thing.listing, thing.delivery.files[0]
+    ends = listing.created_at.date() + timedelta(days=30)
+    certificate = Certificate(scheme="other", number="1", valid_until=ends)
+    made = Renewal(
+        id=new_id("rnw"), listing_id=listing.id, provider_id=listing.provider_id,
+        venue=listing.venue, asked=replace(certificate, valid_until=ends + timedelta(days=365)),
+        documents=(Document(name="d", sha256=held.sha256, bytes=held.bytes),), asked_by="mbr_x",
+        created_at=listing.created_at, updated_at=listing.created_at,
+    )  # fmt: skip
+
+    def step(tx: Any) -> None:
+        tx.put(replace(listing, state=ListingState.LISTED, certificate=certificate))
+        tx.add(made)
+
+    scene.hall.market.store.write(step)
+    return made.id
 
 
 def _callback_key(scene: Scene) -> str:
@@ -401,6 +465,35 @@ def webhook(scene: Scene) -> dict[str, str]:
         return dead.id
 
     return {"webhook_id": name, "message_id": scene.hall.market.store.write(step)}
+
+
+def office(scene: Scene, kind: str) -> dict[str, str]:
+    """Return a fresh rule, request, colleague or invitation of the provider's organisation."""
+    provider = scene.people["P"]
+    mine = provider.get("/v1/me")["member_id"]
+    if kind == "member":
+        made = provider.post("/v1/members", {"name": "m", "roles": []})
+        return {"member_id": made["member_id"]}
+    if kind == "invitation":
+        made = provider.post("/v1/invitations", {"name": "n"})
+        scene.private["secret"] = made["link"].rsplit("/", 1)[1]
+        return {"invitation_id": made["invitation_id"]}
+    rule = Rule(
+        id=new_id("rul"), party_id=provider.id, step="order", approvers=("mbr_x",), set_by=mine,
+        created_at=datetime.now(UTC),
+    )  # fmt: skip
+    request = Approval(
+        id=new_id("apv"), subject_id=rule.id, action="end_rule", payload_digest="sha256:0",
+        member_id=mine, party_id=provider.id, state="waiting", rule_ids=(rule.id,), asked={},
+        created_at=rule.created_at, expires_at=rule.created_at + timedelta(days=1),
+    )  # fmt: skip
+
+    def step(tx: Any) -> None:
+        tx.add(rule)
+        tx.add(request)
+
+    scene.hall.market.store.write(step)
+    return {"rule_id": rule.id, "approval_id": request.id}
 
 
 REGISTERED = {

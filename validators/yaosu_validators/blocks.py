@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
 
-BLOCK = 4 << 20
+BLOCK = 8 << 20
 CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its whole chunk
 
 

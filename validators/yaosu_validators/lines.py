@@ -10,7 +10,7 @@ has eaten are taken out again.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -306,22 +306,24 @@ class LineJudge:
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
-        return _Pass(self, state, lines, plain, *self._mask(lines, plain), last, first).run()
+        judged = self._judged(lines, plain)
+        return _Pass(self, state, lines, plain, judged, last, first).run()
 
-    def _mask(self, lines: Lines, plain: PlainLines | None) -> tuple[Any, Any]:
-        """Return which lines are valid rows, and which of the plain lines are."""
+    def _judged(self, lines: Lines, plain: PlainLines | None) -> Judged:
         column = lines.column()
         if plain is None or self.plain is None:
-            return self._whole(column), None
+            return Judged(self._whole(column))
         good = self.plain.accept(plain)
         mask = np.zeros(len(lines), bool)
         mask[plain.numbers[good]] = True
+        odd = np.zeros(len(lines), bool)
         for pattern in self.form.reject:
-            mask &= ~pc.match_substring_regex(column, pattern).to_numpy(zero_copy_only=False)
+            odd |= pc.match_substring_regex(column, pattern).to_numpy(zero_copy_only=False)
+        mask &= ~odd
         others = np.flatnonzero(~mask)
         if len(others):
             mask[others] = self._whole(column.take(pa.array(others)))
-        return mask, good
+        return Judged(mask, good, self.plain.doubts_of(plain, ~(mask | odd)))
 
     def _whole(self, lines: Any) -> Any:
         """Ask the automaton of whole lines, then the cells that it left open."""
@@ -392,6 +394,15 @@ class Mark:
             del pairs.chunks[count:]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Which lines of a block are valid rows, which plain lines are, which cells are in doubt."""
+
+    mask: Any
+    good: Any = None
+    doubts: Mapping[int, list[int]] = field(default_factory=dict)  # columns of a plain line
+
+
 @dataclass(slots=True)
 class _Pass:
     """One block on its way through: accepted runs of lines, and exact rows between them."""
@@ -400,8 +411,7 @@ class _Pass:
     state: TableState
     lines: Lines
     plain: PlainLines | None
-    mask: Any
-    good: Any  # of the plain lines
+    judged: Judged
     last: bool
     first: int
     runs: list[tuple[int, int, int]] = field(
@@ -409,7 +419,7 @@ class _Pass:
     )  # line from, to, first row number
 
     def run(self) -> int:
-        rejected = np.flatnonzero(~self.mask).tolist()
+        rejected = np.flatnonzero(~self.judged.mask).tolist()
         line = self._skip_header()
         if line is None:
             return 0
@@ -420,6 +430,12 @@ class _Pass:
             if at < line:
                 continue
             self._accept(line, at)
+            if self._doubtful(at):
+                line = at + 1
+                if self.state.full:
+                    stop = line
+                    break
+                continue
             feed.at = at
             done = self._exact(feed, reader)
             line = feed.at
@@ -461,6 +477,18 @@ class _Pass:
             self.state.rows += stop - start
             self.state.numbers += stop - start
 
+    def _doubtful(self, line: int) -> bool:
+        """Judge a plain row by its doubtful cells alone; False where it goes the exact way."""
+        doubts = self.judged.doubts.get(line)
+        if doubts is None or (cells := self._plain(line)) is None:
+            return False
+        number = self.state.numbers + 1
+        if not self.judge.dialect.keeps(number, cells):
+            return False
+        check = self.judge.check
+        check.row_with_doubts(self.state, number, cells, doubts, self.judge.reader)
+        return True
+
     def _exact(self, feed: _Feed, reader: Iterator[list[str]]) -> int | None:
         """Judge rows from the feed's line on until a row ends with a line.
 
@@ -496,6 +524,7 @@ class _Pass:
     def _plain(self, line: int) -> list[str] | None:
         """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""
         raw = self.lines[line]
+        raw = raw.removesuffix(b"\r")
         if self.plain is None or not raw or b'"' in raw or b"\r" in raw:
             return None
         return raw.decode("utf-8").split(self.judge.dialect.delimiter or ",")
@@ -504,30 +533,49 @@ class _Pass:
         if not self.judge.check.keys or not self.runs:
             return
         picked, rows = picked_rows(self.runs)
-        if self.plain is None:
-            self._add(self.judge.cells(self.lines.column().take(pa.array(picked))), rows)
-            return
-        places = np.full(len(self.lines), -1, np.int64)
-        good = np.flatnonzero(self.good)
-        places[self.plain.numbers[good]] = good
-        chosen = places[picked]
-        easy = chosen >= 0
-        taken = self.judge.form.taken
-        self._add({i: self.plain.cells(i, chosen[easy]) for i in taken}, rows[easy])
-        if not easy.all():
-            rest = self.lines.column().take(pa.array(picked[~easy]))
-            self._add(self.judge.cells(rest), rows[~easy])
+        chosen = easy_places(self.lines, self.plain, self.judged, picked)
+        easy: dict[int, Any] = {}
+        if self.plain is not None:
+            taken = self.judge.form.taken
+            easy = {i: self.plain.cells(i, chosen[chosen >= 0]) for i in taken}
+        hard: dict[int, Any] = {}
+        if not easy or (chosen < 0).any():
+            hard = self.judge.cells(self.lines.column().take(pa.array(picked[chosen < 0])))
+        add_keys(self.judge.check, self.state, easy, hard, chosen, rows)
 
-    def _add(self, cells: dict[int, Any], numbers: Any) -> None:
-        """Collect the keys of some rows."""
-        for key, pairs in zip(self.judge.check.keys, self.state.pairs, strict=True):
-            rows = pa.array(numbers)
-            texts = [cells[i] for i in key.columns]
-            joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
-            empty = pc.equal(pc.binary_length(joined), 0)
-            if joined.null_count or pc.any(empty).as_py():
-                keep = pc.fill_null(pc.invert(empty), False)
-                joined, rows = joined.filter(keep), rows.filter(keep)
-            if len(texts) == 1 and self.judge.check.columns[key.columns[0]].type == "integer":
-                joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
-            pairs.add_arrays(joined, rows)
+
+def easy_places(lines: Lines, plain: PlainLines | None, judged: Judged, picked: Any) -> Any:
+    """Return for some accepted lines their place among the plain ones, or -1."""
+    places = np.full(len(lines), -1, np.int64)
+    if plain is not None:
+        good = np.flatnonzero(judged.good)
+        places[plain.numbers[good]] = good
+    return places[picked]
+
+
+def add_keys(
+    check: Structure,
+    state: TableState,
+    easy: dict[int, Any],
+    hard: dict[int, Any],
+    chosen: Any,
+    numbers: Any,
+) -> None:
+    """Collect the keys of some rows, in order: cells of plain lines (chosen >= 0), and others."""
+    order = None
+    if easy and hard:
+        order = pa.array(np.argsort(np.argsort(chosen < 0, kind="stable"), kind="stable"))
+    for key, pairs in zip(check.keys, state.pairs, strict=True):
+        rows = pa.array(numbers)
+        texts = []
+        for i in key.columns:
+            cells = pa.concat_arrays([c[i] for c in (easy, hard) if c])
+            texts.append(cells if order is None else cells.take(order))
+        joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
+        empty = pc.equal(pc.binary_length(joined), 0)
+        if joined.null_count or pc.any(empty).as_py():
+            keep = pc.fill_null(pc.invert(empty), False)
+            joined, rows = joined.filter(keep), rows.filter(keep)
+        if len(texts) == 1 and check.columns[key.columns[0]].type == "integer":
+            joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
+        pairs.add_arrays(joined, rows)

@@ -373,7 +373,10 @@ KINDS: dict[str, Kind] = {
 
 
 def _shortened(texts: Sequence[str]) -> tuple[str, ...]:
-    return tuple([t if len(t) <= 80 and t.isprintable() else _short(t) for t in texts[:100]])
+    texts = texts[:100]
+    if "".join(texts).isprintable():
+        return tuple([t if len(t) <= 80 else t[:79] + "…" for t in texts])
+    return tuple([t if len(t) <= 80 and t.isprintable() else _short(t) for t in texts])
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from .blocks import Lines, places
@@ -18,6 +19,9 @@ from .columns import ColumnFilter
 from .fields import Field
 from .grammar import literal
 from .utf8 import is_utf8
+
+_CELLS_A_ROW = 16  # so many columns of one doubtful row are asked one by one, no more
+Sizes = tuple[int, int, bool]  # of a cell in bytes: the least, the most, and whether none will do
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class PlainLines:
 
 
 class PlainFilter:
-    """Accepts plain lines whose cells are certainly valid.
+    """Accepts plain lines whose cells are certainly valid. `spoils` is what no plain line holds.
 
     `forms` are the automata of the cells; those of `keyed` columns may be stricter than the type,
     and what they leave open (`residual`) is asked of the exact reader.
@@ -68,20 +72,23 @@ class PlainFilter:
         quote: str,
     ) -> None:
         self.delimiter = delimiter.encode()
-        self.quote = quote.encode()
+        self.spoils = quote.encode()
         self.width = len(columns)
-        self.sizes: dict[int, tuple[int, int, bool]] = {}
+        self.asked: Sequence[int] = range(len(columns))  # for each column the place of its cell
+        self.forms = dict(enumerate(forms))
+        self.sizes: dict[int, Sizes] = {}
         self.filters: dict[int, ColumnFilter] = {}
         self.spans: list[tuple[int, int, str]] = []
         between = literal(delimiter)
         for i, (column, form) in enumerate(zip(columns, forms, strict=True)):
-            sizes = None if i in keyed else _sizes(column)
+            sizes = None if i in keyed else sizes_of(column)
             if sizes is not None:
                 self.sizes[i] = sizes
                 continue
             if i in residual:
                 self.filters[i] = ColumnFilter(column)
                 if i not in keyed:
+                    del self.forms[i]
                     continue
             if self.spans and self.spans[-1][1] == i - 1:
                 left, _, text = self.spans.pop()
@@ -96,8 +103,8 @@ class PlainFilter:
             return None
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
-        if self.quote and self.quote in data:
-            at = places(raw, self.quote)
+        if self.spoils and self.spoils in data:
+            at = places(raw, self.spoils)
             plain[np.searchsorted(lines.ends[1:], at, "right")] = False
         numbers = np.flatnonzero(plain)
         if 2 * len(numbers) < len(plain) or not is_utf8(data):
@@ -108,19 +115,56 @@ class PlainFilter:
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every cell of it is proven valid."""
         mask = np.ones(len(plain.numbers), bool)
-        for i, (least, most, empty) in self.sizes.items():
-            if (least, most, empty) == _ANY:
-                continue
-            starts, stops = plain.bounds(i, i)
-            size = stops - starts
-            fits = (size >= least) & (size <= most)
-            mask &= fits | (size == 0) if empty else fits
+        for i, sizes in self.sizes.items():
+            if sizes != _ANY:
+                mask &= _fits(*plain.bounds(i, i), sizes)
         for left, right, form in self.spans:
             cells = plain.spans(left, right)
             mask &= _flags(pc.match_substring_regex(cells, rf"\A{form}\z"))
         for i, filter_ in self.filters.items():
             mask &= _flags(filter_.each(plain.cells(i)))
         return mask
+
+    def doubts_of(self, plain: PlainLines, rejected: Any) -> dict[int, list[int]]:
+        """Return for rejected plain lines the columns whose cell is not proven valid."""
+        chosen = np.flatnonzero(rejected[plain.numbers])
+        if len(chosen) * _CELLS_A_ROW < len(self.asked):
+            return {}
+        found = self._doubts(plain, chosen)
+        return dict(zip(plain.numbers[chosen].tolist(), found, strict=True))
+
+    def _doubts(self, plain: PlainLines, chosen: Any) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in chosen]
+        bounds = [plain.bounds(at, at, chosen) for at in self.asked]
+        starts, stops = (np.concatenate(side) for side in zip(*bounds, strict=True))
+        order = np.argsort(starts, kind="stable")
+        places_ = np.empty(len(order), np.int64)
+        places_[order] = np.arange(len(order))
+        cells = plain.lines.cells(starts[order], stops[order]).take(pa.array(places_))
+        for i, (at, (first, last)) in enumerate(zip(self.asked, bounds, strict=True)):
+            if at in self.sizes:
+                mask = _fits(first, last, self.sizes[at])
+            else:
+                mask = self._proven(at, cells.slice(i * len(chosen), len(chosen)))
+            for line in np.flatnonzero(~mask).tolist():
+                found[line].append(i)
+        return found
+
+    def _proven(self, at: int, cells: Any) -> Any:
+        mask = np.ones(len(cells), bool)
+        if at in self.forms:
+            mask &= _flags(pc.match_substring_regex(cells, rf"\A(?:{self.forms[at]})\z"))
+        if at in self.filters:
+            mask &= _flags(self.filters[at].each(cells))
+        return mask
+
+
+def _fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
+    """Say which cells have a size that proves them."""
+    least, most, empty = sizes
+    size = stops - starts
+    fits = (size >= least) & (size <= most)
+    return fits | (size == 0) if empty else fits
 
 
 def _flags(mask: Any) -> Any:
@@ -131,7 +175,7 @@ _LONGEST = (1 << 31) - 1
 _ANY = (0, _LONGEST, True)
 
 
-def _sizes(column: Field) -> tuple[int, int, bool] | None:
+def sizes_of(column: Field) -> Sizes | None:
     """Return how many bytes prove a text right (least, most, or none); None for other columns.
 
     A character takes one to four bytes.

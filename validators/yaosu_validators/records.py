@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,8 +23,10 @@ from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import MAX_COLUMNS, Mark, bad_byte, picked_rows
+from .lines import MAX_COLUMNS, Judged, Mark, add_keys, bad_byte, easy_places, picked_rows
 from .patterns import subset
+from .plain import PlainLines
+from .plain_records import RecordFilter
 from .readers import value_reader
 from .sources import parse_json, reason
 from .streams import problem
@@ -64,6 +67,7 @@ class RecordForm:
     """The automaton of one kind of record."""
 
     accept: str
+    values: tuple[str, ...]  # of plain records; () where they cannot be told by their quotes
     short: str  # must match, too: numbers short enough to be compared as text
     blank: str  # may not match: every value may be absent
     extract: str
@@ -91,6 +95,7 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
         blank = r"\A" + _S + r"\{" + _pairs(labels, nulls, must) + r"\}"
     form = RecordForm(
         accept + r"\r?\n\z",
+        _plain_values(check.columns, keyed),
         _short(check.columns, labels, values, must),
         blank,
         _extract(labels, values, keyed, must),
@@ -121,9 +126,7 @@ def _short(
     columns: Sequence[Field], labels: Sequence[str], values: Sequence[str], must: Set[int]
 ) -> str:
     """Return a form that ends behind the last number with bounds; "" where there is none."""
-    bound = [
-        i for i, c in enumerate(columns) if c.type == "number" and set(c.constraints) & set(BOUNDS)
-    ]
+    bound = [i for i, column in enumerate(columns) if _may_be_long(column)]
     if not bound:
         return ""
     values = [
@@ -132,6 +135,15 @@ def _short(
     ]
     stop = bound[-1] + 1
     return r"\A" + _S + r"\{" + _pairs(labels[:stop], values[:stop], must) + "[,}]"
+
+
+def _may_be_long(column: Field) -> bool:
+    """Say whether the form of a number with bounds leaves its length open."""
+    if column.type != "number" or not set(column.constraints) & set(BOUNDS):
+        return False
+    read = value_reader(column)
+    bounds = {n: read(v) for n, v in column.constraints.items() if n in BOUNDS and v is not None}
+    return not _fraction_room({n: Decimal(v) for n, v in bounds.items()})
 
 
 def _pairs(labels: Sequence[str], values: Sequence[str], must: Set[int]) -> str:
@@ -248,7 +260,49 @@ def _number(column: Field, constraints: set[str]) -> str | None:
     exact = {n: v if isinstance(v, Decimal) else Decimal(v) for n, v in bounds.items()}
     if any(not v.is_finite() or abs(v) > 10**12 for v in exact.values()):
         return None
-    return decimals(exact)
+    text = decimals(exact)
+    room = _fraction_room(exact)
+    if text is None or not room:
+        return text
+    # Floats of more digits are not what their text says.
+    return text.replace("[0-9]+", f"[0-9]{{1,{room}}}").replace("[0-9]*", f"[0-9]{{0,{room}}}")
+
+
+def _fraction_room(bounds: Mapping[str, Decimal]) -> int:
+    """Return how many digits may follow in a fraction of at most 15 characters; 0 if too few.
+
+    Numbers between two bounds have as many digits in front as the longer one.
+    """
+    if not any("inimum" in name for name in bounds) or not any("aximum" in n for n in bounds):
+        return 0
+    texts = [f"{abs(v):f}".partition(".") for v in bounds.values()]
+    whole = max(len(front) for front, _, _ in texts)
+    room = _MOST_DIGITS - len("-.") - whole - 1 - max(len(rest) for _, _, rest in texts)
+    return room if room >= _LEAST_ROOM else 0
+
+
+_MOST_DIGITS = 15
+_LEAST_ROOM = 5
+
+
+def _plain_values(columns: Sequence[Field], keyed: Sequence[int]) -> tuple[str, ...]:
+    """Return a form for each value by whether it stands in quotes; () where that may change."""
+    values = []
+    for i, column in enumerate(columns):
+        value = _key_value(column) if i in keyed else _present(column)
+        if value is None or (column.type not in _BARE and not value.startswith('"')):
+            return ()
+        if i not in keyed and not column.required:
+            if column.type in _BARE:
+                value = f"(?:{value}|null)"
+            else:
+                texts = (literal(json.dumps(m, ensure_ascii=False)[1:-1]) for m in column.missing)
+                value = '"' + "|".join((value[1:-1], *texts)) + '"'
+        values.append(value)
+    return tuple(values)
+
+
+_BARE = ("integer", "number", "boolean")
 
 
 def _extract(
@@ -273,6 +327,10 @@ class RecordJudge:
         self.form = form
         self.reader = check.reader()
         self.line = 0
+        self.plain: RecordFilter | None = None
+        if form.values and not form.short:
+            keyed = {c for key in check.keys for c in key.columns}
+            self.plain = RecordFilter(check.columns, labels, form.values, keyed)
 
     def read(self, state: TableState, blocks: Blocks, *, head: bool = True) -> None:
         """Judge a whole stream; the header row that Frictionless imagines is row 1."""
@@ -300,30 +358,52 @@ class RecordJudge:
             raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytes, last: bool) -> None:
-        lines = Lines(data, last=last)
+        lines = Lines(data, last=last, delimiter=b'"' if self.plain else b"")
         if not len(lines):
             return
-        column = lines.column()
-        mask = pc.match_substring_regex(column, self.form.accept)
-        if self.form.short:
-            mask = pc.and_(mask, pc.match_substring_regex(column, self.form.short))
-        if self.form.blank:
-            mask = pc.and_not(mask, pc.match_substring_regex(column, self.form.blank))
+        plain = None if self.plain is None else self.plain.cut(lines)
+        if plain is None:
+            self.plain = None  # what is not plain here will hardly be further on
+        judged = self._judged(lines, plain)
         runs: list[tuple[int, int, int]] = []
         at = 0
-        for rejected in pc.indices_nonzero(pc.invert(mask)).to_pylist():
+        for rejected in np.flatnonzero(~judged.mask).tolist():
             self._accept(state, runs, at, rejected)
             at = rejected + 1
             try:
-                self._exact(state, lines[rejected])
+                self._exact(state, lines[rejected], judged.doubts.get(rejected))
             except Exception:
-                self._keys(state, column, runs)
+                self._keys(state, lines, plain, judged, runs)
                 raise
             if state.full:
                 break
         else:
             self._accept(state, runs, at, len(lines))
-        self._keys(state, column, runs)
+        self._keys(state, lines, plain, judged, runs)
+
+    def _judged(self, lines: Lines, plain: PlainLines | None) -> Judged:
+        column = lines.column()
+        if plain is None or self.plain is None:
+            return Judged(self._whole(column))
+        good = self.plain.accept(plain)
+        mask = np.zeros(len(lines), bool)
+        mask[plain.numbers[good]] = True
+        if self.form.blank:
+            blank = pc.match_substring_regex(column, self.form.blank)
+            mask &= ~blank.to_numpy(zero_copy_only=False)
+        others = np.flatnonzero(~mask)
+        if len(others):
+            mask[others] = self._whole(column.take(pa.array(others)))
+        return Judged(mask, good, self.plain.doubts_of(plain, ~mask))
+
+    def _whole(self, lines: Any) -> Any:
+        """Ask the automaton of whole records."""
+        mask = pc.match_substring_regex(lines, self.form.accept)
+        if self.form.short:
+            mask = pc.and_(mask, pc.match_substring_regex(lines, self.form.short))
+        if self.form.blank:
+            mask = pc.and_not(mask, pc.match_substring_regex(lines, self.form.blank))
+        return mask.to_numpy(zero_copy_only=False)
 
     def _accept(
         self, state: TableState, runs: list[tuple[int, int, int]], start: int, stop: int
@@ -335,7 +415,7 @@ class RecordJudge:
             state.numbers += count
             self.line += count
 
-    def _exact(self, state: TableState, raw: bytes) -> None:
+    def _exact(self, state: TableState, raw: bytes, doubts: Sequence[int] | None) -> None:
         text = raw.decode("utf-8")
         for line in io.StringIO(text, newline=None) if "\r" in text else (text,):
             self.line += 1
@@ -354,21 +434,35 @@ class RecordJudge:
                     "the records are not all objects, or all arrays",
                     "记录并非全部为对象或全部为数组",
                 )
-            cells = [item.get(label) for label in self.labels]
-            self.check.rows(state, [(state.numbers + 1, cells)], self.reader)
+            number = state.numbers + 1
+            if doubts is not None and self.plain and self.plain.is_of_template(self.labels, item):
+                cells = list(item.values())
+                self.check.row_with_doubts(state, number, cells, doubts, self.reader)
+            else:
+                cells = [item.get(label) for label in self.labels]
+                self.check.rows(state, [(number, cells)], self.reader)
             if state.full:
                 return
 
-    def _keys(self, state: TableState, column: Any, runs: list[tuple[int, int, int]]) -> None:
+    def _keys(
+        self,
+        state: TableState,
+        lines: Lines,
+        plain: PlainLines | None,
+        judged: Judged,
+        runs: list[tuple[int, int, int]],
+    ) -> None:
         if not self.check.keys or not runs:
             return
-        picked, numbers = picked_rows(runs)
-        rows = pa.array(numbers)
-        found = pc.extract_regex(column, self.form.extract)
-        cells = {i: found.field(n).take(pa.array(picked)) for n, i in enumerate(self.form.taken)}
-        for key, pairs in zip(self.check.keys, state.pairs, strict=True):
-            texts = [cells[i] for i in key.columns]
-            joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, PART)
-            if len(texts) == 1 and self.check.columns[key.columns[0]].type == "integer":
-                joined = pc.cast(joined, pa.int64())  # the form allows one spelling only
-            pairs.add_arrays(joined, rows)
+        picked, rows = picked_rows(runs)
+        chosen = easy_places(lines, plain, judged, picked)
+        if plain is not None and self.plain is not None:
+            easy = {i: self.plain.texts(plain, i, chosen[chosen >= 0]) for i in self.form.taken}
+        else:
+            easy = {}
+        hard: dict[int, Any] = {}
+        if not easy or (chosen < 0).any():
+            rest = lines.column().take(pa.array(picked[chosen < 0]))
+            found = pc.extract_regex(rest, self.form.extract)
+            hard = {i: found.field(n) for n, i in enumerate(self.form.taken)}
+        add_keys(self.check, state, easy, hard, chosen, rows)

@@ -21,9 +21,11 @@ _SHOWN_CELLS = 100
 class RowReader:
     """Reads rows of one table; `read` gives typed values (None where wrong) and findings."""
 
-    def __init__(self, columns: Sequence[Field]) -> None:
+    def __init__(self, columns: Sequence[Field], keyed: Sequence[int] = ()) -> None:
         self.columns = tuple(columns)
         self._readers = [cell_reader(f) for f in columns]
+        self._missing = [f.missing for f in columns]
+        self._keyed = tuple(keyed)
         self._width = len(self._readers)
 
     def read(self, cells: Sequence[Any], row: int) -> tuple[list[Any], list[Finding]]:
@@ -44,6 +46,30 @@ class RowReader:
         if blank == self._width:
             return values, [Finding(type="blank-row", row=row, cells=_texts(cells))]
         return values, self._findings(cells, row, wrong)
+
+    def read_some(
+        self, cells: Sequence[Any], row: int, doubtful: Sequence[int]
+    ) -> tuple[list[Any], list[Finding]]:
+        """Do what `read` does where all cells but the doubtful ones are there and proven valid.
+
+        A proven cell stands for its own value, which is enough for keys; a null key is None.
+        """
+        values: list[Any] = list(cells)
+        wrong: list[tuple[int, Any]] = []
+        blank = True
+        for i in self._keyed:
+            if cells[i] in self._missing[i]:
+                values[i] = None
+        for i in doubtful:
+            value, notes = self._readers[i](cells[i])
+            values[i] = value
+            if notes:
+                wrong.append((i, notes))
+            if value is not None or (notes and notes[0][0] == "type-error"):
+                blank = False
+        if blank and all(map(_is_null, cells, self._missing)):
+            return [None] * len(values), [Finding(type="blank-row", row=row, cells=_texts(cells))]
+        return values, self._findings(cells, row, wrong) if wrong else []
 
     def _findings(
         self, cells: Sequence[Any], row: int, wrong: list[tuple[int, Any]]
@@ -87,6 +113,10 @@ class RowReader:
         return found
 
 
+def _is_null(cell: Any, missing: Sequence[str]) -> bool:
+    return cell is None or (cell if type(cell) is str else str(cell)) in missing
+
+
 def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
     return tuple([(c if type(c) is str else spelled(c))[:200] for c in cells[:_SHOWN_CELLS]])
 
@@ -97,6 +127,8 @@ def spelled(value: Any) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, bool | list | dict):
+    if type(value) is bool:
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -157,8 +157,8 @@ def _draft(who: Client, record: Record, known: dict[str, Any] | None, venue: str
 
 
 def _upload(who: Client, record: Record, watch: Watch) -> None:
-    from yaosu.submission import Parcel, SourceFile, upload_files
-    from yaosu.transfer import hash_file
+    from yaosu.client.submission import Parcel, SourceFile, upload_files
+    from yaosu.client.transfer import hash_file
 
     found = []
     for path, place in record.files.items():

@@ -115,7 +115,7 @@ def _beside(paths: list[Path]) -> Path:
 
 def _existing(target: Path) -> dict[str, Any] | None:
     """Return an earlier description, YAML included; Malformed rather than overwriting ruins."""
-    from yaosu.submission import read_descriptor
+    from yaosu.client.submission import read_descriptor
 
     for place in (target, target.with_suffix(".yaml"), target.with_suffix(".yml")):
         if place.is_file():

@@ -10,7 +10,7 @@ import typer
 from yaosu.errors import NotFound, Text
 
 from .family import family
-from .terminal import Json, Market, client, command, print_json, print_table, say
+from .terminal import Json, Market, client, command, note, print_json, print_table, say
 
 app = family("Access keys, and signing keys of one's own.\n\n访问密钥与签名密钥。")
 
@@ -35,6 +35,7 @@ def list_(market: Market = None, as_json: Json = False) -> None:
             "kind 类型",
             "label 备注",
             "roles / public key",
+            "only 仅限",
             "until 有效期",
             "revoked 撤销",
         ),
@@ -44,6 +45,7 @@ def list_(market: Market = None, as_json: Json = False) -> None:
                 "access",
                 k["label"],
                 ", ".join(k["roles"]),
+                " ".join([o["operation"] for o in k["operations"] or ()] + k["bound_to"]),
                 k["expires_at"],
                 k["revoked_at"],
             )
@@ -55,6 +57,7 @@ def list_(market: Market = None, as_json: Json = False) -> None:
                 f"signing, {k['held_by']}",
                 k["label"],
                 k["public_key"],
+                "",
                 "",
                 k["revoked_at"],
             )
@@ -71,18 +74,46 @@ def new(
         list[str] | None, typer.Option(help="Only these roles; may be repeated. 角色。")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days it works. 有效天数。")] = None,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this operation or group; may be repeated. 仅限该操作。"),
+    ] = None,
+    bound_to: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="ID", help="Only for this listing or trade. 仅限该对象。"),
+    ] = None,
     market: Market = None,
     as_json: Json = False,
 ) -> None:
-    """Make another access key; it is shown this once.
+    """Make another access key, for all that one may or for less; it is shown this once.
 
-    新建访问密钥（只显示一次）。
+    新建访问密钥，可限定操作与对象（只显示一次）。
     """
-    made = client(market).new_key(label, roles=role, days=days)
+    made = client(market).new_key(
+        label, roles=role, days=days, operations=operation, bound_to=bound_to or ()
+    )
     if as_json:
         print_json(made)
+        return
+    for one in made["operations"] or ():
+        note(Text(one["en"], one["zh"]), mark="·")
+    tell_secret(made["key_id"], made.get("key"))
+
+
+@app.command()
+@command
+def operations(market: Market = None, as_json: Json = False) -> None:
+    """List the operations that a key can be made for, in words.
+
+    列出密钥可限定的操作。
+    """
+    found = list(client(market).operations())
+    if as_json:
+        print_json({"operations": found})
     else:
-        tell_secret(made["key_id"], made.get("key"))
+        print_table(
+            ("operation 操作", "means", "含义"), [(o["operation"], o["en"], o["zh"]) for o in found]
+        )
 
 
 def tell_secret(key_id: str, secret: object) -> None:
@@ -162,8 +193,8 @@ def new_signing(
 
     新建签名密钥，私钥只保存在本机。
     """
-    from yaosu import signing
-    from yaosu.remote import signing_key_file
+    from yaosu.client.remote import signing_key_file
+    from yaosu.proof import signing
 
     if platform:
         made = client(market).platform_signing_key(label)

@@ -22,11 +22,12 @@ from .terminal import (
     print_table,
     say,
     size,
+    tell_approval,
     yuan,
 )
 
 if TYPE_CHECKING:
-    from yaosu.remote import Listing
+    from yaosu.client.remote import Listing
 
 app = family("Look after listings.\n\n管理挂牌。")
 
@@ -132,7 +133,7 @@ def problems(listing: Id, market: Market = None, as_json: Json = False) -> None:
 
     列出草稿提交时会被拒绝的全部问题。
     """
-    from yaosu.connection import problems_from
+    from yaosu.client.connection import problems_from
 
     found = client(market).listing(listing).problems()
     if as_json:
@@ -374,3 +375,5 @@ def told(found: Listing, as_json: bool) -> None:
         print_json(found.data)
         return
     say(stood(found.id, found.state, found.data.get("next")))
+    if found.data.get("approval"):
+        tell_approval(found.data["approval"])

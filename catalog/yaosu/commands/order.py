@@ -19,11 +19,12 @@ from .terminal import (
     print_facts,
     print_json,
     say,
+    tell_approval,
     yuan,
 )
 
 if TYPE_CHECKING:
-    from yaosu.remote import Trade
+    from yaosu.client.remote import Trade
 
 Id = Annotated[str, typer.Argument(metavar="LISTING", help="Id of the listing. 挂牌编号。")]
 Purpose = Annotated[str, typer.Option(help="What the data is for. 使用目的。")]
@@ -161,7 +162,10 @@ def told(trade: Trade, as_json: bool) -> None:
         print_json(trade.data)
         return
     say(stood(trade.id, trade.state, trade.data.get("next")))
-    if trade.data.get("approval"):
+    approval = trade.data.get("approval") or {}
+    if approval.get("waits_for") == "approver":
+        tell_approval(approval)
+    elif approval:
         say(
             Text(
                 "nothing has changed yet: a second operator gives the same command, "

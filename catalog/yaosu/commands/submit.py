@@ -27,7 +27,7 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from yaosu.client import Client
-    from yaosu.submission import Parcel, Submission
+    from yaosu.client.submission import Parcel, Submission
 
 
 @command
@@ -66,7 +66,7 @@ def submit(
         raise typer.Exit(_dry_run(folder, market, as_json))
     who = client(market)
     if offer:
-        from yaosu.remote import signer_of
+        from yaosu.client.remote import signer_of
 
         signer_of(signing_key)  # before anything is sent: the offer is signed last
     begun: list[str] = []
@@ -155,8 +155,8 @@ def _tell(done: Submission) -> None:
 
 def _dry_run(folder: Path, market: str | None, as_json: bool) -> int:
     """Tell everything that stands in the way, with the market's word where a key allows it."""
+    from yaosu.client.submission import all_problems, prepare
     from yaosu.errors import Unauthenticated
-    from yaosu.submission import all_problems, prepare
 
     with Watch() as watch:
         parcel = prepare(folder, progress=watch)

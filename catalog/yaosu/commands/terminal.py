@@ -259,6 +259,17 @@ def where_it_stands(thing_id: str, state: str, following: Sequence[str] | None) 
     )
 
 
+def tell_approval(approval: dict[str, Any]) -> None:
+    """Say that a colleague has to approve a step, and how to look after it."""
+    name = approval["approval_id"]
+    say(
+        Text(
+            f"nothing has changed yet: a colleague has to approve it: yaosu approvals show {name}",
+            f"尚未生效：需同事审批：yaosu approvals show {name}",
+        )
+    )
+
+
 def yuan(amount_fen: object) -> str:
     """Return an amount as people read it."""
     if not isinstance(amount_fen, int):

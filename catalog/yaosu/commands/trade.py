@@ -15,6 +15,7 @@ from yaosu_schemas.canonical import jcs
 from .family import family
 from .listing import Platform, SigningKey, print_events
 from .order import order, told
+from .reads import reads
 from .standing import commands_for, state_word, steps_of
 from .terminal import (
     Json,
@@ -34,6 +35,7 @@ Id = Annotated[str, typer.Argument(metavar="TRADE", help="Id of the trade. 交�
 Reason = Annotated[str, typer.Option("--reason", help="Why, in writing. 书面原因。")]
 
 app.command("intent")(order)
+app.command("reads")(reads)
 
 
 @app.command("list")

@@ -53,8 +53,8 @@ def verify(
 
     Exit 1 when anything does not hold.
     """
-    from yaosu.verify import verify_path
-    from yaosu.witness import Demand
+    from yaosu.proof.verify import verify_path
+    from yaosu.proof.witness import Demand
 
     with Watch() as watch:
         report = verify_path(

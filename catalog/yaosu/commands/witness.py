@@ -35,8 +35,8 @@ def witness(
     """
     import uvicorn
 
+    from yaosu.proof.witness_server import Witness, create_app
     from yaosu.serve import listen
-    from yaosu.witness_server import Witness, create_app
 
     bound = listen(host, port)
     address = f"http://{host}:{bound.getsockname()[1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yaosu.errors import Unavailable, Unsupported
+from yaosu.proof.resting import SCHEMA, schema_text
 
 from .sqlite import translated
 
@@ -16,7 +18,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 # The newest revision in migrations/versions (a test compares). Known here, so that a store that
 # is up to date opens without loading alembic.
-HEAD = "0008"
+HEAD = "0011"
 
 # Any number will do, as long as every process that migrates takes the same one.
 _MIGRATION_LOCK = 7_261_005
@@ -45,6 +47,11 @@ def _upgrade_sqlite(path: Path) -> None:
     sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
         _run(connection)
+        text = schema_text(connection.exec_driver_sql).encode()
+        connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO view (key, etag, body) VALUES (?, ?, ?)",
+            (SCHEMA, hashlib.sha256(text).hexdigest(), text),
+        )
 
 
 def upgrade_postgresql(url: str) -> None:

@@ -104,7 +104,7 @@ class TantivyIndex:
 
     def search(self, query: SearchQuery) -> SearchPage:
         """Return one page; InvalidInput for an unknown facet or sort, Malformed for a cursor."""
-        _check(query)
+        check_query(query)
         asked = ask(query.text, ALIASES)
         cursor = Cursor.read(query.cursor, _fingerprint(query)) if query.cursor else None
         with _engine(self):
@@ -153,12 +153,12 @@ class TantivyIndex:
         searcher, version = self._searcher, self._version
         if cursor is not None and cursor.version in self._snapshots:
             searcher, version = self._snapshots[cursor.version][0], cursor.version
-        clauses = self._clauses(query, asked)
+        clauses = self._terms.clauses(query, asked)
         total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
         if not total and asked.words and not count(searcher, Query.boolean_query([*clauses])):
             # Nothing has all of it, whatever the filters: take what has half, or begins so.
             near = [t for run in asked.words for t in self._near(searcher, run)]
-            clauses = self._clauses(query, asked, near)
+            clauses = self._terms.clauses(query, asked, near)
             total, rows = self._rows(searcher, version, query, asked, clauses, cursor)
         phrased = [run for phrase in asked.phrases for run in phrase]
         pattern = needles([*asked.words, *phrased])
@@ -190,26 +190,12 @@ class TantivyIndex:
         if sort is None and not (asked.words or asked.phrases):
             sort = SORTS["newest"]  # nothing to be relevant to
         if sort is not None and sort.numeric:
-            whole = self._whole(clauses, query)
+            whole = self._terms.whole(clauses, query)
             return by_number(searcher, self._schema, whole, sort, query.limit, cursor)
         boosts = [] if sort is not None else self._terms.boosts(asked)
-        whole = self._whole([*clauses, *boosts], query)
+        whole = self._terms.whole([*clauses, *boosts], query)
         same = cursor is None or cursor.version == version
         return by_rank(searcher, whole, sort, query.limit, cursor, same)
-
-    def _clauses(
-        self, query: SearchQuery, asked: Question, relaxed: Sequence[str] | None = None
-    ) -> list[tuple[Occur, Query]]:
-        """Return what the text asks for and the viewer may see."""
-        seen = self._terms.visible(query.viewer)
-        if asked.blank:
-            return [(Occur.Must, Query.all_query()), seen]
-        wanted = self._terms.text(asked, relaxed)
-        if any(occur == Occur.Must for occur, _ in wanted):
-            return [*wanted, seen]
-        if asked.excluded:
-            return [(Occur.Must, Query.all_query()), *wanted, seen]
-        return [(Occur.Must, Query.empty_query())]  # only signs: nothing can match
 
     @staticmethod
     def _near(searcher: Searcher, run: Run) -> list[str]:
@@ -218,19 +204,6 @@ class TantivyIndex:
         if run.unspaced or len(stem) < 3:
             return []
         return [t for t, _ in searcher.terms_with_prefix("body", stem, limit=6) if t != stem]
-
-    def _whole(
-        self,
-        clauses: Sequence[tuple[Occur, Query]],
-        query: SearchQuery,
-        skip: str | None = None,
-    ) -> Query:
-        chosen = [
-            (Occur.Must, self._terms.any_of(facet, list(dict.fromkeys(values))))
-            for facet, values in query.filters.items()
-            if values and facet != skip
-        ]
-        return Query.boolean_query([*clauses, *chosen])
 
     def _counts(
         self, searcher: Searcher, clauses: Sequence[tuple[Occur, Query]], query: SearchQuery
@@ -247,7 +220,7 @@ class TantivyIndex:
         chosen = [name for name in missing if query.filters.get(name)]
         rest = [name for name in missing if name not in chosen]
         for skip, names in [*((name, [name]) for name in chosen), (None, rest)]:
-            found = self._count(searcher, self._whole(clauses, query, skip), names)
+            found = self._count(searcher, self._terms.whole(clauses, query, skip), names)
             with self._lock:
                 for name in names:
                     known[name] = self._counted[keys[name]] = searcher, found[name]
@@ -287,7 +260,7 @@ class TantivyIndex:
         missing = [value for value in chosen if value not in shown]
         if not missing:
             return list(counts)
-        within = (Occur.Must, self._whole(clauses, query, name))
+        within = (Occur.Must, self._terms.whole(clauses, query, name))
         extra = [
             (
                 v,
@@ -440,7 +413,7 @@ class TantivyIndex:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check(query: SearchQuery) -> None:
+def check_query(query: SearchQuery) -> None:
     unknown = [f for f in (*query.filters, *query.facets) if f not in FACETS]
     if unknown:
         raise InvalidInput(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tantivy import Occur, Query, Schema
 
+from yaosu.ports import SearchQuery
 from yaosu.text import Question, Run
 
 BOOSTS = {"title": 4.0, "keywords": 2.5, "publisher_name": 1.5, "description": 0.6}
@@ -110,3 +111,31 @@ class Terms:
         mine = self.any_of("audience", ["member", f"party:{viewer}"])
         hidden = Query.boolean_query([(Occur.Must, restricted), (Occur.MustNot, mine)])
         return Occur.MustNot, hidden
+
+    def clauses(
+        self, query: SearchQuery, asked: Question, relaxed: Sequence[str] | None = None
+    ) -> list[tuple[Occur, Query]]:
+        """Return what the text asks for and the viewer may see."""
+        seen = self.visible(query.viewer)
+        if asked.blank:
+            return [(Occur.Must, Query.all_query()), seen]
+        wanted = self.text(asked, relaxed)
+        if any(occur == Occur.Must for occur, _ in wanted):
+            return [*wanted, seen]
+        if asked.excluded:
+            return [(Occur.Must, Query.all_query()), *wanted, seen]
+        return [(Occur.Must, Query.empty_query())]  # only signs: nothing can match
+
+    def whole(
+        self,
+        clauses: Sequence[tuple[Occur, Query]],
+        query: SearchQuery,
+        skip: str | None = None,
+    ) -> Query:
+        """Return the clauses within what was chosen in the facets, but for the one to skip."""
+        chosen = [
+            (Occur.Must, self.any_of(facet, list(dict.fromkeys(values))))
+            for facet, values in query.filters.items()
+            if values and facet != skip
+        ]
+        return Query.boolean_query([*clauses, *chosen])

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from yaosu.errors import Unavailable, YaosuError
 from yaosu.ports import Clock, Reader, Transaction
-from yaosu.resting import seal, unseal
+from yaosu.proof.resting import seal, unseal
 
 from .refusals import no_space, refused, stopping, tell
 from .transaction import Kept, SqlReader, SqlTransaction

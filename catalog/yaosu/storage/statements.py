@@ -164,6 +164,7 @@ class Statements:
         limit = sa.bindparam("limit", type_=sa.Integer())
         placed = sa.select(*e).join(leaves, leaves.c.event_id == e.id)
         pending = sa.select(*e).join(log_queue, log_queue.c.event_id == e.id).order_by(e.id)
+        next_ones = sa.select(log_queue.c.event_id).order_by(log_queue.c.event_id).limit(limit)
         return {
             "queue_insert": sa.insert(log_queue).values(event_id=sa.bindparam("event_id")),
             "queue_delete": sa.delete(log_queue).where(
@@ -171,7 +172,8 @@ class Statements:
             ),
             "waiting": sa.select(sa.func.count()).select_from(log_queue),
             "pending": pending.limit(limit),
-            "pending_lock": pending.limit(limit).with_for_update(of=log_queue),
+            "next": next_ones,
+            "next_lock": next_ones.with_for_update(),
             "leaf_count": sa.select(
                 sa.func.coalesce(sa.func.max(leaves.c.place) + _ONE, sa.literal_column("0"))
             ),

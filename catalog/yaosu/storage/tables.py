@@ -17,10 +17,8 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
 
-from yaosu.evidence import row_sum
 from yaosu.model import (
     AccessKey,
-    Approval,
     Dataset,
     Delivery,
     Holding,
@@ -36,8 +34,13 @@ from yaosu.model import (
 )
 from yaosu.model_evidence import Recall, RecallNotice, UsageReceipt, UsageSource
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
-from yaosu.model_money import Call, Invoice, Period
-from yaosu.outside import Callback, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.model_money import Call, DataRead, DataUse, Invoice, Period
+from yaosu.model_notices import Follower, Inbox, Notice, SavedSearch, Watch
+from yaosu.model_organisation import Approval, Invitation, Rule, SignIn
+from yaosu.model_outside import Callback, CallbackKey, Message, Reconciliation, Webhook
+from yaosu.model_profile import Attested, Profile
+from yaosu.model_renewal import Renewal
+from yaosu.proof.evidence import row_sum
 
 T = TypeVar("T")
 
@@ -107,17 +110,21 @@ def _keep(
     *looked_up_by: str,
     unique: Sequence[tuple[str, ...]] = (),
     summed: Sequence[str] = (),
+    chosen: Sequence[str] = (),
     locked: bool = False,
     kept: bool = False,
 ) -> None:
     """Declare the table of a kind; a lookup column is indexed together with the id (paging).
 
-    `locked`: a step that gets the record has it to itself (PostgreSQL). Not for what every step
-    looks at (venues, parties, keys): they would all wait for each other. Those are `kept`: the one
-    writer of an embedded store remembers them.
+    `chosen` columns only narrow a lookup by another one and have no index. `locked`: a step that
+    gets the record has it to itself (PostgreSQL). Not for what every step looks at (venues,
+    parties, keys): they would all wait for each other. Those are `kept`: the one writer of an
+    embedded store remembers them.
     """
     hints = get_type_hints(type_)
-    names = list(dict.fromkeys([*looked_up_by, *(c for key in unique for c in key), *summed]))
+    names = list(
+        dict.fromkeys([*looked_up_by, *(c for key in unique for c in key), *summed, *chosen])
+    )
     table = sa.Table(
         name,
         metadata,
@@ -169,13 +176,20 @@ _keep(
     Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
     summed=["units", "rows", "bytes"],
 )  # fmt: skip
+_keep(DataRead, "data_read", "delivery_id", "trade_id", summed=["bytes", "count"])
+_keep(DataUse, "data_use", "delivery_id", "trade_id", summed=["bytes", "count"], locked=True)
 _keep(
     Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",
     unique=[("provider_id", "number")], summed=["amount_fen"],
 )  # fmt: skip
 _keep(Upload, "upload", "party_id", "state", summed=["length"], locked=True)
 _keep(Holding, "holding", "sha256", unique=[("party_id", "sha256")], summed=["bytes"])
-_keep(Approval, "approval", "subject_id", "action", locked=True)
+_keep(Approval, "approval", "subject_id", "action", "party_id", "state", locked=True)
+_keep(Rule, "approval_rule", "party_id")
+_keep(
+    Invitation, "invitation", "party_id", "state", "email", unique=[("secret_sha256",)], locked=True
+)  # fmt: skip
+_keep(SignIn, "sign_in", "member_id", unique=[("issuer", "subject")])
 _keep(UsageReceipt, "usage_receipt", "party_id", "model")
 _keep(UsageSource, "usage_source", "receipt_id", "trade_id", "listing_id", "party_id")
 _keep(Recall, "recall", "root_id", "listing_id", "provider_id", "state", locked=True)
@@ -189,6 +203,18 @@ _keep(Harvest, "harvest", "party_id", "state", locked=True)
 _keep(HarvestRun, "harvest_run", "harvest_id", "state", locked=True)
 _keep(HarvestItem, "harvest_item", "harvest_id")
 _keep(Registered, "registered", "state", unique=[("purpose", "name", "number")], locked=True)
+
+_keep(SavedSearch, "saved_search", "member_id", "state")
+_keep(Watch, "watch", "dataset_id", unique=[("member_id", "dataset_id")])
+_keep(
+    Notice, "notice", "member_id", "unread_by", unique=[("member_id", "cause")],
+    chosen=["role", "kind"],
+)  # fmt: skip
+_keep(Inbox, "inbox", unique=[("member_id",)])
+_keep(Follower, "follower", locked=True)
+_keep(Profile, "profile", "state", unique=[("party_id",)], locked=True)
+_keep(Attested, "attested", "party_id", unique=[("party_id", "listing_id", "what")])
+_keep(Renewal, "renewal", "listing_id", "provider_id", "state", locked=True)
 
 
 # --- evidence and money: append-only -----------------------------------------------------------
@@ -269,7 +295,7 @@ leaves = sa.Table(
 )
 
 # The names of the tables whose rows are never changed or removed.
-APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice")
+APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice", "data_read")
 
 
 # --- work and followers ------------------------------------------------------------------------

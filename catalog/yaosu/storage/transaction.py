@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+import orjson
+
 from yaosu.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from yaosu.model import JSON, Event, Job, OutboxRow, Posting, Reply
+from yaosu.proof.evidence import reply_sum
 from yaosu_schemas.canonical import jcs, sha256_hex
 
 from .statements import statements
@@ -26,6 +29,7 @@ class Cursor(Protocol):
     @property
     def rowcount(self) -> int: ...
     def execute(self, sql: Any, parameters: Any = ...) -> Any: ...
+    def executemany(self, sql: Any, parameters: Any) -> Any: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
 
@@ -57,7 +61,7 @@ class SqlReader:
     def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         return stored.load(row[0])
 
-    def one(self, kind: type[T], **equals: object) -> T | None:
+    def one(self, kind: type[T], /, **equals: object) -> T | None:
         lookup: Mapping[str, Any] = equals
         if kind_of(kind).kept and equals.keys() == {"id"}:
             try:
@@ -69,6 +73,7 @@ class SqlReader:
     def find(
         self,
         kind: type[T],
+        /,
         *,
         after: str | None = None,
         limit: int = 100,
@@ -87,10 +92,10 @@ class SqlReader:
         self._cursor.execute(sql, parameters)
         return [self._load(stored, row) for row in self._cursor.fetchall()]
 
-    def count(self, kind: type[T], **equals: object) -> int:
+    def count(self, kind: type[T], /, **equals: object) -> int:
         return self._total(kind, None, equals)
 
-    def total(self, kind: type[T], column: str, **equals: object) -> int:
+    def total(self, kind: type[T], column: str, /, **equals: object) -> int:
         """Return the sum of a column over the records whose columns equal."""
         return self._total(kind, column, equals)
 
@@ -140,7 +145,12 @@ class SqlReader:
 
     def log_pending(self, limit: int = 1000) -> list[Event]:
         """Return events that have no place in the log yet, by store order."""
-        return _events(self._run("pending_lock" if self.writing else "pending", limit=limit))
+        return _events(self._run("pending", limit=limit))
+
+    def log_next(self, limit: int) -> list[int]:
+        """Return the ids of the next events that have no place in the log; a write locks them."""
+        rows = self._run("next_lock" if self.writing else "next", limit=limit).fetchall()
+        return [row[0] for row in rows]
 
     def log_waiting(self) -> int:
         """Return how many events have no place in the log yet."""
@@ -243,6 +253,7 @@ class SqlTransaction(SqlReader):
     ) -> None:
         super().__init__(cursor, dialect)
         self.now = now
+        self._stamp = stamp(now)
         self.collided = False
         self._wake = wake
         # What this step has read or written, and which revision of the row that was.
@@ -318,7 +329,7 @@ class SqlTransaction(SqlReader):
         head = self._run("event_head", subject_id=subject_id).fetchone()
         seq, prev, last = (head[0] + 1, head[1], head[2]) if head else (0, None, "")
         # Text of this shape sorts as time: an event is never earlier than the one before (I9).
-        at = max(stamp(self.now), last)
+        at = max(self._stamp, last)
         body = jcs(payload)
         values: dict[str, Any] = {
             "subject_id": subject_id,
@@ -334,11 +345,11 @@ class SqlTransaction(SqlReader):
         values["digest"] = "sha256:" + sha256_hex(_canonical(values))
         row = self._run("event_insert", payload=body.decode(), **values).fetchone()
         self._run("queue_insert", event_id=row[0])
-        return Event(id=row[0], payload=payload, **{**values, "at": _time(at)})
+        values["at"] = self.now if at is self._stamp else _time(at)
+        return Event(id=row[0], payload=payload, **values)
 
     def post(self, trade_id: str, event: Event, lines: Mapping[str, int]) -> None:
         _must_balance(lines)
-        at = stamp(self.now)
         for account, amount in lines.items():
             if account.startswith("escrow:") and amount < 0:
                 held = self.balance(account)
@@ -356,7 +367,7 @@ class SqlTransaction(SqlReader):
                 event_digest=event.digest,
                 account=account,
                 amount_fen=amount,
-                at=at,
+                at=self._stamp,
             )
 
     # --- the log --------------------------------------------------------------------------------
@@ -364,14 +375,16 @@ class SqlTransaction(SqlReader):
     def log_done(self, ids: Sequence[int]) -> int:
         """Give pending events the next places in the log, in this order; return the first."""
         first = self.log_size()
-        for place, event_id in enumerate(ids, first):
-            if self._run("queue_delete", event_id=event_id).rowcount != 1:
-                raise Conflict(
-                    "the event has its place in the log already",
-                    "该存证事件已写入日志",
-                    event=event_id,
-                )
-            self._run("leaf_insert", place=place, event_id=event_id)
+        if not ids:
+            return first
+        places = [{"place": place, "event_id": id} for place, id in enumerate(ids, first)]
+        fixed = self._statements.fixed
+        self._cursor.executemany(fixed["queue_delete"], [{"event_id": id} for id in ids])
+        if self._cursor.rowcount != len(ids):
+            raise Conflict(
+                "an event has its place in the log already", "存证事件已写入日志", events=len(ids)
+            )
+        self._cursor.executemany(fixed["leaf_insert"], places)
         return first
 
     # --- jobs, followers, replies ---------------------------------------------------------------
@@ -379,7 +392,6 @@ class SqlTransaction(SqlReader):
     def enqueue(
         self, kind: str, body: JSON, *, delay: timedelta = timedelta(), once: str | None = None
     ) -> None:
-        now = stamp(self.now)
         self._run(
             "job_insert",
             kind=kind,
@@ -390,7 +402,7 @@ class SqlTransaction(SqlReader):
             leased_by=None,
             lease_until=None,
             error="",
-            created_at=now,
+            created_at=self._stamp,
             once=once,
         )
         self._wake()
@@ -430,29 +442,32 @@ class SqlTransaction(SqlReader):
         row = self._run("reply", actor_id=actor_id, key=key).fetchone()
         if row is None:
             return None
-        return Reply(
-            fingerprint=row[0], status=row[1], headers=json.loads(row[2]), body=bytes(row[3])
-        )
+        headers = json.loads(row[2])
+        headers.pop("#", None)
+        return Reply(fingerprint=row[0], status=row[1], headers=headers, body=bytes(row[3]))
 
     def remember(self, actor_id: str, key: str, reply: Reply) -> None:
+        headers = orjson.dumps(dict(reply.headers)).decode()
+        columns = (actor_id, key, reply.fingerprint, reply.status, headers, reply.body, self._stamp)
+        comma = "" if headers == "{}" else ","
         self._run(
             "reply_insert",
             actor_id=actor_id,
             key=key,
             fingerprint=reply.fingerprint,
             status=reply.status,
-            headers=json.dumps(dict(reply.headers)),
+            headers=f'{{"#":"{reply_sum(*columns)}"{comma}{headers[1:]}',
             body=reply.body,
-            at=stamp(self.now),
+            at=self._stamp,
         )
 
 
 def _canonical(statement: Mapping[str, Any]) -> bytes:
     """Return RFC 8785 of a flat object of text, whole numbers and null, at the speed of C.
 
-    For such values and ASCII keys the standard library's compact form is the canonical one.
+    For such values and ASCII keys the compact form with sorted keys is the canonical one.
     """
-    return json.dumps(statement, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(statement, option=orjson.OPT_SORT_KEYS)
 
 
 def _must_balance(lines: Mapping[str, int]) -> None:

@@ -46,50 +46,16 @@ from yaosu.errors import (
 from yaosu.market import Market
 from yaosu_schemas.texts import clip
 
-from . import (
-    api_evidence,
-    api_exchange,
-    api_harvests,
-    api_log,
-    api_market,
-    api_money,
-    api_parties,
-    api_quality,
-    api_registered,
-    api_trade,
-    api_webhooks,
-    ckan,
-    dcat,
-    delta,
-    faces,
-    oai,
-    openapi,
-    operation,
-    sample,
-    uploads,
-)
+from . import operation
+from .api import openapi
+from .api.router import ROUTERS
 from .limits import Limits
 from .straight import Straight
+from .surfaces import ckan, dcat, delta, faces, notice_feeds, oai
 
 log = logging.getLogger(__name__)
 
-# Matched in order: the busiest first.
-NATIVE = (
-    api_trade,
-    api_money,
-    api_market,
-    api_quality,
-    sample,
-    uploads,
-    api_parties,
-    api_log,
-    api_evidence,
-    api_webhooks,
-    api_exchange,
-    api_harvests,
-    api_registered,
-)
-FOREIGN = (delta, ckan, dcat, oai)
+FOREIGN = (delta.router, ckan.router, dcat.router, oai.router, notice_feeds.router)
 MAX_BODY = 1 << 20
 MAX_PROBLEMS = 40
 STATUS: tuple[tuple[type[YaosuError], int], ...] = (
@@ -211,15 +177,15 @@ def create_app(market: Market) -> FastAPI:
     app.state.requests = Counter()
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
-    for part in (*NATIVE, *FOREIGN):
-        app.include_router(part.router, max_body_size=MAX_BODY)
+    for router in (*ROUTERS, *FOREIGN):
+        app.include_router(router, max_body_size=MAX_BODY)
     operation.add(app, market, problem)
     static = files("yaosu").joinpath("static")
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
     _pages(app)
     app.add_middleware(
-        Straight, routes=[r for part in NATIVE for r in part.router.routes], problem=problem
+        Straight, routes=[r for router in ROUTERS for r in router.routes], problem=problem
     )
     app.add_middleware(StoredBytes, market=market)
     app.add_middleware(Limits, per_minute=market.settings.calls_per_minute, problem=problem)
@@ -235,7 +201,7 @@ def _pages(app: FastAPI) -> None:
 
 def _pages_module() -> Any:
     """Return the pages; they know the statuses of this module, so it names them late."""
-    return importlib.import_module("yaosu.web.pages")
+    return importlib.import_module("yaosu.web.pages.router")
 
 
 def _for_a_person(request: Request) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import orjson
 from fastapi import Request, Response
@@ -21,8 +23,9 @@ from yaosu.errors import IdempotencyReuse, InFlight, Malformed, Stale, Unauthent
 from yaosu.identity import authenticate
 from yaosu.market import Market
 from yaosu.model import Actor, Reply
-from yaosu.moves import AwaitsSecond
+from yaosu.operations import of_address
 from yaosu.ports import Reader, Transaction
+from yaosu.trading.moves import AwaitsSecond
 
 from .session import actor_of_script
 from .strict import parse
@@ -87,12 +90,21 @@ def market_of(request: Request) -> Market:
     return market
 
 
+def header(request: Request, name: bytes) -> str:
+    """Return the first header of that name (lower case), or nothing."""
+    for given, value in request.scope["headers"]:
+        if given == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
 def presented_key(request: Request) -> str | None:
     """Return the bearer key of the request, or None."""
-    header = request.headers.get("authorization")
-    if not header:
+    given = header(request, b"authorization")
+    if not given:
         return None
-    scheme, _, token = header.partition(" ")
+    scheme, _, token = given.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated(
             "this needs 'Authorization: Bearer <key>'", "需要 Authorization: Bearer <key>"
@@ -113,7 +125,14 @@ def actor_in(reader: Reader, request: Request, *, needed: bool = True) -> Actor 
                 "此操作需要密钥：Authorization: Bearer <key>",
             )
         return None
-    return authenticate(reader, key, now=market_of(request).clock.now())
+    return authenticate(reader, key, now=market_of(request).clock.now(), **asked(request))
+
+
+def asked(request: Request) -> dict[str, Any]:
+    """Return which operation of the matrix a request is, and where."""
+    path = request.scope["path"]
+    template = getattr(request.scope.get("route"), "path", "")
+    return {"operation": of_address(request.method, template, path), "path": path}
 
 
 async def read(
@@ -190,7 +209,12 @@ async def _once(
                 headers["location"] = location(result)
         except AwaitsSecond as waiting:
             approval = waiting.approval
-            answer = {"approval_id": approval.id, "action": approval.action, "waits_for": "admin"}
+            answer = {
+                "approval_id": approval.id,
+                "action": approval.action,
+                "subject_id": approval.subject_id,
+                "waits_for": "admin" if approval.party_id is None else "approver",
+            }
             code = 202
         shown.clear()
         if isinstance(answer, Secret):
@@ -203,13 +227,64 @@ async def _once(
         return reply
 
     with in_flight(request, key):
-        reply = await asyncio.wrap_future(market_of(request).store.submit(work))
+        reply = await settled(market_of(request).store.submit(work))
     return Response(
         shown[0] if shown else reply.body,
         status_code=reply.status,
         headers=dict(reply.headers),
         media_type="application/json",
     )
+
+
+class _Landing:
+    """Brings what a commit has settled to one event loop: all of it in one wake-up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = threading.Lock()
+        self._landed: list[tuple[Future[Any], asyncio.Future[Any]]] = []
+
+    def expect(self, future: Future[T]) -> asyncio.Future[T]:
+        waiter: asyncio.Future[T] = self.loop.create_future()
+
+        def landed(done: Future[T]) -> None:
+            with self._lock:
+                first = not self._landed
+                self._landed.append((done, waiter))
+            if first and not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(self._hand_on)
+
+        future.add_done_callback(landed)
+        return waiter
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            landed, self._landed = self._landed, []
+        for done, waiter in landed:
+            if waiter.done():
+                continue  # its caller went away
+            if done.cancelled():
+                waiter.cancel()
+            elif error := done.exception():
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(done.result())
+
+
+_landings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Landing] = WeakKeyDictionary()
+
+
+async def settled(future: Future[T]) -> T:
+    """Return what a step of the store came to; one whose caller goes away is not begun."""
+    loop = asyncio.get_running_loop()
+    landing = _landings.get(loop)
+    if landing is None:
+        landing = _landings[loop] = _Landing(loop)
+    try:
+        return await landing.expect(future)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
 
 
 @contextmanager
@@ -219,7 +294,7 @@ def in_flight(request: Request, key: str) -> Iterator[None]:
     Elsewhere two sendings meet in the store: the later one is answered with the first's reply.
     """
     flying: set[tuple[str, str, str]] = market_of(request).in_flight
-    who = (request.headers.get("authorization", ""), request.headers.get("cookie", ""), key)
+    who = (header(request, b"authorization"), header(request, b"cookie"), key)
     if who in flying:
         raise InFlight(
             "the same call is being answered right now: send it again in a moment",
@@ -233,7 +308,7 @@ def in_flight(request: Request, key: str) -> Iterator[None]:
 
 
 def idempotency_key(request: Request) -> str:
-    key = request.headers.get("idempotency-key", "")
+    key = header(request, b"idempotency-key")
     if not key or len(key) > MAX_KEY or not key.isprintable():
         raise Malformed(
             "a changing call needs the header Idempotency-Key (1 to 255 characters)",
@@ -277,6 +352,6 @@ def etag_of(record: Any) -> str:
 
 def must_match(request: Request, record: Any) -> None:
     """Refuse a change of what has changed since it was read (If-Match, RFC 9110 §13.1.1)."""
-    wanted = request.headers.get("if-match")
+    wanted = header(request, b"if-match")
     if wanted and wanted != "*" and etag_of(record) not in [w.strip() for w in wanted.split(",")]:
         raise Stale("it changed since you read it: read it again", "内容已被更改，请重新读取")

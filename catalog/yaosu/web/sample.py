@@ -10,25 +10,15 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from yaosu import listing as shelf
-from yaosu import manual_sample
 from yaosu.errors import InvalidInput, YaosuError
 from yaosu.model import Actor, Listing
 from yaosu.ports import Reader, Transaction
+from yaosu.quality import manual_sample
 
-from . import bodies
-from .api_quality import noted
+from .api import bodies
+from .api.quality import noted
 from .door import StrictRoute, change, in_children, json_response, market_of, read
-from .visit import (
-    PageRoute,
-    Visit,
-    act,
-    error_facts,
-    html,
-    one,
-    read_form,
-    read_of,
-    visit_of,
-)
+from .pages.visit import PageRoute, Visit, act, error_facts, html, one, read_form, read_of, visit_of
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["review"])
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)

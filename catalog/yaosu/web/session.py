@@ -32,20 +32,27 @@ def _sealed(market: Market, key_id: str, expires: int, nonce: str) -> str:
 
 
 def open_session(market: Market, reader: Reader, presented: str, response: Response) -> Actor:
-    """Check an access key and give the browser its session; Unauthenticated for a wrong key."""
-    now = market.clock.now()
-    actor = authenticate(reader, presented.strip(), now=now)
-    expires = int(now.timestamp()) + HOURS * 3600
+    """Check an access key and give the browser its session; Unauthenticated for a wrong key.
+
+    The pages are for whole keys: one for some operations is Forbidden here.
+    """
+    actor = authenticate(reader, presented.strip(), now=market.clock.now())
+    set_session(market, actor.key_id, response)
+    return actor
+
+
+def set_session(market: Market, key_id: str, response: Response) -> None:
+    """Give the browser a session on a key."""
+    expires = int(market.clock.now().timestamp()) + HOURS * 3600
     response.set_cookie(
         COOKIE,
-        _sealed(market, actor.key_id, expires, secrets.token_hex(8)),
+        _sealed(market, key_id, expires, secrets.token_hex(8)),
         max_age=HOURS * 3600,
         path="/",
         secure=is_secure(market),
         httponly=True,
         samesite="strict",
     )
-    return actor
 
 
 def close_session(response: Response) -> None:
@@ -74,6 +81,8 @@ def actor_of(market: Market, reader: Reader, request: Request) -> Actor | None:
 
 def _still_good(key: AccessKey | None, expires: int, now: datetime) -> Actor | None:
     if key is None or key.revoked_at is not None or expires <= now.timestamp():
+        return None
+    if key.operations is not None or key.bound_to:
         return None
     if key.expires_at is not None and key.expires_at <= now:
         return None

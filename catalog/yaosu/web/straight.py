@@ -38,6 +38,17 @@ class _Way:
     id_name: str | None
 
 
+class _Call(Request):
+    """A request whose body has come already."""
+
+    def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
+        super().__init__(scope, receive)
+        self._came = body
+
+    async def body(self) -> bytes:
+        return self._came
+
+
 class Straight:
     """Takes plain native POSTs to their routes; everything else goes on to `app`."""
 
@@ -72,7 +83,8 @@ class Straight:
             return
         scope["route"] = way.route
         try:
-            answer = await way.route.endpoint(request=Request(scope, again), **arguments)
+            call = _Call(scope, again, first["body"])
+            answer = await way.route.endpoint(request=call, **arguments)
         except YaosuError as error:
             answer = self.problem(error)
         await answer(scope, receive, send)

@@ -88,7 +88,7 @@ class Structure:
     # --- rows --------------------------------------------------------------------------------
 
     def reader(self) -> RowReader:
-        return RowReader(self.columns)
+        return RowReader(self.columns, sorted({c for key in self.keys for c in key.columns}))
 
     def rows(
         self, state: TableState, rows: Iterable[tuple[int, Sequence[Any]]], reader: RowReader
@@ -110,6 +110,25 @@ class Structure:
             if limit and len(found) >= limit:
                 state.full = True
                 return
+
+    def row_with_doubts(
+        self,
+        state: TableState,
+        number: int,
+        cells: Sequence[Any],
+        doubtful: Sequence[int],
+        reader: RowReader,
+    ) -> None:
+        """Judge the next row by its doubtful cells; every other cell is proven valid."""
+        state.rows += 1
+        state.numbers = number
+        values, wrong = reader.read_some(cells, number, doubtful)
+        if wrong:
+            state.found += wrong
+        if self.keys:
+            self.collect(state, number, values)
+        if self.limit and len(state.found) >= self.limit:
+            state.full = True
 
     def collect(self, state: TableState, number: int, values: Sequence[Any]) -> None:
         """Remember the keys of a row; a primary key that is all null is wrong at once."""

@@ -1,0 +1,1 @@
+"""Listings of other catalogs, taken in on a schedule."""

@@ -1,0 +1,1 @@
+"""Evidence that a market adds to a report: overlap, manual samples, signed attestations."""

@@ -1,0 +1,1 @@
+"""What people see: pages that work without scripts, in Chinese and English."""

@@ -1,0 +1,1 @@
+"""What the clients of other systems expect, served from the same records."""

@@ -1,0 +1,1 @@
+"""Events on their way out: who asked for which, signed, in order, until they have arrived."""
