@@ -184,9 +184,10 @@ def test_a_record_over_the_limit_is_named_and_the_others_are_looked_at(
 ) -> None:
     for module in (blocks, sources, streams):
         monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
     records = [{"text": f"record {n} says something of its own"} for n in range(160)]
     before = sum(len(json.dumps(record)) + 1 for record in records[:at])
-    records.insert(at, {"text": "so long " * (1 << 20)})
+    records.insert(at, {"text": "so long " * (1 << 18)})
     write(tmp_path / "a.jsonl", records)
     for workers in (1, 2):
         report = validate(tmp_path / "a.jsonl", checks=["structure", "quality"], workers=workers)
