@@ -32,7 +32,7 @@ from yaosu_validators.streams import SourceProblem
 
 from .reading import table_batches
 from .shapes import ASKING, Mapped, mapping_of
-from .shingles import I64, U64, blocks, mixed, normalised, tokens
+from .shingles import I64, U64, blocks, clean_of, mixed, normalised, tokens
 from .view import PROMPTS, About, Places, Role, View
 from .views import ViewMaker
 
@@ -311,7 +311,7 @@ class Contamination:
             return state
         sought = self._all()
         texts = view.roles != Role.CELL
-        segments = normalised(view.texts.filter(pa.array(texts)))
+        segments = clean_of(view).filter(pa.array(texts))
         owner_of = view.owners()[texts]
         shared, whole = [], []
         for first, some in blocks(segments):

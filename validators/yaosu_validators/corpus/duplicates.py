@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from yaosu_validators.check import Conclusion, check
 
 from .shapes import SPLIT_NAMES
-from .shingles import HASH_BITS, I64, U64, alike, blocks, mixed, normalised, shingles, utf8_of
+from .shingles import HASH_BITS, I64, U64, alike, blocks, clean_of, mixed, shingles, utf8_of
 from .view import ANSWERS, About, Places, Role, View
 
 BANDS, ROWS = 21, 6
@@ -177,7 +177,7 @@ class Duplicates:
 
 
 def _chunk(view: View) -> dict[str, Any]:
-    clean = normalised(view.texts)
+    clean = clean_of(view)
     texts = view.roles != Role.CELL
     has_text = np.bincount(view.owners()[texts], minlength=len(view)) > 0
     bodies = _joined(view, clean, texts)

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .view import View
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
@@ -46,6 +48,11 @@ def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
         folded = pc.replace_substring_regex(texts.filter(some), _FOLDED, " ")
         texts = pc.replace_with_mask(texts, some, folded)
     return pc.utf8_trim_whitespace(texts)
+
+
+def clean_of(view: View) -> pa.LargeStringArray:
+    """Return all segments of a view normalised: made once for all checks that want them."""
+    return view.once("clean", lambda: normalised(view.texts))
 
 
 def _plain_spaces(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
@@ -140,6 +147,7 @@ def _units(texts: pa.LargeStringArray) -> Iterator[tuple[U64, I64]]:
         yield _words(points, starts, ~wide_points & ((kinds & _WORD) != 0))
 
 
+_NAMES = bytes(n < 0x80 and (chr(n).isalnum() or n == ord("_")) for n in range(256))
 _ALNUM = bytes(chr(n).isalnum() and n < 0x80 for n in range(256))
 
 
@@ -189,6 +197,11 @@ def blocks(texts: pa.LargeStringArray) -> Iterator[tuple[int, pa.LargeStringArra
 
 def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
     """Return the hash of each token, and its text: words in lower case, CJK characters alone."""
+    data, ends = utf8_of(texts)
+    body = bytes(data)
+    if body.isascii():
+        inside = np.frombuffer(body.translate(_NAMES), bool)
+        return _words(np.frombuffer(body.lower(), np.uint8), ends, inside)
     points, starts = code_points(pc.utf8_lower(texts))
     kinds = _kinds().take(points)
     inside = ((kinds & _WORD) != 0) | (points == ord("_"))
