@@ -312,9 +312,11 @@ def open_table(file: OpenFile) -> Table:
 
 def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
     """Yield lines; one that no one meant to be a line is refused before it is read."""
+    before = 0
     while line := text.readline(MAX_ROW_BYTES):
         if len(line) >= MAX_ROW_BYTES:
-            raise row_too_long()
+            raise row_too_long(before)
+        before += len(line) if line.isascii() else len(line.encode(text.encoding, "replace"))
         yield line
 
 
