@@ -41,12 +41,19 @@ def infer_schema(labels: Sequence[str], fragment: Sequence[Sequence[Any]]) -> Sc
     if not fragment:
         return Schema(fields=tuple(Field(name=name, type="any") for name in names))
     tests = [_Test(kind, cell_reader(Field(name="shared", type=kind))) for kind in _CANDIDATES]
-    return Schema(
-        fields=tuple(
-            Field(name=name, type=_infer(index, fragment, tests))
-            for index, name in enumerate(names)
-        )
-    )
+    known: dict[type, str] = {}
+    fields = []
+    for index, name in enumerate(names):
+        kinds = {type(cells[index]) if len(cells) > index else str for cells in fragment}
+        only = kinds.pop() if len(kinds) == 1 else str
+        found = known.get(only) or _infer(index, fragment, tests)
+        if only in _ALIKE:
+            known[only] = found
+        fields.append(Field(name=name, type=found))
+    return Schema(fields=tuple(fields))
+
+
+_ALIKE = (int, bool, type(None))  # columns of these alone are of one type, whatever the values
 
 
 _KNOWN = 1 << 12  # cells that a test remembers
