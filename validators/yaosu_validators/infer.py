@@ -41,10 +41,10 @@ def infer_schema(labels: Sequence[str], fragment: Sequence[Sequence[Any]]) -> Sc
     if not fragment:
         return Schema(fields=tuple(Field(name=name, type="any") for name in names))
     tests = [_Test(kind, cell_reader(Field(name="shared", type=kind))) for kind in _CANDIDATES]
-    known: dict[type, str] = {}
+    known: dict[object, str] = {}
     fields = []
     for index, name in enumerate(names):
-        kinds = {type(cells[index]) if len(cells) > index else str for cells in fragment}
+        kinds = {_kind(cells[index]) if len(cells) > index else str for cells in fragment}
         only = kinds.pop() if len(kinds) == 1 else str
         found = known.get(only) or _infer(index, fragment, tests)
         if only in _ALIKE:
@@ -53,7 +53,17 @@ def infer_schema(labels: Sequence[str], fragment: Sequence[Sequence[Any]]) -> Sc
     return Schema(fields=tuple(fields))
 
 
-_ALIKE = (int, bool, type(None))  # columns of these alone are of one type, whatever the values
+_DIGITS = "digits"
+_ALIKE = (int, bool, type(None), _DIGITS)  # columns of one of these are of one type, all of them
+
+
+def _kind(cell: Any) -> object:
+    if type(cell) is str and cell.isdigit() and cell.isascii() and len(cell) <= _LONGEST:
+        return _DIGITS
+    return type(cell)
+
+
+_LONGEST = 18
 
 
 _KNOWN = 1 << 12  # cells that a test remembers

@@ -96,7 +96,8 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
     return planned
 
 
-_CUTTABLE = ("csv", "tsv", "jsonl", "parquet")
+TEXTS = ("csv", "tsv", "jsonl")
+_CUTTABLE = (*TEXTS, "parquet")
 
 
 def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size: int) -> list[Part]:
