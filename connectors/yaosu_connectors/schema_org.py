@@ -138,7 +138,8 @@ def descriptor(said: Mapping[str, Any]) -> dict[str, Any]:
     if not element:
         del found["dataElement"]
     sources = list(croissant_descriptor.sources(said, "isBasedOn"))
-    here, elsewhere = text_of(said.get("url")), []
+    here = text_of(said.get("url"))
+    elsewhere: list[Any] = []
     resources: list[dict[str, Any]] = []
     for number, one in enumerate(items(said, "distribution")):
         if not isinstance(one, dict):
