@@ -49,7 +49,7 @@ class Place:
     """A provider with a listed version under a certificate, and people who decide."""
 
     def __init__(self, store: Store, clock: Any) -> None:
-        self.store, self.clock = store, clock
+        self.store = store
         self.provider = person(store, clock, "provider", Role.PROVIDER)
         self.other = person(store, clock, "other", Role.PROVIDER)
         self.reviewer = person(store, clock, "reviewer", Role.REVIEWER)
@@ -91,7 +91,7 @@ class Place:
     def waits(self, who: Actor) -> list[tuple[str, str]]:
         """Return what waits for a person, of all that may."""
         with self.store.read() as reader:
-            found = waiting.of(reader, who, self.clock.now())
+            found = waiting.of(reader, who)
             return [(item.kind, item.subject_id) for item in found]
 
     def now(self) -> Listing:
