@@ -47,12 +47,20 @@ def listen(folder: Path) -> None:
         with contextlib.suppress(OSError), path.open("a", encoding="utf-8", errors="replace") as f:
             f.write(text + "\n")
 
+    # A test that signs in with a provider is the browser and the provider too: what they write of
+    # their own wire, and of addresses that carry a `state` (RFC 6749 §4.1.1), is no log of ours.
+    def foreign(record: logging.LogRecord) -> bool:
+        if record.name.split(".")[0] in ("werkzeug", "httpcore2"):
+            return True
+        return record.name == "httpx2" and "state=" in record.getMessage()
+
     hand_on = logging.Logger.callHandlers  # after the filters
     plain = logging.Formatter("%(name)s %(levelname)s %(message)s")
 
     def handled(self: logging.Logger, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):  # what cannot be written is the test's own business
-            write(plain.format(record))
+            if not foreign(record):
+                write(plain.format(record))
             record.exc_text = None  # others may format the traceback in their own way
         hand_on(self, record)
 
