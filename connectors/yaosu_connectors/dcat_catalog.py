@@ -151,7 +151,7 @@ def graph_of(text: str, kind: str, base: str = _BASE) -> rdflib.Graph:
     return graph
 
 
-class _Bounded(Memory):  # type: ignore[misc]
+class _Bounded(Memory):
     """Takes no more triples than a catalog's page has: each costs a kilobyte."""
 
     count = 0

@@ -138,8 +138,9 @@ def descriptor(said: Mapping[str, Any]) -> dict[str, Any]:
     if not element:
         del found["dataElement"]
     sources = list(croissant_descriptor.sources(said, "isBasedOn"))
-    here, elsewhere = text_of(said.get("url")), []
+    here = text_of(said.get("url"))
     resources: list[dict[str, Any]] = []
+    elsewhere: list[dict[str, Any]] = []
     for number, one in enumerate(items(said, "distribution")):
         if not isinstance(one, dict):
             continue
