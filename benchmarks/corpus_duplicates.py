@@ -5,7 +5,7 @@ cluster; precision the share of clustered records that have such a partner. The 
 Python of their own (YAOSU_MINHASH names one; else a virtual environment is made in a temporary
 folder): datasketch and the signatures of datatrove over the same texts, 126 permutations, 21 bands
 of 6, five words or characters a shingle. They sign only; ours also takes exact digests, prompts and
-answers.
+answers. Of each the least of three runs counts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def cut(text):
     wide = sum(1 for c in text if "\u4e00" <= c <= "\u9fff")
     units = list(text.replace(" ", "")) if wide > 0.3 * len(text) else text.lower().split()
     return {"|".join(units[i : i + 5]) for i in range(max(1, len(units) - 4))}
-if which == "datasketch":
+def datasketch():
     from datasketch import MinHash, MinHashLSH
     start = time.process_time()
     lsh = MinHashLSH(params=(21, 6), num_perm=126)
@@ -56,8 +56,8 @@ if which == "datasketch":
         one.update_batch([s.encode() for s in cut(text)])
         pairs += [[int(m), n] for m in lsh.query(one)]
         lsh.insert(str(n), one)
-    print(json.dumps([time.process_time() - start, sorted(pairs)]))
-else:
+    return time.process_time() - start, sorted(pairs)
+def datatrove():
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
     signer = MinhashDedupSignature("/nowhere", config=MinhashConfig(5, 21, 6), language="en")
     signer.word_tokenizer = type("Words", (), {"word_tokenize": staticmethod(
@@ -72,7 +72,9 @@ else:
             like = buckets.setdefault((band, tuple(values)), [])
             pairs.update((m, n) for m in like)
             like.append(n)
-    print(json.dumps([time.process_time() - start, sorted(pairs)]))
+    return time.process_time() - start, sorted(pairs)
+runs = [globals()[which]() for _ in range(3)]
+print(json.dumps([min(run[0] for run in runs), runs[0][1]]))
 """
 
 

@@ -139,8 +139,8 @@ def descriptor(said: Mapping[str, Any]) -> dict[str, Any]:
         del found["dataElement"]
     sources = list(croissant_descriptor.sources(said, "isBasedOn"))
     here = text_of(said.get("url"))
+    elsewhere: list[Any] = []
     resources: list[dict[str, Any]] = []
-    elsewhere: list[dict[str, Any]] = []
     for number, one in enumerate(items(said, "distribution")):
         if not isinstance(one, dict):
             continue

@@ -107,6 +107,22 @@ def test_parts_and_workers_find_the_same(testdata: Path, monkeypatch: pytest.Mon
         assert report.timeless() == whole.timeless()
 
 
+@pytest.mark.parametrize("field", ["question", "Problem", "riddle text"])
+def test_a_benchmark_of_one_short_field_is_usable(tmp_path: Path, field: str) -> None:
+    asked = ["How many ribs has a seal of eight years?", "Who baked the ninth loaf?"]
+    items = [{"id": n, field: text} for n, text in enumerate(asked)]
+    benchmark = write(tmp_path / "sums.jsonl", items)
+    corpus = write(tmp_path / "a.jsonl", [{"text": asked[0]}, {"text": "no item stands in here"}])
+    report, evidence = checked(corpus, benchmark)
+    assert index_of(benchmark).items == 2
+    assert report.metrics[0].numerator == 1
+
+
+def test_a_table_with_several_fields_of_text_is_no_benchmark_by_itself(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.jsonl", [{"name": "Ann", "town": "Bath"}])
+    assert not (index_of(table).lengths > 0).any()
+
+
 @pytest.mark.parametrize("body", [b"", b"ARROW1 and nothing more", b"\x1f\x8bnot gzip"])
 def test_what_is_no_benchmark_is_refused_by_name(tmp_path: Path, body: bytes) -> None:
     corpus = write(tmp_path / "a.jsonl", [{"text": "some text to look at"}])

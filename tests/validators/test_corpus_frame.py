@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from yaosu_schemas.errors import InvalidInput
-from yaosu_validators import judge, parts, validate
+from yaosu_validators import blocks, judge, parts, sources, streams, validate
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.view import Role, View
 from yaosu_validators.corpus.views import ViewMaker
@@ -176,6 +176,25 @@ def test_lone_surrogates_and_deep_and_wide_records_do_no_harm(tmp_path: Path) ->
     report = validate(path, checks=CHECKS)
     (run,) = [c for c in report.checks if c.name == "corpus.records"]
     assert run.rows_seen < (run.rows_total or 0) == 5
+
+
+@pytest.mark.parametrize("at", [1, 150])
+def test_a_record_over_the_limit_is_named_and_the_others_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    for module in (blocks, sources, streams):
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
+    records = [{"text": f"record {n} says something of its own"} for n in range(160)]
+    before = sum(len(json.dumps(record)) + 1 for record in records[:at])
+    records.insert(at, {"text": "so long " * (1 << 18)})
+    write(tmp_path / "a.jsonl", records)
+    for workers in (1, 2):
+        report = validate(tmp_path / "a.jsonl", checks=["structure", "quality"], workers=workers)
+        [error] = [e for e in report.tasks[0].errors if e.type == "resource-limit"]
+        assert f"byte {before:,} is longer than 1 MiB" in error.note
+        exact = next(m for m in report.metrics if m.id == "own:dup_exact")
+        assert (exact.numerator, exact.denominator) == (0, 160)
 
 
 def corpus(count: int, seed: int) -> list[dict[str, Any]]:

@@ -91,7 +91,13 @@ class Blocks:
     """A stream of text as blocks; `keep` gives back what a block did not use up."""
 
     def __init__(
-        self, stream: IO[bytes], encoding: str, *, open_end: bool = False, offset: int = 0
+        self,
+        stream: IO[bytes],
+        encoding: str,
+        *,
+        open_end: bool = False,
+        offset: int = 0,
+        instead: bytes | None = None,
     ) -> None:
         self.utf8 = encoding in ("utf-8", "utf-8-sig")
         self._source = _utf8(stream) if self.utf8 else _transcoded(stream, encoding)
@@ -99,11 +105,13 @@ class Blocks:
         self._left = b""
         self._open_end = open_end  # the text goes on behind the stream
         self._offset = offset
+        self._instead = instead  # of a line that is too long; nothing: it is refused
         self.unused = 0  # bytes at the end that belong to a row that goes on
 
     def __iter__(self) -> Iterator[Block]:
         held, start, ahead = b"", self._offset, self._next()
         failure: SourceProblem | None = None
+        dropping = False  # inside of a line that is too long
         while isinstance(ahead, bytes):
             piece = ahead
             if self._mark and piece.startswith(codecs.BOM_UTF8):
@@ -112,11 +120,17 @@ class Blocks:
             ahead = self._next()
             failure = ahead if isinstance(ahead, SourceProblem) else None
             last = ahead is None and not self._open_end
+            if dropping:
+                over = piece.find(b"\n")
+                dropping = over < 0
+                piece = piece[over:] if over >= 0 else b""
             cut = len(piece) if last else piece.rfind(b"\n") + 1
             if not cut and failure is None and not (last and held):
                 held += piece  # one line is longer than a piece
                 if len(held) > MAX_ROW_BYTES:
-                    raise row_too_long()
+                    if self._instead is None:
+                        raise row_too_long(start)
+                    held, dropping = self._instead, True
                 continue
             whole = cut or last
             data = b"".join((held, memoryview(piece)[:cut])) if whole else b""

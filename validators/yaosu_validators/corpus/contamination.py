@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,8 +31,8 @@ from yaosu_validators.sources import OpenFile
 from yaosu_validators.streams import SourceProblem
 
 from .reading import table_batches
-from .shapes import mapping_of
-from .shingles import I64, U64, blocks, mixed, normalised, tokens
+from .shapes import ASKING, Mapped, mapping_of
+from .shingles import I64, U64, blocks, clean_of, mixed, normalised, tokens
 from .view import PROMPTS, About, Places, Role, View
 from .views import ViewMaker
 
@@ -112,7 +112,7 @@ def index_of(path: Path, name: str = "") -> Index:
                     records = batch.records
                     if isinstance(records, pa.RecordBatch):
                         records = records.slice(0, 200).to_pylist()
-                    maker = ViewMaker(mapping_of(records))
+                    maker = ViewMaker(_asking(records))
                 found.append(_asked(maker.view(batch.rows, batch.records)))
     except SourceProblem as why:
         raise InvalidInput(
@@ -120,6 +120,21 @@ def index_of(path: Path, name: str = "") -> Index:
             field="benchmarks",
         ) from None  # fmt: skip
     return _indexed(name or path.name.split(".")[0], found)
+
+
+def _asking(records: Sequence[Any]) -> Mapped:
+    """Return how the items of a benchmark are read: where nothing else tells, by what is asked.
+
+    A file of questions alone has no shape of a corpus: its items are a field that is named like a
+    question, or the only field of text that there is.
+    """
+    found = mapping_of(records)
+    if any(role != Role.CELL for role in found.roles.values()):
+        return found
+    rows = [record for record in records if isinstance(record, Mapping)]
+    texts = {str(k): None for record in rows for k, v in record.items() if isinstance(v, str)}
+    asked = [name for name in texts if name.lower() in ASKING] or list(texts)
+    return mapping_of(records, {"roles": {asked[0]: "prompt"}}) if len(asked) == 1 else found
 
 
 def _asked(view: View) -> pa.LargeStringArray:
@@ -296,7 +311,7 @@ class Contamination:
             return state
         sought = self._all()
         texts = view.roles != Role.CELL
-        segments = normalised(view.texts.filter(pa.array(texts)))
+        segments = clean_of(view).filter(pa.array(texts))
         owner_of = view.owners()[texts]
         shared, whole = [], []
         for first, some in blocks(segments):

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from yaosu_validators.check import Conclusion, check
 
 from .shapes import SPLIT_NAMES
-from .shingles import HASH_BITS, I64, U64, blocks, mixed, normalised, shingles
+from .shingles import HASH_BITS, I64, U64, alike, blocks, clean_of, mixed, shingles, utf8_of
 from .view import ANSWERS, About, Places, Role, View
 
 BANDS, ROWS = 21, 6
@@ -177,16 +177,11 @@ class Duplicates:
 
 
 def _chunk(view: View) -> dict[str, Any]:
-    clean = normalised(view.texts)
+    clean = clean_of(view)
     texts = view.roles != Role.CELL
     has_text = np.bincount(view.owners()[texts], minlength=len(view)) > 0
     bodies = _joined(view, clean, texts)
-    signed = []
-    for _, some in blocks(bodies):
-        found = shingles(some)
-        signed.append((*signatures(found.hashes, found.starts), np.diff(found.starts)))
-    bands = np.concatenate([b for b, _, _, _ in signed], axis=1)
-    bottoms, kept, sizes = (np.concatenate([s[n] for s in signed]) for n in (1, 2, 3))
+    bands, bottoms, kept, sizes = _signed(bodies)
     sizes = np.where(has_text, sizes, 0)
     tasks, askers = _tasks(view, clean)
     return {
@@ -202,6 +197,27 @@ def _chunk(view: View) -> dict[str, Any]:
         "tasks": tasks,
         "askers": askers,
     }
+
+
+def _signed(bodies: pa.LargeStringArray) -> tuple[U64, npt.NDArray[np.uint32], I64, I64]:
+    """Return band keys, bottom hashes, how many of each, and shingles of each; like with like."""
+    groups = alike(bodies)
+    signed = []
+    for numbers in groups:
+        every = bodies if len(groups) == 1 else bodies.take(pa.array(numbers))
+        for _, some in blocks(every):
+            found = shingles(some)
+            signed.append((*signatures(found.hashes, found.starts), np.diff(found.starts)))
+    bands = np.concatenate([b for b, _, _, _ in signed], axis=1)
+    bottoms, kept, sizes = (np.concatenate([s[n] for s in signed]) for n in (1, 2, 3))
+    if len(groups) == 1:
+        return bands, bottoms, kept, sizes
+    where = np.empty(len(bodies), np.int64)
+    where[np.concatenate(groups)] = np.arange(len(bodies))
+    firsts = (np.cumsum(kept) - kept)[where]
+    kept = kept[where]
+    places = np.repeat(firsts - (np.cumsum(kept) - kept), kept) + np.arange(len(bottoms))
+    return np.ascontiguousarray(bands[:, where]), bottoms.take(places), kept, sizes[where]
 
 
 def _joined(
@@ -279,11 +295,17 @@ def text_digests(clean: pa.LargeStringArray, owners: I64, count: int) -> tuple[U
 
 def _hash64(texts: pa.LargeStringArray) -> U64:
     """Return 64 bits of each text; 0 for an empty one."""
-    found = [
-        int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") if t else 0
-        for t in texts.to_pylist()
-    ]
-    return np.array(found, np.uint64)
+    data, ends = utf8_of(texts)
+    places = ends.tolist()
+    blake2b = hashlib.blake2b
+    found = b"".join(
+        blake2b(data[start:stop], digest_size=8).digest() if start < stop else _EMPTY
+        for start, stop in zip(places, places[1:], strict=False)
+    )
+    return np.frombuffer(found, "<u8").astype(np.uint64)
+
+
+_EMPTY = bytes(8)
 
 
 def _label_hashes(view: View) -> U64:
@@ -347,12 +369,17 @@ def _densify(values: U64, full: npt.NDArray[np.bool_]) -> None:
     counts = full.sum(axis=1)
     some = (counts >= _FEW) & (counts < BINS)
     rows, columns = np.nonzero(~full & some[:, None])
+    firsts, cells, filled = rows * BINS, values.reshape(-1), full.reshape(-1)
     for donors in _donors():
-        if not len(rows):
+        if not len(columns):
             break
-        right = full[rows, donors[columns]]
-        values[rows[right], columns[right]] = values[rows[right], donors[columns[right]]]
-        rows, columns = rows[~right], columns[~right]
+        places = donors.take(columns)
+        places += firsts
+        right = filled.take(places)
+        at, left = np.flatnonzero(right), np.flatnonzero(~right)
+        cells[firsts.take(at) + columns.take(at)] = cells.take(places.take(at))
+        firsts, columns = firsts.take(left), columns.take(left)
+    rows = firsts // BINS
     values[rows, columns] = values[rows, full[rows].argmax(axis=1)]
     rows = np.flatnonzero((counts > 0) & (counts < _FEW))
     if len(rows):  # the same, faster where a donor is rarely full

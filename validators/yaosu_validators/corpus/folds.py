@@ -25,6 +25,7 @@ from yaosu_validators.sources import OpenFile
 from yaosu_validators.streams import SourceProblem
 
 from .reading import (
+    TOO_LONG,
     Batch,
     column_batches,
     line_batches,
@@ -123,7 +124,7 @@ def fold_part(
         file.seek(place["start"])
         window = Window(file, place["stop"] - place["start"])
         encoding = place["encoding"] if place["start"] == 0 else "utf-8"
-        blocks = Blocks(window, encoding)  # type: ignore[arg-type]
+        blocks = Blocks(window, encoding, instead=TOO_LONG)  # type: ignore[arg-type]
         batches = line_batches(blocks, numbers=int(place["start"] == 0))
     elif what == "lines":
         rows = part_rows(file, place["start"], place["stop"], place["dialect"],

@@ -30,6 +30,7 @@ from .view import Ints
 
 ROWS = 4096
 _SMALL_JSON = 64 << 20
+TOO_LONG = b"0"  # in place of a record over the limit of a row: no record, but it counts as one
 
 
 @dataclass(slots=True)
@@ -47,7 +48,8 @@ def table_batches(file: OpenFile) -> Iterator[Batch]:
     try:
         table = open_table(file)
     except SourceProblem as why:
-        if why.finding.type != "source-error" or file.resource.format not in ("json", "jsonl"):
+        told = why.finding.type in ("source-error", "resource-limit")
+        if not told or file.resource.format not in ("json", "jsonl"):
             raise
         # The structure is refused at the first broken line; the records around it are still there.
         yield from _by_first_byte(file.resource)
@@ -55,7 +57,7 @@ def table_batches(file: OpenFile) -> Iterator[Batch]:
     if table.arrow is not None:
         yield from column_batches(table.arrow.batches(), parquet=table.format == "parquet", first=2)
     elif table.format == "jsonl" and table.records:
-        blocks = Blocks(file.reopen(), table.encoding)
+        blocks = Blocks(file.reopen(), table.encoding, instead=TOO_LONG)
         yield from line_batches(blocks, numbers=1)
     elif table.format == "json":
         small = file.size <= _SMALL_JSON and table.resource.compression is None
@@ -71,7 +73,7 @@ def _by_first_byte(resource: Resource) -> Iterator[Batch]:
     with OpenFile(resource) as file:
         stream, _ = file.open()
         if head.startswith(b"{"):
-            yield from line_batches(Blocks(stream, "utf-8-sig"), numbers=1)
+            yield from line_batches(Blocks(stream, "utf-8-sig", instead=TOO_LONG), numbers=1)
         elif head.startswith(b"["):
             yield from _json(_items(stream, ""))
 

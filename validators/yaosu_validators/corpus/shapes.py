@@ -48,7 +48,7 @@ _PAIRS = (
     ("response1", "response2"), ("answer_a", "answer_b"), ("output_1", "output_2"),
     ("human_ref_a", "human_ref_b"), ("completion_a", "completion_b"), ("answer_0", "answer_1"),
 )  # fmt: skip
-_PROMPT = (
+ASKING = (
     *("instruction", "prompt", "question", "query", "problem", "user_input", "问题", "指令"),
     *(
         "ctx",
@@ -213,7 +213,7 @@ def _shape(
         if first in names and second in names and not chosen:
             chosen, rejected = {names[first]: Role.CHOSEN}, {names[second]: Role.REJECTED}
     talk = {k: r for k, r in all_of(CONVERSATIONS, Role.PROMPT).items() if _is_talk(k, records)}
-    before = all_of(_PROMPT, Role.PROMPT)
+    before = all_of(ASKING, Role.PROMPT)
     around = all_of(_SYSTEM, Role.SYSTEM) | all_of(_TOOLS, Role.TOOLS)
     if chosen and rejected:
         return "preference", {**all_of(_INPUT, Role.INPUT), **before, **around, **talk, **chosen,

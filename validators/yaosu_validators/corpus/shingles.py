@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .view import View
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
@@ -40,11 +42,41 @@ def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     if pc.any(wide).as_py():
         changed = pc.utf8_normalize(texts.filter(wide), form="NFKC")
         texts = pc.replace_with_mask(texts, wide, changed)
-    doubled = pc.match_substring_regex(texts, r"[\t-\r]|  |[\x{85}\x{2028}\x{2029}]")
-    if pc.any(doubled).as_py():
-        folded = pc.replace_substring_regex(texts.filter(doubled), _FOLDED, " ")
-        texts = pc.replace_with_mask(texts, doubled, folded)
+    texts, doubled = _plain_spaces(texts)
+    if doubled.any():
+        some = pa.array(doubled)
+        folded = pc.replace_substring_regex(texts.filter(some), _FOLDED, " ")
+        texts = pc.replace_with_mask(texts, some, folded)
     return pc.utf8_trim_whitespace(texts)
+
+
+def clean_of(view: View) -> pa.LargeStringArray:
+    """Return all segments of a view normalised: made once for all checks that want them."""
+    return view.once("clean", lambda: normalised(view.texts))
+
+
+def _plain_spaces(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
+    """Return texts with ASCII white space as spaces, and in which of them more is to be folded."""
+    data, ends = utf8_of(texts)
+    body = bytes(data).translate(_SPACES)
+    raw = np.frombuffer(body, np.uint8)
+    space = raw == 0x20
+    places = np.flatnonzero(space[1:] & space[:-1])
+    rare = np.flatnonzero((raw == 0x0B) | (raw == 0xC2) | (raw == 0xE1) | (raw == 0xE2))
+    if len(rare):  # white space that NFKC leaves: U+000B, U+0085, U+1680, U+2028, U+2029
+        first = raw.take(rare)
+        second, third = (raw.take(rare + n, mode="clip") for n in (1, 2))
+        odd = (first == 0x0B) | ((first == 0xC2) & (second == 0x85))
+        odd |= (first == 0xE1) & (second == 0x9A) & (third == 0x80)
+        odd |= (first == 0xE2) & (second == 0x80) & ((third == 0xA8) | (third == 0xA9))
+        places = np.concatenate((places, rare[odd]))
+    doubled = np.zeros(len(texts), bool)
+    doubled[np.searchsorted(ends, places, "right") - 1] = True
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(body)]
+    return pa.Array.from_buffers(pa.large_string(), len(texts), buffers), doubled
+
+
+_SPACES = bytes(0x20 if n in b"\t\n\f\r" else n for n in range(256))
 
 
 # White space that stands together, or is no plain space: what is one already is left alone.
@@ -78,26 +110,53 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     """Return the shingle sets of normalised texts (at most 4,096 of them)."""
     count = len(texts)
     assert count <= MOST_RECORDS
-    points, starts = code_points(pc.utf8_lower(texts))
-    kinds = _kinds().take(points)
-    cjk = _counted(kinds & _CJK, starts)
-    said = np.diff(starts) - _counted(kinds & _SPACE, starts)
-    wide = cjk >= CJK_SHARE * np.maximum(said, 1)
-    wide_points = np.repeat(wide, np.diff(starts))
     found = []
-    for units, owner in (
-        _characters(points, wide_points & ((kinds & _SPACE) == 0), np.where(wide, said, 0)),
-        _words(points, starts, ~wide_points & ((kinds & _WORD) != 0)),
-    ):
+    for units, owner in _units(texts):
         if len(units):
             hashes, whose = _runs(units, owner)
-            found.append((whose.astype(np.uint64) << np.uint64(HASH_BITS)) | hashes)
+            keys = whose.astype(np.uint64)
+            keys <<= np.uint64(HASH_BITS)
+            keys |= hashes
+            found.append(keys)
     keys = _ordered(np.concatenate(found) if found else np.zeros(0, np.uint64), count)
     if len(keys):
         keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
     whose = (keys >> np.uint64(HASH_BITS)).astype(np.int64)
     ends = np.concatenate(([0], np.cumsum(np.bincount(whose, minlength=count))))
     return Shingles(keys & np.uint64((1 << HASH_BITS) - 1), whose, ends.astype(np.int64))
+
+
+def _units(texts: pa.LargeStringArray) -> Iterator[tuple[U64, I64]]:
+    """Yield characters and words, each as hashes and the text of each."""
+    data, ends = utf8_of(texts)
+    body = bytes(data)
+    if body.isascii():  # words alone, and every byte a character
+        inside = np.frombuffer(body.translate(_ALNUM), bool)
+        yield _words(np.frombuffer(body.lower(), np.uint8), ends, inside)
+        return
+    points, starts = code_points(pc.utf8_lower(texts))
+    kinds = _kinds().take(points)
+    cjk = _counted(kinds & _CJK, starts)
+    said = np.diff(starts) - _counted(kinds & _SPACE, starts)
+    wide = cjk >= CJK_SHARE * np.maximum(said, 1)
+    wide_points = np.repeat(wide, np.diff(starts))
+    if wide.any():
+        mask = wide_points & ((kinds & _SPACE) == 0)
+        yield _characters(points, mask, np.where(wide, said, 0))
+    if not wide.all():
+        yield _words(points, starts, ~wide_points & ((kinds & _WORD) != 0))
+
+
+_NAMES = bytes(n < 0x80 and (chr(n).isalnum() or n == ord("_")) for n in range(256))
+_ALNUM = bytes(chr(n).isalnum() and n < 0x80 for n in range(256))
+
+
+def alike(texts: pa.LargeStringArray) -> list[I64]:
+    """Return the numbers of texts in ASCII, of those mostly in CJK, and of others: each faster."""
+    sizes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
+    chars = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    group = np.where(sizes == chars, 0, np.where(sizes >= 2 * chars, 1, 2))
+    return [numbers for n in range(3) if len(numbers := np.flatnonzero(group == n))]
 
 
 def _ordered(keys: U64, count: int) -> U64:
@@ -138,25 +197,35 @@ def blocks(texts: pa.LargeStringArray) -> Iterator[tuple[int, pa.LargeStringArra
 
 def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
     """Return the hash of each token, and its text: words in lower case, CJK characters alone."""
+    data, ends = utf8_of(texts)
+    body = bytes(data)
+    if body.isascii():
+        inside = np.frombuffer(body.translate(_NAMES), bool)
+        return _words(np.frombuffer(body.lower(), np.uint8), ends, inside)
     points, starts = code_points(pc.utf8_lower(texts))
     kinds = _kinds().take(points)
     inside = ((kinds & _WORD) != 0) | (points == ord("_"))
     return _words(points, starts, inside, (kinds & _CJK) != 0)
 
 
-def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
-    """Return all characters of all texts, and where each text starts among them: (n + 1,)."""
-    if not len(texts):
-        return np.zeros(0, np.uint32), np.zeros(1, np.int64)
+def utf8_of(texts: pa.LargeStringArray) -> tuple[memoryview, I64]:
+    """Return the bytes of all texts, and where each begins among them: (n + 1,)."""
     texts = texts.cast(pa.large_string())
     _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return memoryview(b""), np.zeros(len(texts) + 1, np.int64)
     ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    if data is None or ends[0] == ends[-1]:
-        return np.zeros(0, np.uint32), np.zeros(len(texts) + 1, np.int64)
-    body = memoryview(data)[int(ends[0]) : int(ends[-1])]
+    return memoryview(data)[int(ends[0]) : int(ends[-1])], ends - ends[0]
+
+
+def code_points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint32], I64]:
+    """Return all characters of all texts, and where each text starts among them: (n + 1,)."""
+    body, ends = utf8_of(texts)
+    if not len(body):
+        return np.zeros(0, np.uint32), ends
     points = np.frombuffer(str(body, "utf-8").encode("utf-32-le"), np.uint32)
     if len(points) == len(body):
-        return points, ends - ends[0]
+        return points, ends
     lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
     return points, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
@@ -169,7 +238,7 @@ def _characters(
 
 
 def _words(
-    points: npt.NDArray[np.uint32],
+    points: npt.NDArray[np.uint32] | npt.NDArray[np.uint8],
     starts: I64,
     inside: npt.NDArray[np.bool_],
     alone: npt.NDArray[np.bool_] | None = None,
@@ -190,14 +259,14 @@ def _words(
     if not len(first):
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
     letters = points[first[0] :]
-    few = int(letters.max()) < 0x80
+    few = letters.dtype == np.uint8 or int(letters.max()) < 0x80
     bits = 7 if few else 12
     # The place of a letter in its word counts, so that letters in another order differ.
     place = np.arange(len(letters), dtype=np.int32)
     place -= np.repeat((first - first[0]).astype(np.int32), np.diff(first, append=len(points)))
     np.minimum(place, _PLACES - 1, out=place)
     place <<= bits
-    place |= (letters & np.uint32((1 << bits) - 1)).view(np.int32)
+    place |= (letters if few else letters & np.uint32((1 << bits) - 1)).astype(np.int32, copy=False)
     hashes = _letters(bits).take(place)
     with np.errstate(over="ignore"):
         if not few:
@@ -230,9 +299,11 @@ def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
     """Return the hash of every run of N units of one text; of all units, where there are fewer."""
     count = len(units)
     with np.errstate(over="ignore"):
-        total = np.zeros(count, np.uint64)
-        for step in range(min(N, count)):
-            total[: count - step] += units[step:] * _STEPS[step]
+        total = units * _STEPS[0]
+        room = np.empty(count, np.uint64)
+        for step in range(1, min(N, count)):
+            np.multiply(units[step:], _STEPS[step], out=room[: count - step])
+            total[: count - step] += room[: count - step]
     whole = np.zeros(count, bool)
     if count >= N:
         whole[: count - N + 1] = owners[N - 1 :] == owners[: count - N + 1]

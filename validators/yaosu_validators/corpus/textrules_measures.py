@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,11 @@ LEAST_REPEATED = 50  # words that a text must have before its repetitions are ju
 
 
 @functools.cache
-def _marks() -> npt.NDArray[np.uint8]:
-    """Return of each kind whether it is a letter (1), and whether it is more than a mark (2)."""
-    table = np.zeros(256, np.uint8)
-    table[list(_SOLID)] = 2
-    table[list(LETTERS)] |= 1
+def _marks() -> Ints:
+    """Return of each kind whether it is more than a mark (1), and also a letter (2**32 + 1)."""
+    table = np.zeros(256, np.int64)
+    table[list(_SOLID)] = 1
+    table[list(LETTERS)] += 1 << 32
     return table
 
 
@@ -83,8 +84,7 @@ def measure(flat: Flat, counts: Ints) -> Measured:
     lines = _lines(flat, tokens)
     of: dict[str, Ints] = {"chars": flat.lengths, "spaces": counts[:, Kind.SPACE]}
     of["hashes"], of["braces"] = counts[:, Kind.HASH], counts[:, Kind.BRACE]
-    of["tokens"] = np.bincount(tokens.owners, minlength=n)
-    _words(of, flat, tokens, n)
+    _words(of, flat, tokens)
     of["stop_words"] = _stop_words(tokens, n)
     of["ellipses"] = counts[:, Kind.ELLIPSIS] + _dots(flat, n)
     ellipsis = _line_measures(of, flat, tokens, lines, n)
@@ -119,20 +119,26 @@ def _lines(flat: Flat, tokens: Tokens) -> Lines:
     return Lines(starts, ends, flat.owners_of(starts), first, last, open_)
 
 
-def _words(of: dict[str, Ints], flat: Flat, tokens: Tokens, n: int) -> None:
-    """Count words: tokens with more than marks in them, and those with a letter."""
-    if not len(tokens.starts):
-        none = np.zeros(n, np.int64)
-        of.update(words=none, alpha_words=none, word_chars=none)
-        return
-    # What stands between two tokens is white space, which has neither mark.
-    signs = np.bitwise_or.reduceat(_marks().take(flat.kinds), tokens.starts)
-    of["alpha_words"] = np.bincount(tokens.owners[signs & 1 > 0], minlength=n)
-    solid = signs & 2 > 0
-    owners = tokens.owners[solid]
-    of["words"] = np.bincount(owners, minlength=n)
-    long = (tokens.ends - tokens.starts)[solid]
-    of["word_chars"] = np.bincount(owners, long, n).astype(np.int64)
+def _words(of: dict[str, Ints], flat: Flat, tokens: Tokens) -> None:
+    """Count tokens, words (tokens with more than marks in them), and those with a letter."""
+    bounds = np.searchsorted(tokens.starts, flat.starts)
+    of["tokens"] = np.diff(bounds)
+    # Letters are counted in the high half, all that is more than a mark in the low one.
+    before = np.zeros(len(flat.kinds) + 1, np.int64)
+    np.cumsum(_marks().take(flat.kinds), out=before[1:])
+    signs = before.take(tokens.ends)
+    signs -= before.take(tokens.starts)
+    solid = (signs & 0xFFFFFFFF) > 0
+    of["alpha_words"] = _sums(signs >= 1 << 32, bounds)
+    of["words"] = _sums(solid, bounds)
+    of["word_chars"] = _sums((tokens.ends - tokens.starts) * solid, bounds)
+
+
+def _sums(values: npt.NDArray[Any], bounds: Ints) -> Ints:
+    """Return the sums of the values (or how many are true) between bounds: int64 (n,)."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return np.diff(sums[bounds])
 
 
 @functools.cache

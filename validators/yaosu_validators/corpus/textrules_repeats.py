@@ -19,7 +19,7 @@ DUP = (5, 6, 7, 8, 9, 10)
 TOP_BOUND, DUP_BOUND = 16, 10  # the lowest thresholds, per cent: below, nothing is counted
 _FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _LONG = 4095
-_SLOT_BITS = 19
+_SLOTS = 2  # binary digits by which a record has more slots than tokens, at least
 _MANY = 50_000  # tokens of a record above which repetitions may touch
 _ROUNDS = 12
 
@@ -37,9 +37,9 @@ class Tokens:
         """Return the tokens of the chosen records."""
         if records.all():
             return self
-        mask = records[self.owners]
+        at = np.flatnonzero(records[self.owners])
         return Tokens(
-            self.starts[mask], self.ends[mask], self.owners[mask], self.hashes[mask]
+            self.starts.take(at), self.ends.take(at), self.owners.take(at), self.hashes.take(at)
         )  # fmt: skip
 
 
@@ -67,16 +67,17 @@ def repeats(tokens: Tokens, lengths: Ints, spaced: Bools, judged: Bools) -> Repe
 def _of_script(found: Repeats, tokens: Tokens, lengths: Ints, factor: int) -> None:
     n = len(lengths)
     least = np.maximum(lengths, 1)
-    top, most, _ = _counted(tokens, TOP[0] * factor, n, joint=factor == 1)
+    slots = _Slots.of(tokens.owners, n)
+    top, most, _ = _counted(tokens, TOP[0] * factor, n, joint=factor == 1, slots=slots)
     found.top[TOP[0]][:] += top
     some = tokens.of(most * 2 * 100 >= TOP_BOUND * least)
     for size in TOP[1:] if len(some.owners) else ():
         found.top[size][:] += _counted(some, size * factor, n, joint=factor == 1)[0]
-    _, _, again = _counted(tokens, DUP[0] * factor, n, joint=False)
+    _, _, again = _counted(tokens, DUP[0] * factor, n, joint=False, slots=slots)
     some = tokens.of(again * 100 >= DUP_BOUND * least)
     if not len(some.owners):
         return
-    grams = _repeated(some, DUP[0] * factor)
+    grams = _twice(_grams(some, DUP[0] * factor, n))
     enough = _covered(some, grams, n) * 100 >= DUP_BOUND * least
     long = np.bincount(some.owners, minlength=n) > _MANY
     grams = grams.at(enough[grams.owners])
@@ -109,16 +110,18 @@ class _Grams:
         )  # fmt: skip
 
 
-def _grams(tokens: Tokens, size: int) -> _Grams:
+def _grams(tokens: Tokens, size: int, n: int, slots: _Slots | None = None) -> _Grams:
     """Return all n-grams that stand in their record twice, in order, and a few others."""
-    count = max(len(tokens.hashes) - size + 1, 0)
-    hashes = _joined(tokens.hashes, size)[:count]
-    places = _maybe_twice(_keys(tokens.owners[:count], hashes))
-    owners = tokens.owners[places]
-    inside = tokens.owners[places + (size - 1)] == owners
-    places, owners = places[inside], owners[inside]
-    sums = np.concatenate(([0], np.cumsum(tokens.ends - tokens.starts)))
-    return _Grams(size, hashes[places], owners, sums[places + size] - sums[places], places)
+    hashes = _joined(tokens.hashes, size)[: max(len(tokens.hashes) - size + 1, 0)]
+    places = _maybe_twice(hashes, slots or _Slots.of(tokens.owners, n))
+    owners = tokens.owners.take(places)
+    inside = np.flatnonzero(tokens.owners.take(places + (size - 1)) == owners)
+    places, owners = places.take(inside), owners.take(inside)
+    sums = np.zeros(len(tokens.hashes) + 1, np.int64)
+    np.cumsum(tokens.ends - tokens.starts, out=sums[1:])
+    chars = sums.take(places + size)
+    chars -= sums.take(places)
+    return _Grams(size, hashes.take(places), owners, chars, places)
 
 
 def _keys(owners: Ints, hashes: Hashes) -> Hashes:
@@ -143,27 +146,47 @@ def _joined(hashes: Hashes, size: int) -> Hashes:
     return joined
 
 
-def _maybe_twice(keys: Hashes) -> Ints:
-    """Return the places of all keys that occur twice, and of a few others that share a slot."""
-    bits = min(max(len(keys).bit_length() + 3, 8), _SLOT_BITS)
-    table = np.empty(1 << bits, np.int32)  # every slot is written before it is read
-    slots = ((keys * _FACTOR) >> np.uint64(64 - bits)).astype(np.int64)
-    places = np.arange(len(keys), dtype=np.int32)
-    table[slots] = places
-    held = table[slots]
-    other = held != places
-    mark = other.copy()
-    mark[held[other]] = True
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """Slots of a table that each record has for itself, so that they stay near in memory."""
+
+    shifts: Hashes  # of each token: leaves as many bits of a hash as its record has
+    firsts: Hashes  # of each token: the first slot of its record
+    count: int
+
+    @classmethod
+    def of(cls, owners: Ints, n: int) -> _Slots:
+        sizes = np.bincount(owners, minlength=n)
+        bits = np.frexp(sizes)[1].astype(np.int64) + _SLOTS
+        ends = np.cumsum(1 << bits)
+        shifts = np.repeat((64 - bits).astype(np.uint64), sizes)
+        return cls(shifts, np.repeat((ends - (1 << bits)).astype(np.uint64), sizes), int(ends[-1]))
+
+
+def _maybe_twice(hashes: Hashes, slots: _Slots) -> Ints:
+    """Return the places of all hashes that a record has twice, and of a few that share a slot."""
+    mine = hashes * _FACTOR
+    mine >>= slots.shifts[: len(hashes)]
+    mine += slots.firsts[: len(hashes)]
+    where = mine.view(np.int64)
+    table = np.empty(slots.count, np.int32)  # every slot is written before it is read
+    places = np.arange(len(hashes), dtype=np.int32)
+    table[where] = places
+    held = table.take(where)
+    mark = held != places
+    mark[held.take(np.flatnonzero(mark))] = True
     return np.flatnonzero(mark)
 
 
-def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, Ints, Ints]:
+def _counted(
+    tokens: Tokens, size: int, n: int, *, joint: bool, slots: _Slots | None = None
+) -> tuple[Ints, Ints, Ints]:
     """Return of each record: characters of its most frequent n-gram, the most characters that
     any repeated n-gram makes up, and those of repetitions (overlaps counted again).
 
     One sort of 64 bits: 12 of the record, 40 of the hash, 12 of the length.
     """
-    grams = _grams(tokens, size)
+    grams = _grams(tokens, size, n, slots)
     top, most, again = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     long = np.minimum(grams.chars + (size - 1 if joint else 0), _LONG).astype(np.uint64)
     keys = (grams.keys() & ~np.uint64(_LONG)) | long
@@ -184,11 +207,6 @@ def _counted(tokens: Tokens, size: int, n: int, *, joint: bool) -> tuple[Ints, I
     most[whose] = np.maximum.reduceat(times * (chars + 1), begins)
     again[whose] = np.add.reduceat((times - 1) * chars, begins)
     return top, most, again
-
-
-def _repeated(tokens: Tokens, size: int) -> _Grams:
-    """Return the n-grams that stand in their record more than once, in order."""
-    return _twice(_grams(tokens, size))
 
 
 def _longer(tokens: Tokens, grams: _Grams, more: int) -> _Grams:

@@ -7,17 +7,19 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 from yaosu_validators.check import Conclusion, Finding, check
 from yaosu_validators.describing.shapes import split_of
-from yaosu_validators.filecheck import FileItem, PackageFiles
+from yaosu_validators.filecheck import MEMBER_MARK, FileItem, PackageFiles
 from yaosu_validators.media import Kind
 
+from .embedded import Pictures
 from .measures import apart, histogram, measure, ratio
 from .pictures import Picture, Undecodable, clusters, decoded
 
@@ -49,7 +51,7 @@ class ImagesState:
     bad: list[tuple[str, str, int, int]] = field(default_factory=list)
 
 
-@check("media.images", "1")
+@check("media.images", "2")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """Every picture decodes whole, within limits, and few are blurred or there twice."""
@@ -58,17 +60,22 @@ class Images:
     max_bytes: int = 256 << 20
     blurred_below: float = 50.0  # variance of the Laplacian at 512 pixels
     distance: int = 4  # bits of 64 by which the hashes of one motif may differ
+    embedded: int = 10_000  # rows of a Parquet file whose pictures are decoded; more: in part
     least_side: int = 224  # pixels; smaller pictures are counted, not refused
     listed: int = 1000
     sees: ClassVar = "files"
 
     def wants(self, path: str, kind: Kind) -> bool:
-        return kind.family == "image"
+        return kind.family == "image" or kind.format == "parquet"
 
     def start(self) -> ImagesState:
         return ImagesState()
 
     def observe(self, state: ImagesState, item: FileItem) -> ImagesState:
+        if item.kind.format == "parquet":
+            with item.open() as file:
+                self._table(state, item.path, Pictures.of(file))
+            return state
         state.counts["files"] += 1
         if item.kind.format not in _READ:
             state.counts["not_decoded"] += 1
@@ -78,14 +85,44 @@ class Images:
                 raise Undecodable("file-too-large")
             with item.open() as file:
                 data = file.read(self.max_bytes + 1)
-            picture = decoded(data, self.max_pixels)
         except Undecodable as why:
-            state.counts[why.reason] += 1
-            if len(state.bad) < self.listed:
-                state.bad.append((item.path, why.reason, why.width, why.height))
+            self._refuse(state, item.path, why)
             return state
-        self._keep(state, item.path, picture, data)
+        self._decode(state, item.path, data)
         return state
+
+    def _table(self, state: ImagesState, path: str, pictures: Pictures | None) -> None:
+        """Look at the pictures of a table: all of them, or those of every so many rows."""
+        if pictures is None:
+            return
+        step = max(1, -(-pictures.rows // max(1, self.embedded)))
+        state.counts.update(tables=1, table_rows=pictures.rows)
+        state.counts["table_rows_seen"] += -(-pictures.rows // step)
+        try:
+            for found in pictures.every(step, self.max_bytes):
+                where = f"{path}{MEMBER_MARK}{found.column}, row {found.row}"
+                if found.data is not None:
+                    state.counts["files"] += 1
+                    state.counts["in_tables"] += 1
+                    self._decode(state, where, found.data)
+                elif found.size:
+                    state.counts["files"] += 1
+                    self._refuse(state, where, Undecodable("file-too-large"))
+                else:
+                    state.counts["only_named"] += 1
+        except (pa.ArrowException, OSError, ValueError):
+            state.counts["tables_broken"] += 1
+
+    def _decode(self, state: ImagesState, path: str, data: bytes) -> None:
+        try:
+            self._keep(state, path, decoded(data, self.max_pixels), data)
+        except Undecodable as why:
+            self._refuse(state, path, why)
+
+    def _refuse(self, state: ImagesState, path: str, why: Undecodable) -> None:
+        state.counts[why.reason] += 1
+        if len(state.bad) < self.listed:
+            state.bad.append((path, why.reason, why.width, why.height))
 
     def _keep(self, state: ImagesState, path: str, picture: Picture, data: bytes) -> None:
         state.paths.append(path)
@@ -145,6 +182,7 @@ class Images:
                 "decoded": count,
                 "not_decoded": state.counts["not_decoded"],
                 "broken": {r: state.counts[r] for r in _REASONS if state.counts[r]},
+                **self._of_tables(state),
                 "small": int((side < self.least_side).sum()),
                 "blurred": count - sharp,
                 "same_bytes": same,
@@ -166,6 +204,22 @@ class Images:
                 "snr_db": histogram(snr),
             },
         )
+
+    def _of_tables(self, state: ImagesState) -> dict[str, Any]:
+        """Return what was looked at inside of tables, and of how many rows; nothing without any."""
+        if not state.counts["tables"]:
+            return {}
+        return {
+            "tables": {
+                "files": state.counts["tables"],
+                "broken": state.counts["tables_broken"],
+                "rows": state.counts["table_rows"],
+                "rows_looked_at": state.counts["table_rows_seen"],
+                "pictures": state.counts["in_tables"],
+                "without_bytes": state.counts["only_named"],
+                "most_rows_of_a_file": self.embedded,
+            }
+        }
 
     def _groups(self, state: ImagesState) -> list[list[int]]:
         """Return groups of one motif; pictures of one colour only where their bytes are equal."""
@@ -199,8 +253,13 @@ class Images:
 
 
 def _splits(paths: Iterable[str]) -> set[str]:
-    """Return the splits that folders name; the name of a picture itself says nothing."""
-    return {s for path in paths if (s := split_of(path.rpartition("/")[0] + "/"))}
+    """Return the splits that folders and tables name; the name of a picture itself says nothing."""
+    return {s for path in paths if (s := split_of(_holder(path)))}
+
+
+def _holder(path: str) -> str:
+    table, mark, _ = path.partition(f".parquet{MEMBER_MARK}")
+    return f"{table}.parquet" if mark else path.rpartition("/")[0] + "/"
 
 
 def _leaks(
