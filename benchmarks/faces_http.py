@@ -1,13 +1,15 @@
 """Harvests and Delta Sharing over HTTP: packages per second, latency of a query, bytes per second.
 
-The other side of the harvest and the reader run in processes of their own. The peer of the
-download is the same HTTP server with Starlette's plain file response, on this machine, in turns.
+The other side of the harvest and the reader run in processes of their own. The peers of the
+download stand on this machine and are asked in turns: the same HTTP server with Starlette's plain
+file response, and a plain file server (nginx where it is installed, else Python's own).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,6 +69,33 @@ bound = socket.create_server(("127.0.0.1", 0))
 print(bound.getsockname()[1], flush=True)
 app = Starlette(routes=[Route("/file", file)])
 uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[bound])
+"""
+FILES = r"""
+import functools, http.server, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): ...
+made = functools.partial(Handler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), made)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+NGINX = r"""
+import socket, subprocess, sys, tempfile
+folder, nginx = sys.argv[1:]
+with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
+work = tempfile.mkdtemp()
+paths = " ".join(f"{n}_temp_path {work}/{n};" for n in
+                 ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+open(f"{work}/nginx.conf", "w").write(f'''daemon off; pid {work}/pid; worker_processes 1;
+error_log {work}/errors; events {{}} http {{ access_log off; sendfile on; {paths}
+server {{ listen 127.0.0.1:{port}; root {folder}; }} }}''')
+child = subprocess.Popen([nginx, "-c", f"{work}/nginx.conf", "-e", f"{work}/errors"])
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+time.sleep(1)
+print(port, flush=True)
+child.wait()
 """
 
 
@@ -131,28 +160,45 @@ def shared(folder: Path, rows: int, times: int) -> Iterator[Figure]:
         file = json.loads(answer.text.splitlines()[2])["file"]
         copy = folder / "plain.parquet"
         copy.write_bytes(httpx2.get(file["url"]).content)
-        with beside(PLAIN, str(copy)) as plain:
-            taken: dict[str, list[float]] = {"ours": [], "plain": []}
-            for _ in range(3 if times < 50 else 9):
-                for name, url in (("ours", file["url"]), ("plain", f"{plain}/file")):
+        nginx = shutil.which("nginx")
+        code, what = (NGINX, "nginx") if nginx else (FILES, "Python's http.server")
+        more = (str(folder), nginx) if nginx else (str(folder),)
+        rounds = 3 if times < 50 else 15
+        with beside(PLAIN, str(copy)) as plain, beside(code, *more) as files:
+            places = {
+                "ours": file["url"],
+                "stack": f"{plain}/file",
+                "files": f"{files}/{copy.name}",
+            }
+            taken: dict[str, list[float]] = {name: [] for name in places}
+            cpu = 0.0
+            for _ in range(rounds):
+                for name, url in places.items():
+                    before = time.process_time()
                     taken[name].append(_fetch(url, file["size"]))
+                    cpu += time.process_time() - before if name == "ours" else 0.0
         best = {name: file["size"] / min(seconds) / 1e6 for name, seconds in taken.items()}
-        ratio = best["ours"] / best["plain"]
-        yield Figure(
-            name=f"Delta Sharing download of {file['size'] / 1e6:.0f} MB against a plain server",
-            value=round(ratio, 2), unit="times", lower_is_better=False, goal=0.7,
-            peer="Starlette FileResponse, MB/s", peer_value=round(best["plain"], 1),
-            facts={"megabytes_per_second": round(best["ours"], 1)},
-        )  # fmt: skip
+        facts = {
+            "megabytes_per_second": round(best["ours"], 1),
+            "megabytes_per_cpu_second_of_the_market": round(file["size"] * rounds / cpu / 1e6),
+        }
+        peers = (("stack", "Starlette FileResponse on the same server"), ("files", what))
+        for name, peer in peers:
+            yield Figure(
+                name=f"Delta Sharing download of {file['size'] / 1e6:.0f} MB against {peer}",
+                value=round(best["ours"] / best[name], 2), unit="times", lower_is_better=False,
+                goal=0.7, peer=f"{peer}, MB/s", peer_value=round(best[name], 1), facts=facts,
+            )  # fmt: skip
 
 
 def _fetch(url: str, size: int) -> float:
     """Return the seconds that curl takes for a file: a reader that costs little itself."""
-    began = time.perf_counter()
-    done = subprocess.run(["curl", "-s", "-o", os.devnull, "-w", "%{size_download}", url],
+    told = "%{size_download} %{time_total}"
+    done = subprocess.run(["curl", "-s", "-o", os.devnull, "-w", told, url],
                           capture_output=True, text=True, check=True)  # fmt: skip
-    assert int(done.stdout) == size, done.stdout
-    return time.perf_counter() - began
+    received, seconds = done.stdout.split()
+    assert int(received) == size, done.stdout
+    return float(seconds)
 
 
 def _profile(hall: Hall, rows: int) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from figure import Figure
 
 COLUMNS = 100_000
 DEPTH = 10_000
-LIMIT_S = 300
+LIMIT_S = 300  # of processor time
 RUN = """
 import json, resource, sys
 from yaosu_validators import validate
@@ -107,9 +108,16 @@ def judged(name: str, path: Path, wanted: tuple[str, ...]) -> Figure:
     """Return the memory that a verdict took; the note says what it was."""
     command = [sys.executable, "-W", "ignore", "-c", RUN, str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=10 * LIMIT_S,  # others may have most of the machine
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S)),
+        )
     except subprocess.TimeoutExpired:
-        return Figure(name=name, value=-1, unit="MiB", note=f"NO VERDICT in {LIMIT_S} s")
+        return Figure(name=name, value=-1, unit="MiB", note=f"NO VERDICT in {10 * LIMIT_S} s")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed"])[-1]
         return Figure(name=name, value=-1, unit="MiB", note=f"NO VERDICT: {last[:120]}")

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from hypothesis import settings
 
+from leaks import Leaks
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Seeded and short: the same cases on every run; `make campaign` runs the long ones.
@@ -45,6 +47,11 @@ def _refuse_the_network(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_the_network)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch everything that is logged in this run for secrets."""
+    config.pluginmanager.register(Leaks())
 
 
 def missing(what: str) -> None:

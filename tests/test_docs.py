@@ -16,7 +16,7 @@ from yaosu import demo
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GUIDES = ("provider", "developer", "exchange", "operate", "money")
+GUIDES = ("provider", "developer", "exchange", "operate", "money", "organisation")
 
 
 @pytest.fixture(scope="module")

@@ -51,9 +51,9 @@ def gather(reader: Reader, actor: Actor, now: datetime, days: int = DAYS) -> lis
 
 
 def _end(day: date | str) -> datetime:
-    """Return the end of a day."""
+    """Return the end of a day in Beijing, which is within the same day in UTC."""
     given = date.fromisoformat(day) if isinstance(day, str) else day
-    return datetime.combine(given, time(23, 59, 59), UTC)
+    return datetime.combine(given, time(15, 59, 59), UTC)
 
 
 def _titles(listing: Listing) -> dict[str, str]:

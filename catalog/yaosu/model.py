@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -25,8 +26,12 @@ def new_id(prefix: str) -> str:
 
     Ids of one process never go back, even within a millisecond or when the clock does
     (RFC 9562 §6.2, method 2): the random part of the id before is counted up by a random step.
+    What the caller chose an id for gets that one (`client_ids`).
     """
     global _last_id
+    chosen = chosen_ids.get()
+    if chosen and prefix in chosen:
+        return chosen.pop(prefix)
     value = (time.time_ns() // 1_000_000) << 74 | int.from_bytes(os.urandom(10), "big") >> 6
     with _id_lock:
         if value >> 74 <= _last_id >> 74:
@@ -37,6 +42,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{head << 80 | 7 << 76 | middle << 64 | 2 << 62 | tail:032x}"
 
 
+chosen_ids: ContextVar[dict[str, str] | None] = ContextVar("chosen_ids", default=None)
 _last_id = 0
 _id_lock = threading.Lock()
 

@@ -52,7 +52,9 @@ class Message:
     """One event on its way to one webhook.
 
     "pending" is the one in line, "waiting" a second chance or a ping beside the line, and both end
-    as "delivered" or "dead". `tries` counts within the schedule, `attempts` are the latest ones.
+    as "delivered" or "dead". One that its receiver refuses is "parked", and so are those of the
+    same subject after it, while the others go on. `tries` counts within the schedule, `attempts`
+    are the latest ones.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Message:
     next_at: datetime | None = None
     created_at: datetime
     done_at: datetime | None = None
+    parked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from .connector import (
     Delivers,
     Describes,
     Harvests,
+    Pages,
     Publishes,
     Record,
     Report,
@@ -24,8 +25,15 @@ from .connector import (
     load,
     names,
 )
+from .remote import NTH, After, Asked, Reply, Watch
 
 __all__ = [
+    "NTH",
+    "After",
+    "Asked",
+    "Pages",
+    "Reply",
+    "Watch",
     "About",
     "Change",
     "Delivered",

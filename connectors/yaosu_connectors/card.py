@@ -30,28 +30,33 @@ FIELDS = (
     Mapped("keywords", "`tags`"),
     Mapped("dataElement.license_spdx", "`license`, or `other` with `license_name`",
            "in ModelScope's spelling where it has one"),
-    Mapped("licenses[].path", "`license_link`", "of the first, where the licence is on no list",
-           "changed"),
+    Mapped("licenses", "`license`, `license_link`",
+           "name of the first; its path where the licence is on no list", "changed"),
     Mapped("sources[].title", "`source_datasets`", "titles only", "changed"),
     Mapped("dataElement.languages", "`language`, `language_bcp47`"),
     Mapped("dataElement.ai.tasks", "`task_categories`"),
     Mapped("dataElement.ai.annotation", "`annotations_creators`",
            "by experts, by others, by machine", "changed"),
     Mapped("dataElement.ai.splits", "`dataset_info.splits[].num_examples`",
-           "where there is one config"),
+           "where there is one config that has them", "changed"),
+    Mapped("dataElement.offer.trial.resource", "a config of its own", "nothing calls it so",
+           "changed"),
     Mapped("dataElement.size.records", "`size_categories`",
            "a range, where no split has a number", "changed"),
     Mapped("resources[].config, split", "`configs[].config_name`, `data_files[].split`"),
-    Mapped("resources[].path", "`configs[].data_files[].path`", "those of one format"),
+    Mapped("resources[].path", "`configs[].data_files[].path`",
+           "those of one format; all other files come back one each", "changed"),
     Mapped("resources[].name, title, description", "", "named by config and split", "changed"),
-    Mapped("resources[].format", "the ending of the file"),
+    Mapped("resources[].format", "the ending of the file", "of those that are named", "changed"),
     Mapped("resources[].schema.fields", "`dataset_info.features`",
            "name and type; none where dates stand as text", "changed"),
     Mapped("resources[].schema.fields[].constraints, title", "", "", "lost"),
-    Mapped("resources[].bytes, hash, dialect, encoding", "", "", "lost"),
-    Mapped("contributors, created, id", "", "", "lost"),
-    Mapped("dataElement.*", "", "all that is not named here", "lost"),
+    Mapped("resources[].*", "", "", "lost"),
+    Mapped("$schema", "", "always that of the market", "changed"),
+    Mapped("*", "", "all that is not named here", "lost"),
 )  # fmt: skip
+SIZES = "card:size_categories"
+"""Ranges that a card tells where it tells no numbers."""
 OWN = frozenset(("README.md", "dataset_infos.json", "datapackage.json"))
 _MEMBERS = (
     "pretty_name version homepage tags license license_name license_link license_details language"
@@ -137,7 +142,7 @@ def front_matter(
         "source_datasets": [
             s["title"] for s in _mappings(package.get("sources")) if isinstance(s.get("title"), str)
         ],
-        "size_categories": _sizes(element),
+        "size_categories": _sizes(element) or _texts(package.get(SIZES)),
         **_layout(package, ai, only),
     }
     if dialect == "modelscope" and found["task_categories"]:
@@ -319,6 +324,8 @@ def descriptor(
         element["license_spdx"] = spdx
     if element:
         package["dataElement"] = element
+    if "size" not in element and (ranges := _texts(said.get("size_categories"))):
+        package[SIZES] = ranges
     notes += [
         _note(
             f"/{clip(key, 100)}", f"{clip(key)!r} is not carried over", f"字段“{clip(key)}”未导入"
@@ -388,7 +395,8 @@ def _resources(
         str(i.get("config_name") or card_files.DEFAULT): card_features.fields(i.get("features"))
         for i in infos
     }
-    lone = next(iter(schemas.values())) if len(schemas) == 1 else []
+    # Features that name no config are those of all.
+    lone = next(iter(schemas.values())) if len(infos) == 1 and "config_name" not in infos[0] else []
     used: set[str] = set()
     named: set[str] = set()
     for part in card_files.parts(configs, files):

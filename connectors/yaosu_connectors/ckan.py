@@ -36,10 +36,9 @@ from . import ckan_package as words
 from . import local
 from .connector import About, Change, Record, Report, Skipped
 from .published import Published
+from .remote import NTH, After, Ask, Asked, Page
 
 PAGE = 100
-NTH = "#"
-"""Before the number of a package that says no id of its own."""
 MAX_ANSWER = 64 << 20
 MAX_RESOURCES = 10_000
 SKEW = timedelta(hours=1)
@@ -52,19 +51,9 @@ _TAG = re.compile(r"[^\w .-]+")
 class CkanCatalog:
     """Harvests a CKAN: all of it in the order of ids, or what changed since a time."""
 
-    def __init__(
-        self,
-        key: str | None = None,
-        since: datetime | None = None,
-        start: int = 0,
-        session: requests.Session | None = None,
-        judge: bool = True,
-    ) -> None:
-        self._judge = judge  # whether records say what they lack: half of the work
-        self._key = key or (os.environ.get("YAOSU_CKAN_KEY") if session is None else None)
+    def __init__(self, key: str | None = None, since: datetime | None = None) -> None:
+        self._key = key
         self._since = since
-        self._start = start
-        self._session = session
 
     def about(self) -> About:
         return About(
@@ -76,22 +65,22 @@ class CkanCatalog:
     def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
         if not is_remote(source):
             return _folder(local.open_root(source))
-        site = Site(source, self._key, self._session)
+        site = Site(source, self._key or os.environ.get("YAOSU_CKAN_KEY"))
         site.open()
-        return (item for _, page in self._pages(site) for item in page)
+        return (item for _, page in self._pages(site, 0, judge=True) for item in page)
 
-    def pages(self, source: str) -> Iterator[tuple[int, list[Record | Skipped]]]:
-        """Yield (where the next page begins, what is on this one) of a site: `start` takes it."""
-        site = Site(source, self._key, self._session)
+    def pages(self, source: str, /, after: After = None, ask: Ask | None = None) -> Iterator[Page]:
+        """Yield pages in the order of ids; their records do not say what they lack."""
+        site = Site(source, self._key, None if ask is None else _Asking(ask))
         site.open()
-        return self._pages(site)
+        return self._pages(site, after or 0, judge=False)
 
-    def _pages(self, site: Site) -> Iterator[tuple[int, list[Record | Skipped]]]:
+    def _pages(self, site: Site, start: int, *, judge: bool) -> Iterator[Page]:
         asked: dict[str, Any] = {"sort": "id asc"}
         if self._since is not None:
             since = (self._since.astimezone(UTC) - SKEW).isoformat().replace("+00:00", "Z")
             asked["fq"] = f"metadata_modified:[{since} TO *]"
-        start, seen, rows, few = self._start, set[str](), PAGE, 0
+        seen, rows, few = set[str](), PAGE, 0
         while True:
             try:
                 found = site.call("package_search", start=start, rows=rows, **asked)
@@ -116,9 +105,7 @@ class CkanCatalog:
                 )
             seen |= ids
             own = (p for p in page if not isinstance(p, dict) or p.get("type") != "harvest")
-            items = [
-                record_of(p, f"{NTH}{start + n}", judge=self._judge) for n, p in enumerate(own)
-            ]
+            items = [record_of(p, f"{NTH}{start + n}", judge=judge) for n, p in enumerate(own)]
             start += len(page)
             few -= len(page)
             rows = 1 if few > 0 else PAGE
@@ -345,6 +332,29 @@ class _Session(requests.Session):
                 raise _too_large()
         answer._content = bytes(body)  # as if it had been read at once
         return answer
+
+
+class _Asking(requests.Session):
+    """Sends what the client of CKAN sends through the way out that was handed in."""
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def post(self, url: Any, data: Any = None, json: Any = None, **more: Any) -> Any:
+        body = data if isinstance(data, bytes) else str(data or "").encode()
+        headers = {str(k): str(v) for k, v in (more.get("headers") or {}).items()}
+        try:
+            reply = self._ask(Asked(url=str(url), headers=headers, body=body))
+        except Unavailable as error:
+            raise requests.ConnectionError(error.en) from None  # asked again
+        if reply.status in (429, 502, 503, 504):  # of a proxy before it, not its own
+            raise requests.ConnectionError(str(reply.status))
+        found = requests.Response()
+        found.status_code = reply.status
+        found._content = reply.body
+        found.encoding = "utf-8"
+        return found
 
 
 class Site:

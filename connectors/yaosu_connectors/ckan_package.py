@@ -36,7 +36,7 @@ FIELDS = (
     Mapped("resources[].bytes", "`resources[].size`"),
     Mapped("resources[].*", "`resources[].*`"),
     Mapped("dataElement.holder.contact, phone, address", "", "for the owner's eyes only", "lost"),
-    Mapped("dataElement, sources and all other members", "`extras[]`", "as JSON"),
+    Mapped("*", "`extras[]`", "as JSON: all that is not named here"),
 )  # fmt: skip
 NAME = re.compile(r"[a-z0-9_-]{2,100}")
 DESCRIPTOR = "datapackage"

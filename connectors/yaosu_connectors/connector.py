@@ -154,8 +154,21 @@ class Delivers(Protocol):
     def deliver(self, record: Record, target: str, /) -> Iterator[Delivered]: ...
 
 
+@runtime_checkable
+class Pages(Protocol):
+    """Reads a catalog at an address from any page on: what a harvest on a schedule needs.
+
+    Yields (where the next page begins, what is on this one); see `remote`.
+    """
+
+    def pages(
+        self, source: str, /, after: Any = None, ask: Any = None
+    ) -> Iterator[tuple[Any, list[Record | Skipped]]]: ...
+
+
 CAPABILITIES: Mapping[str, type[Any]] = {
     "harvests": Harvests,
+    "pages": Pages,
     "publishes": Publishes,
     "delivers": Delivers,
     "describes": Describes,

@@ -23,21 +23,43 @@ FIELDS = (
     Mapped("keywords", "`keywords`"),
     Mapped("version", "`version`"),
     Mapped("created", "`dateCreated`"),
-    Mapped("dataElement.license_spdx, licenses", "`license`", "the SPDX id only", "changed"),
-    Mapped("contributors", "`creator`", "titles only", "changed"),
-    Mapped("sources", "`prov:wasDerivedFrom`"),
+    Mapped("homepage", "`sameAs`"),
+    Mapped("dataElement.license_spdx", "`license`"),
+    Mapped("licenses", "`license`", "the SPDX id stands for them", "changed"),
+    Mapped("contributors[].title, roles, email, path",
+           "`creator` with `additionalType`, `email`, `url`"),
+    Mapped("sources[].title, path", "`prov:wasDerivedFrom`"),
     Mapped("dataElement.languages", "`inLanguage`"),
     Mapped("dataElement.coverage.temporal", "`temporalCoverage`"),
-    Mapped("dataElement.policy", "`usageInfo` (odrl:Offer)"),
+    Mapped("dataElement.coverage.spatial_codes", "`spatialCoverage`"),
+    Mapped("dataElement.policy", "`usageInfo` (odrl:Offer)", "its rules; the target is the dataset",
+           "changed"),
     Mapped("dataElement.scenario", "`rai:dataUseCases`"),
+    Mapped("dataElement.update_frequency", "`rai:dataReleaseMaintenancePlan`"),
+    Mapped("dataElement.restrictions", "`rai:dataLimitations`"),
+    Mapped("dataElement.provenance.origin", "`rai:dataCollectionType`"),
     Mapped("dataElement.compliance.personal_info", "`rai:personalSensitiveInformation`"),
-    Mapped("dataElement.ai.annotation", "`rai:dataAnnotationProtocol`, `rai:annotationsPerItem`"),
-    Mapped("resources[].path, bytes, hash", "`distribution[]`"),
-    Mapped("resources[].schema.fields", "`recordSet[].field[]`", "name and type", "changed"),
-    Mapped("resources[].schema.fields[].constraints, format", "", "", "lost"),
-    Mapped("dataElement.ai.splits", "`recordSet` of `cr:Split`"),
-    Mapped("dataElement.*", "", "all that is not named here", "lost"),
-)
+    Mapped("dataElement.ai.annotation.protocol, items_per",
+           "`rai:dataAnnotationProtocol`, `rai:annotationsPerItem`"),
+    Mapped("dataElement.ai.splits[].name", "`recordSet` of `cr:Split`"),
+    Mapped("resources[].path, bytes, hash, parts", "`distribution[]`",
+           "several files of one become one each", "changed"),
+    Mapped("resources[].description", "`distribution[].description`"),
+    Mapped("resources[].name", "`recordSet[].name`", "of a file that is no table: its path",
+           "changed"),
+    Mapped("resources[].mediatype", "`encodingFormat`", "as Croissant writes it", "changed"),
+    Mapped("resources[].format", "", "the ending of the file", "changed"),
+    Mapped("resources[].schema.fields[].name", "`recordSet[].field[].source.extract.column`",
+           "of plain CSV, TSV, JSON, JSON Lines and Parquet", "changed"),
+    Mapped("resources[].schema.fields[].type", "`dataType`", "years are integers, objects text",
+           "changed"),
+    Mapped("resources[].schema.fields[].title, description", "`description`", "one of the two",
+           "changed"),
+    Mapped("resources[].schema.primaryKey", "`recordSet[].key`", "a list of one is the one",
+           "changed"),
+    Mapped("resources[].*", "", "", "lost"),
+    Mapped("*", "", "all that is not named here", "lost"),
+)  # fmt: skip
 _CR = (
     "arrayShape citeAs column containedIn equivalentProperty extract field fileProperty fileObject"
     " fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path readLines"
@@ -105,12 +127,26 @@ def document(version: Published) -> dict[str, Any]:
     return {k: v for k, v in found.items() if v not in (None, [], "")}
 
 
-def _people(version: Published) -> list[dict[str, str]]:
-    titles = [
-        str(c["title"]) for c in version.descriptor.get("contributors") or ()
+def _people(version: Published) -> list[dict[str, Any]]:
+    people = [
+        c for c in version.descriptor.get("contributors") or ()
         if isinstance(c, dict) and c.get("title")
-    ] or [version.publisher_name]  # fmt: skip
-    return [{"@type": "sc:Organization", "name": t} for t in dict.fromkeys(titles)]
+    ] or [{"title": version.publisher_name}]  # fmt: skip
+    return [_person(who) for who in people]
+
+
+def _person(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who made it; every role but that of the maker is told."""
+    roles = said.get("roles") or ([said["role"]] if said.get("role") else [])
+    roles = [str(r) for r in roles] if isinstance(roles, list) else []
+    found: dict[str, Any] = {"@type": "sc:Organization", "name": str(said["title"])}
+    if roles not in ([], ["creator"]):
+        found["additionalType"] = roles
+    if said.get("email"):
+        found["email"] = str(said["email"])
+    if said.get("path"):
+        found["url"] = str(said["path"])
+    return found
 
 
 def _free(element: Mapping[str, Any]) -> bool:
@@ -128,6 +164,7 @@ def _optional(version: Published) -> dict[str, Any]:
         "dateCreated": said.get("created"),
         "sameAs": said.get("homepage"),
         "temporalCoverage": f"{span.get('start', '..')}/{span.get('end', '..')}" if span else None,
+        "spatialCoverage": [_place(str(c)) for c in _codes(version)],
         "prov:wasDerivedFrom": [
             {"@type": "prov:Entity", "name": str(s.get("title") or s.get("path") or "source"),
              **({"url": str(s["path"])} if s.get("path") else {})}
@@ -135,6 +172,18 @@ def _optional(version: Published) -> dict[str, Any]:
         ],
         "prov:wasAttributedTo": {"@type": "prov:Agent", "name": version.publisher_name},
     }  # fmt: skip
+
+
+def _codes(version: Published) -> list[Any]:
+    coverage = version.element.get("coverage")
+    codes = coverage.get("spatial_codes") if isinstance(coverage, dict) else None
+    return codes if isinstance(codes, list) else []
+
+
+def _place(code: str) -> dict[str, str]:
+    """Return a division of GB/T 2260 as a place."""
+    named = code_list("division").text(code).zh
+    return {"@type": "sc:Place", "identifier": f"GB/T 2260:{code}", "name": named}
 
 
 def _responsible(element: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,52 +346,3 @@ def _field(
     if kind in ("array", "list"):
         found |= {"isArray": True, "arrayShape": "-1"}
     return found
-
-
-# --- schema.org --------------------------------------------------------------------------------
-
-
-def schema_org(version: Published, catalog: str) -> dict[str, Any]:
-    """Return schema.org/Dataset for the page: what search engines read (no record sets)."""
-    whole = document(version)
-    kept = ("name", "alternateName", "description", "url", "identifier", "license", "creator",
-            "publisher", "datePublished", "dateModified", "dateCreated", "version", "keywords",
-            "inLanguage", "temporalCoverage", "sameAs", "isAccessibleForFree")  # fmt: skip
-    found = {k: _plain(whole[k]) for k in kept if k in whole}
-    measured = [
-        str(f["name"])
-        for r in version.resources
-        if isinstance(r.get("schema"), dict)
-        for f in r["schema"].get("fields") or ()
-        if isinstance(f, dict) and f.get("name")
-    ]
-    places = (version.element.get("coverage") or {}).get("spatial_codes") or ()
-    text = str(found["description"])
-    if len(text) < 50:  # a rule of those who index datasets: 50 to 5000 characters
-        text = f"{found['alternateName']}. {text} {version.page}"
-    return {
-        "@context": "https://schema.org/",
-        "@type": "Dataset",
-        **found,
-        "name": found["alternateName"],
-        "alternateName": version.name,
-        "description": text[:5000],
-        "variableMeasured": list(dict.fromkeys(measured))[:200],
-        "spatialCoverage": [code_list("division").text(str(c)).zh for c in places],
-        "includedInDataCatalog": {"@type": "DataCatalog", "name": catalog, "url": version.base},
-        "distribution": [
-            {"@type": "DataDownload", "contentUrl": d["contentUrl"],
-             "encodingFormat": d["encodingFormat"],
-             **({"contentSize": d["contentSize"]} if "contentSize" in d else {})}
-            for d in whole.get("distribution", ())
-        ],
-    }  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with types as the bare vocabulary names them."""
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return value.removeprefix("sc:") if isinstance(value, str) else value

@@ -13,32 +13,45 @@ from typing import Any
 from urllib.parse import quote
 
 from yaosu_schemas.codes import code_list
+from yaosu_schemas.paths import is_remote
 
+from . import dcat_policy
 from .published import Mapped, Published, files_of, utc
 from .rdf import TYPE, Iri, Literal, Node, Triple
 
 FIELDS = (
-    Mapped("name", "`dct:identifier`", "the UUID of the dataset stands for it", "changed"),
-    Mapped("title, dataElement.titles.en", "`dct:title` (zh, en)"),
+    Mapped("name", "the IRI of the dataset"),
+    Mapped("title, dataElement.titles.en", "`dct:title`, `dct:alternative`"),
     Mapped("description", "`dct:description`"),
     Mapped("keywords", "`dcat:keyword`", "their order is not kept", "changed"),
     Mapped("version", "`dcat:version`"),
+    Mapped("created", "`dct:created`"),
     Mapped("homepage", "`foaf:page`"),
     Mapped("dataElement.license_spdx", "`dct:license` of every distribution"),
-    Mapped("contributors[].publisher", "`dct:publisher`"),
-    Mapped("dataElement.languages", "`dct:language`", "scripts are left out", "changed"),
+    Mapped("licenses", "", "the SPDX id stands for them", "lost"),
+    Mapped("contributors[].title, roles, email, path",
+           "`dct:creator`, `prov:qualifiedAttribution` with `dcat:hadRole`"),
+    Mapped("sources[].title, path", "`prov:wasDerivedFrom`"),
+    Mapped("dataElement.languages", "`dct:language`, `dc:language`", "their order is not kept",
+           "changed"),
     Mapped("dataElement.update_frequency", "`dct:accrualPeriodicity`"),
     Mapped("dataElement.coverage.temporal", "`dct:temporal`"),
-    Mapped("dataElement.coverage.spatial_codes", "`dct:spatial`"),
-    Mapped("dataElement.identifiers", "`adms:identifier`"),
-    Mapped("dataElement.policy", "`odrl:hasPolicy`", "actions of its rules only", "changed"),
-    Mapped("resources[].name, title", "`dct:title` of a distribution", "one of the two", "changed"),
-    Mapped("resources[].path", "`dcat:downloadURL` of the sample", "", "lost"),
+    Mapped("dataElement.coverage.spatial_codes", "`dct:spatial`", "in the order of codes",
+           "changed"),
+    Mapped("dataElement.identifiers[].scheme, value", "`adms:identifier`"),
+    Mapped("dataElement.policy", "`odrl:hasPolicy`",
+           "a list of one is the one, plain values have no order, the target is the dataset",
+           "changed"),
+    Mapped("resources[].name, title, description", "IRI, `dct:title`, `dct:description`"),
+    Mapped("resources[].path, parts", "`spdx:fileName`; `dct:hasPart` where it has several files"),
     Mapped("resources[].mediatype", "`dcat:mediaType`"),
+    Mapped("resources[].encoding", "`cnt:characterEncoding`"),
     Mapped("resources[].bytes, hash", "`dcat:byteSize`, `spdx:checksum`"),
-    Mapped("resources[].schema, dialect, encoding", "", "", "lost"),
-    Mapped("dataElement.*", "", "all that is not named here", "lost"),
-)
+    Mapped("resources[].format", "", "the ending of the file", "changed"),
+    Mapped("resources[].*", "", "", "lost"),
+    Mapped("dataElement.offer.trial.resource", "`dcat:downloadURL` of the sample"),
+    Mapped("*", "", "all that is not named here; `rdfs:seeAlso` leads to it", "lost"),
+)  # fmt: skip
 PROFILE = "http://data.europa.eu/r5r/"
 _EU = "http://publications.europa.eu/resource/authority/"
 _IANA = "https://www.iana.org/assignments/media-types/"
@@ -48,6 +61,7 @@ LANGUAGE = {"zh": "ZHO", "en": "ENG", "fr": "FRA", "de": "DEU", "es": "SPA", "ja
              "ko": "KOR", "ru": "RUS", "ar": "ARA", "pt": "POR", "it": "ITA", "vi": "VIE",
              "th": "THA", "yue": "YUE", "zxx": "ZXX"}  # fmt: skip
 _DIVISION = "urn:gb2260:"
+ROLE = "urn:yaosu:role:"
 _HAN = re.compile("[\u3400-\u9fff]")
 
 
@@ -101,6 +115,11 @@ def _dataset(version: Published) -> Iterator[Triple]:
     for word in said.get("keywords") or ():
         yield here, "dcat:keyword", _said(str(word))
     yield from _publisher(version, here)
+    yield from _contributors(version, here)
+    yield from _sources(version, here)
+    yield from _typed(here, "rdfs:seeAlso", f"{version.page}/datapackage.json", "rdfs:Resource")
+    if created := said.get("created"):
+        yield here, "dct:created", Literal(str(created))
     yield from _typed(here, "dcat:landingPage", version.page, "foaf:Document")
     if page := said.get("homepage"):
         yield from _typed(here, "foaf:page", str(page), "foaf:Document")
@@ -117,6 +136,8 @@ def _dataset(version: Published) -> Iterator[Triple]:
     yield from _policy(version, here)
     for resource in version.resources:
         yield from _distribution(version, here, resource)
+    if not version.resources:
+        yield from _licence(version, here)
     for number_, foreign in enumerate(said.get("dcat:distributions") or ()):
         if isinstance(foreign, Mapping):
             yield from _foreign(version, here, foreign, number_)
@@ -125,10 +146,13 @@ def _dataset(version: Published) -> Iterator[Triple]:
 def _words(version: Published, here: str) -> Iterator[Triple]:
     said, titles = version.descriptor, version.element.get("titles")
     title = str(said.get("title") or version.name)
-    yield here, "dct:title", _said(title)
+    first = _said(title)
+    yield here, "dct:title", first
     english = titles.get("en") if isinstance(titles, dict) else None
     if isinstance(english, str) and english and english != title:
-        yield here, "dct:title", Literal(english, "en")
+        # Two titles in one language could not be told apart.
+        kind = "title" if first.lang == "zh" else "alternative"
+        yield here, f"dct:{kind}", Literal(english, "en")
     yield here, "dct:description", _said(str(said.get("description") or title))
 
 
@@ -148,6 +172,42 @@ def _publisher(version: Published, here: str) -> Iterator[Triple]:
     yield contact, "vcard:hasURL", Iri(version.page)
 
 
+def _contributors(version: Published, here: str) -> Iterator[Triple]:
+    """Yield who made it, each with every role (DCAT 3 §6.4.22); one who only publishes is told."""
+    people = [c for c in version.descriptor.get("contributors") or () if isinstance(c, dict)]
+    if people == [{"title": version.publisher_name, "roles": ["publisher"]}]:
+        return
+    for number, who in enumerate(people):
+        agent = f"{version.page}#agent-{number}"
+        yield agent, TYPE, Iri("foaf:Agent")
+        yield agent, "foaf:name", _said(str(who.get("title") or "?"))
+        if who.get("email"):
+            yield agent, "foaf:mbox", Iri(f"mailto:{who['email']}")
+        if who.get("path"):
+            yield agent, "foaf:homepage", Iri(str(who["path"]))
+        roles = who.get("roles") or ([who["role"]] if who.get("role") else [])
+        roles = [str(r) for r in roles] if isinstance(roles, list) else []
+        for order, role in enumerate(roles or [""]):
+            mark = f"{version.page}#attribution-{number}-{order}"
+            yield from _typed(here, "prov:qualifiedAttribution", mark, "prov:Attribution")
+            yield mark, "prov:agent", Iri(agent)
+            if role:
+                yield from _typed(mark, "dcat:hadRole", f"{ROLE}{quote(role)}", "dcat:Role")
+        if {"creator", "author"} & set(roles):
+            yield here, "dct:creator", Iri(agent)
+
+
+def _sources(version: Published, here: str) -> Iterator[Triple]:
+    sources = [s for s in version.descriptor.get("sources") or () if isinstance(s, dict)]
+    for number, source in enumerate(sources):
+        one = f"{version.page}#source-{number}"
+        yield from _typed(here, "prov:wasDerivedFrom", one, "prov:Entity")
+        if source.get("title"):
+            yield one, "dct:title", _said(str(source["title"]))
+        if path := source.get("path"):
+            yield one, "foaf:page", Iri(str(path)) if is_remote(str(path)) else Literal(str(path))
+
+
 def _free(element: Mapping[str, Any]) -> bool:
     pricing = (element.get("offer") or {}).get("pricing") or ()
     return any(isinstance(p, dict) and p.get("mode") == "free" for p in pricing)
@@ -159,6 +219,7 @@ def _coverage(version: Published, here: str) -> Iterator[Triple]:
         code = LANGUAGE.get(str(tag).split("-")[0].lower())
         iri = f"{_EU}language/{code}" if code else f"http://lexvo.org/id/iso639-1/{tag}"
         yield from _typed(here, "dct:language", iri, "dct:LinguisticSystem")
+        yield here, "dc:language", Literal(str(tag))
     if code := FREQUENCY.get(str(element.get("update_frequency"))):
         yield from _typed(here, "dct:accrualPeriodicity", f"{_EU}frequency/{code}", "dct:Frequency")
     coverage = element.get("coverage") or {}
@@ -200,25 +261,8 @@ def _series(version: Published, here: str) -> Iterator[Triple]:
 
 def _policy(version: Published, here: str) -> Iterator[Triple]:
     policy = version.element.get("policy")
-    if not isinstance(policy, dict):
-        return
-    iri = f"{version.page}#policy"
-    yield from _typed(here, "odrl:hasPolicy", iri, "odrl:Policy")
-    yield iri, TYPE, Iri("odrl:Offer")
-    for kind in ("permission", "prohibition", "obligation"):
-        rules = policy.get(kind) or ()
-        for number, rule in enumerate(rules if isinstance(rules, list) else [rules]):
-            one = f"{version.page}#{kind}-{number}"
-            yield from _typed(iri, f"odrl:{kind}", one, f"odrl:{_RULES[kind]}")
-            yield one, "odrl:target", Iri(here)
-            actions = rule.get("action") if isinstance(rule, dict) else ()
-            for action in actions if isinstance(actions, list) else [actions]:
-                if isinstance(action, str):
-                    name = action.rsplit("/", 1)[-1].removeprefix("odrl:")
-                    yield one, "odrl:action", Iri(f"odrl:{name}")
-
-
-_RULES = {"permission": "Permission", "prohibition": "Prohibition", "obligation": "Duty"}
+    if isinstance(policy, dict):
+        yield from dcat_policy.triples(policy, version.page, here)
 
 
 def _distribution(version: Published, of: str, resource: Mapping[str, Any]) -> Iterator[Triple]:
@@ -237,10 +281,28 @@ def _distribution(version: Published, of: str, resource: Mapping[str, Any]) -> I
     size = [n for _, _, n in files if n is not None]
     if size:
         yield here, "dcat:byteSize", Literal(str(sum(size)), datatype="xsd:nonNegativeInteger")
-    if len(files) == 1 and files[0][1]:
-        yield from _checksum(here, files[0][1])
+    if len(files) == 1:
+        yield here, "spdx:fileName", Literal(files[0][0])
+        if files[0][1]:
+            yield from _checksum(here, files[0][1])
+    else:
+        yield from _parts(here, files)
     yield from _kind(here, str(resource.get("mediatype") or ""))
+    if encoding := resource.get("encoding"):
+        yield here, "cnt:characterEncoding", Literal(str(encoding))
     yield from _licence(version, here)
+
+
+def _parts(here: str, files: Iterable[tuple[str, str, int | None]]) -> Iterator[Triple]:
+    """Yield the files of a distribution that has several."""
+    for number, (path, sha256, size) in enumerate(files):
+        one = f"{here}-file-{number}"
+        yield from _typed(here, "dct:hasPart", one, "spdx:File")
+        yield one, "spdx:fileName", Literal(path)
+        if size is not None:
+            yield one, "dcat:byteSize", Literal(str(size), datatype="xsd:nonNegativeInteger")
+        if sha256:
+            yield from _checksum(one, sha256)
 
 
 def _checksum(here: str, sha256: str) -> Iterator[Triple]:

@@ -1,6 +1,6 @@
 """Foreign DCAT catalogs: every dataset and distribution comes over, violations are listed.
 
-Files are read from a folder, in Turtle, RDF/XML or JSON-LD. Contexts at addresses are never
+They are read from a folder or at an address, in Turtle, RDF/XML or JSON-LD. Contexts are never
 fetched: those that are pinned under `schemas` stand in for them, others are refused; so are
 document types and entities of XML.
 """
@@ -14,23 +14,34 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urljoin
 
 import rdflib
-from rdflib.namespace import DCTERMS, FOAF, RDF
+from rdflib.namespace import DCTERMS, FOAF, PROV, RDF
+from rdflib.plugins.stores.memory import Memory
 
 from yaosu_schemas import licences
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.errors import Malformed, Problem, Text, YaosuError
+from yaosu_schemas.errors import Malformed, Problem, Text, TooLarge, YaosuError
+from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
-from . import local
+from . import dcat_files, dcat_policy, local, remote
 from .connector import About, Record, Skipped
 from .dcat import FREQUENCY, LANGUAGE
+from .dcat_files import DCAT
+from .dcat_policy import ordered
+from .rdf import PREFIXES
+from .remote import After, Ask, Page, Reply
 
 FORMATS = {".ttl": "turtle", ".rdf": "xml", ".xml": "xml", ".jsonld": "json-ld",
            ".json": "json-ld"}  # fmt: skip
-_SPDX = rdflib.Namespace("http://spdx.org/rdf/terms#")
-DCAT = rdflib.Namespace("http://www.w3.org/ns/dcat#")
+_MEDIA = {"text/turtle": "turtle", "application/rdf+xml": "xml",
+          "application/ld+json": "json-ld", "application/n-triples": "turtle"}  # fmt: skip
+_ACCEPT = "text/turtle, application/rdf+xml;q=0.9, application/ld+json;q=0.8"
+_BASE = "urn:yaosu:import:"
+MAX_TRIPLES = 200_000
+_ADMS, _DC, _HYDRA, _SKOS = (rdflib.Namespace(PREFIXES[p]) for p in ("adms", "dc", "hydra", "skos"))
 _PERIODS = {code: ours for ours, code in FREQUENCY.items()}
 _TONGUES = {code: ours for ours, code in LANGUAGE.items()}
 _MANDATORY = (
@@ -41,7 +52,7 @@ _MANDATORY = (
 
 
 class DcatCatalog:
-    """Harvests a folder of DCAT files; a dataset that stands in two files is one."""
+    """Harvests DCAT at an address, following its pages, or a folder of DCAT files."""
 
     def about(self) -> About:
         return About(
@@ -51,7 +62,51 @@ class DcatCatalog:
         )
 
     def harvest(self, source: str, /) -> Iterator[Record | Skipped]:
+        if is_remote(source):
+            return remote.watched(self.pages(source))
         return _folder(local.open_root(source))
+
+    def pages(self, source: str, /, after: After = None, ask: Ask | None = None) -> Iterator[Page]:
+        """Yield the pages that `hydra:next` leads to; `after` is the address of the next one."""
+        return _pages(remote.address(source), after, ask or remote.plain)
+
+
+def _pages(source: str, after: After, ask: Ask) -> Iterator[Page]:
+    url = source if after is None else after["next"]
+    home = remote.host_of(source)
+    while url:
+        reply = remote.no_html(remote.get(ask, url, _ACCEPT, home=home))
+        graph = _parsed(reply)
+        items: list[Record | Skipped] = list(datasets(graph))
+        url = _next(graph, reply.url)
+        yield {"next": url}, items
+
+
+def _next(graph: rdflib.Graph, here: str) -> str | None:
+    """Return the address of the page after this one (Hydra core; `nextPage` is its old name)."""
+    for name in ("next", "nextPage"):
+        links = sorted(str(o) for o in graph.objects(None, _HYDRA[name]))
+        if links:
+            return urljoin(here, links[0])
+    return None
+
+
+def _parsed(reply: Reply) -> rdflib.Graph:
+    """Return the triples of an answer, in the spelling that it names or begins like."""
+    kind = next((k for m, k in _MEDIA.items() if m == reply.media), None)
+    if len(reply.body) > local.DOCUMENT_BYTES:
+        raise TooLarge("the document is too large: give an address with pages",
+                       "文档过大，请提供分页地址")  # fmt: skip
+    text = reply.body.decode("utf-8-sig", "replace")
+    if kind is None:
+        first = text.lstrip()[:1]
+        kind = "xml" if first == "<" else "json-ld" if first in ("{", "[") else "turtle"
+        if first == "<" and re.match(r"\s*<[^>]*>\s*(a|<)", text):
+            kind = "turtle"  # an IRI, not a tag
+    graph = graph_of(text, kind, reply.url)
+    if not len(graph):
+        raise Malformed("the document states nothing", "文档没有任何陈述")
+    return graph
 
 
 def _folder(root: Path) -> Iterator[Record | Skipped]:
@@ -71,27 +126,42 @@ def _folder(root: Path) -> Iterator[Record | Skipped]:
 
 def read(path: Path) -> rdflib.Graph:
     """Return the triples of a file; Malformed where it is no RDF, or asks for an address."""
+    raw = local.read_plain(path)
     kind = FORMATS[path.suffix]
+    return graph_of(raw.decode("utf-8-sig" if kind == "json-ld" else "utf-8", "replace"), kind)
+
+
+def graph_of(text: str, kind: str, base: str = _BASE) -> rdflib.Graph:
+    """Return the triples of a document; Malformed, or TooLarge."""
     if kind == "json-ld":
-        document = local.read_document(path)
+        document = local.parse_json(text)
         if not isinstance(document, dict | list) or not document:
             raise Malformed("the document holds no linked data", "文档没有关联数据")
         text = json.dumps(_at_home(document, 0))
-    else:
-        with local.open_plain(path) as file:
-            raw = file.read(local.DOCUMENT_BYTES + 1)
-        if len(raw) > local.DOCUMENT_BYTES:
-            raise Malformed("the document is too large", "文档过大")
-        if kind == "xml" and re.search(rb"<!(DOCTYPE|ENTITY)", raw):
-            raise Malformed("document types and entities are refused", "不接受 DTD 与实体")
-        text = raw.decode("utf-8", "replace")
-    graph = rdflib.Graph()
+    elif kind == "xml" and re.search(r"<!(DOCTYPE|ENTITY)", text):
+        raise Malformed("document types and entities are refused", "不接受 DTD 与实体")
+    graph = rdflib.Graph(store=_Bounded())
     try:
-        graph.parse(data=text, format=kind, publicID="urn:yaosu:import:")
+        graph.parse(data=text, format=kind, publicID=base)
+    except TooLarge:
+        raise
     except Exception as error:  # the parsers raise what they like
         said = type(error).__name__
         raise Malformed(f"the document is no RDF ({said})", f"文档不是 RDF（{said}）") from None
     return graph
+
+
+class _Bounded(Memory):
+    """Takes no more triples than a catalog's page has: each costs a kilobyte."""
+
+    count = 0
+
+    def add(self, triple: Any, context: Any, quoted: bool = False) -> None:
+        self.count += 1
+        if self.count > MAX_TRIPLES:
+            raise TooLarge("the document has too many statements: give an address with pages",
+                           "文档陈述过多，请提供分页地址")  # fmt: skip
+        super().add(triple, context, quoted)
 
 
 def _at_home(value: Any, depth: int) -> Any:
@@ -140,17 +210,33 @@ def pinned() -> Mapping[str, Any]:
 
 
 def datasets(graph: rdflib.Graph) -> Iterator[Record]:
-    """Yield every dataset of a graph, in the order of IRIs."""
-    found = set(graph.subjects(RDF.type, DCAT.Dataset)) | set(graph.objects(None, DCAT.dataset))
-    for number, one in enumerate(sorted(found, key=str)):
+    """Yield every dataset of a graph, in the order of IRIs.
+
+    An earlier version that is only named beside a later one does not stand for itself.
+    """
+    linked = set(graph.objects(None, DCAT.dataset))
+    found = set(graph.subjects(RDF.type, DCAT.Dataset)) | linked
+    earlier = {
+        o for o in graph.objects(None, DCAT.previousVersion)
+        if o not in linked and graph.value(o, DCAT.distribution) is None
+    }  # fmt: skip
+    for number, one in enumerate(sorted(found - earlier, key=str)):
         document = _descriptor(graph, one, number)
         yield Record(
-            origin_id=clip(str(one), 400) if isinstance(one, rdflib.URIRef) else f"_:{number}",
+            origin_id=_origin(graph, one, number),
             kind="dataset",
             document=document,
             digest=digest(document),
             notes=tuple(violations(graph, one)),
         )
+
+
+def _origin(graph: rdflib.Graph, one: Any, number: int) -> str:
+    """Return the IRI; without one the identifier, which the source keeps, before its place."""
+    if isinstance(one, rdflib.URIRef):
+        return clip(str(one), 400)
+    given = graph.value(one, DCTERMS.identifier)
+    return clip(f"_:{given}", 400) if given is not None else f"_:{number}"
 
 
 def _best(graph: rdflib.Graph, subject: Any, predicate: Any) -> str:
@@ -170,24 +256,72 @@ def _descriptor(graph: rdflib.Graph, one: Any, number: int) -> dict[str, Any]:
         found["description"] = text[:100_000]
     if words := sorted({str(w).strip() for w in graph.objects(one, DCAT.keyword)} - {""}):
         found["keywords"] = words
-    if version := graph.value(one, DCAT.version):
-        found["version"] = str(version)
-    if page := graph.value(one, FOAF.page):
-        found["homepage"] = str(page)
-    for publisher in graph.objects(one, DCTERMS.publisher):
-        if name := _best(graph, publisher, FOAF.name):
-            found["contributors"] = [{"title": name, "roles": ["publisher"]}]
-    shares = [_share(graph, d) for d in sorted(graph.objects(one, DCAT.distribution), key=str)]
-    if shares:
-        found["dcat:distributions"] = shares
-        found["sources"] = [
+    for ours, theirs in (("version", DCAT.version), ("created", DCTERMS.created),
+                         ("homepage", FOAF.page)):  # fmt: skip
+        if (value := graph.value(one, theirs)) is not None and str(value):
+            found[ours] = str(value)
+    if people := _people(graph, one):
+        found["contributors"] = people
+    shares = ordered(graph.objects(one, DCAT.distribution))
+    made = [(s, dcat_files.resource(graph, s)) for s in shares]
+    resources = [r for _, r in made if r is not None]
+    foreign = [_share(graph, s) for s, r in made if r is None]
+    if resources:
+        found["resources"] = resources
+    if foreign:
+        found["dcat:distributions"] = foreign
+    sources = [_source(graph, s) for s in ordered(graph.objects(one, PROV.wasDerivedFrom))]
+    if foreign and not sources:
+        sources = [
             {"title": s.get("title") or str(title or "data"), "path": s["accessURL"]}
-            for s in shares
-            if s.get("accessURL")
-        ] or [{"title": title or "data"}]
-    if element := _element(graph, one, title, shares):
+            for s in foreign if s.get("accessURL")
+        ] or [{"title": title or "data"}]  # fmt: skip
+    if sources:
+        found["sources"] = sources
+    element = _element(graph, one, title, shares)
+    for share, resource in made:
+        if resource is not None and graph.value(share, DCAT.downloadURL) is not None:
+            element["offer"] = {"trial": {"resource": resource["name"]}}
+    if element:
         found["dataElement"] = element
     return found
+
+
+def _people(graph: rdflib.Graph, one: Any) -> list[dict[str, Any]]:
+    """Return who is named with a role; where nobody is, the publisher and the makers."""
+    found: dict[Any, dict[str, Any]] = {}
+    for mark in ordered(graph.objects(one, PROV.qualifiedAttribution)):
+        agent = graph.value(mark, PROV.agent)
+        if agent is None:
+            continue
+        who = found.setdefault(agent, _agent(graph, agent))
+        role = graph.value(mark, DCAT.hadRole)
+        if role is not None:
+            said = re.split(r"[/#:]", unquote(str(role)))[-1]
+            who.setdefault("roles", []).append(said)
+    if not found:
+        for kind in ("publisher", "creator", "contributor"):
+            for agent in ordered(graph.objects(one, DCTERMS[kind])):
+                who = found.setdefault(agent, _agent(graph, agent))
+                who.setdefault("roles", []).append(kind)
+    return [who for who in found.values() if who.get("title")]
+
+
+def _agent(graph: rdflib.Graph, agent: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"title": _best(graph, agent, FOAF.name)}
+    if mail := graph.value(agent, FOAF.mbox):
+        found["email"] = str(mail).removeprefix("mailto:")
+    if page := graph.value(agent, FOAF.homepage):
+        found["path"] = str(page)
+    return found
+
+
+def _source(graph: rdflib.Graph, one: Any) -> dict[str, str]:
+    title, page = _best(graph, one, DCTERMS.title), graph.value(one, FOAF.page)
+    path = str(page) if page is not None else ""
+    if not path and not title and isinstance(one, rdflib.URIRef):
+        path = str(one)
+    return {**({"title": title} if title else {}), **({"path": path} if path else {})}
 
 
 def _name(graph: rdflib.Graph, one: Any, number: int) -> str:
@@ -204,32 +338,23 @@ def _share(graph: rdflib.Graph, one: Any) -> dict[str, Any]:
     texts = {key: _best(graph, one, DCTERMS[key]) for key in ("title", "description")}
     links = {k: graph.value(one, DCAT[k]) for k in ("accessURL", "downloadURL")}
     found: dict[str, Any] = {k: str(v) for k, v in {**texts, **links}.items() if v}
-    size = str(graph.value(one, DCAT.byteSize) or "").split(".")[0]
-    if size.isdigit() and len(size) < 19:
-        found["bytes"] = int(size)
-    for mark in graph.objects(one, _SPDX.checksum):
-        value = str(graph.value(mark, _SPDX.checksumValue) or "")
-        if re.fullmatch(r"[0-9a-fA-F]{64}", value):
-            found["sha256"] = value.lower()
-    media = str(graph.value(one, DCAT.mediaType) or "")
-    if "/media-types/" in media:
-        found["mediatype"] = media.rpartition("/media-types/")[2]
+    found |= dcat_files.facts(graph, one)
+    if media := dcat_files.media(graph, one):
+        found["mediatype"] = media
     if licence := graph.value(one, DCTERMS.license):
         found["license"] = str(licence)
     return found
 
 
-def _element(
-    graph: rdflib.Graph, one: Any, title: str, shares: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _element(graph: rdflib.Graph, one: Any, title: str, shares: list[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    english = [
-        str(t) for t in graph.objects(one, DCTERMS.title)
-        if isinstance(t, rdflib.Literal) and t.language == "en"
-    ]  # fmt: skip
-    if english and english[0] != title:
+    english = sorted(
+        str(t) for kind in ("title", "alternative") for t in graph.objects(one, DCTERMS[kind])
+        if isinstance(t, rdflib.Literal) and t.language == "en" and str(t) != title
+    )  # fmt: skip
+    if english:
         found["titles"] = {"en": english[0]}
-    tongues = [
+    tongues = sorted(str(t) for t in graph.objects(one, _DC.language)) or [
         code for o in sorted(graph.objects(one, DCTERMS.language), key=str)
         if (code := _TONGUES.get(str(o).rsplit("/", 1)[-1]))
     ]  # fmt: skip
@@ -240,11 +365,27 @@ def _element(
         found["update_frequency"] = _PERIODS[period]
     if coverage := _coverage(graph, one):
         found["coverage"] = coverage
-    for share in shares:
-        spdx = licences.from_open_definition(str(share.get("license", "")).rsplit("/", 1)[-1])
+    if named := list(_identifiers(graph, one)):
+        found["identifiers"] = named
+    if policy := dcat_policy.policy(graph, one):
+        found["policy"] = policy
+    for holder in (*shares, one):
+        given = unquote(str(graph.value(holder, DCTERMS.license) or "")).rstrip("/")
+        name = given.rsplit("/", 1)[-1]
+        spdx = licences.from_open_definition(name)
+        if spdx is None and name.startswith("LicenseRef-"):
+            spdx = name
         if spdx:
             found["license_spdx"] = spdx
+            break
     return found
+
+
+def _identifiers(graph: rdflib.Graph, one: Any) -> Iterator[dict[str, str]]:
+    for mark in ordered(graph.objects(one, _ADMS.identifier)):
+        value, scheme = (graph.value(mark, p) for p in (_SKOS.notation, _ADMS.schemaAgency))
+        if value is not None and scheme is not None and str(scheme):
+            yield {"scheme": str(scheme), "value": str(value)}
 
 
 def _coverage(graph: rdflib.Graph, one: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _TYPES = {
     "float32": "float", "float64": "double", "string": "string", "binary": "binary",
     "date": "date", "timestamp": "timestamp",
 }  # fmt: skip
+_NEUTRAL = {theirs: ours for ours, theirs in _TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,30 @@ def delta_type(kind: Any) -> Any:
             "valueContainsNull": True,
         }
     return _struct(kind["struct"])
+
+
+def read_metadata(said: Mapping[str, Any], *, rows: int, created_ms: int) -> TableVersion:
+    """Return what a metaData line tells of a table; rows and time stand in the line of its file."""
+    told = said["metaData"]
+    return TableVersion(
+        id=told["id"], version=told["version"], rows=rows, bytes=told["size"],
+        created_ms=created_ms, fields=_fields(json.loads(told["schemaString"])),
+    )  # fmt: skip
+
+
+def _fields(struct: Mapping[str, Any]) -> list[JSON]:
+    return [{"name": f["name"], "type": neutral_type(f["type"])} for f in struct["fields"]]
+
+
+def neutral_type(kind: Any) -> Any:
+    """Return the neutral type of a Delta one; KeyError for a word that there is not."""
+    if isinstance(kind, str):
+        return kind if kind.startswith("decimal(") else _NEUTRAL[kind]
+    if kind["type"] == "array":
+        return {"list": neutral_type(kind["elementType"])}
+    if kind["type"] == "map":
+        return {"map": [neutral_type(kind["keyType"]), neutral_type(kind["valueType"])]}
+    return {"struct": _fields(kind)}
 
 
 def file_line(table: TableVersion, *, url: str, expires_ms: int, kind: str = "file") -> JSON:

@@ -132,8 +132,8 @@ def file_digest(path: Path) -> tuple[int, str]:
         return file.tell(), f"sha256:{digest.hexdigest()}"
 
 
-def read_document(path: Path) -> Any:
-    """Return the JSON or YAML value of a file by its suffix; Malformed, or TooLarge."""
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a document; TooLarge."""
     with open_plain(path) as file:
         raw = file.read(DOCUMENT_BYTES + 1)
     if len(raw) > DOCUMENT_BYTES:
@@ -141,6 +141,12 @@ def read_document(path: Path) -> Any:
             f"the document is larger than {DOCUMENT_BYTES} bytes",
             f"文档超过 {DOCUMENT_BYTES} 字节",
         )
+    return raw
+
+
+def read_document(path: Path) -> Any:
+    """Return the JSON or YAML value of a file by its suffix; Malformed, or TooLarge."""
+    raw = read_plain(path)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import card, ckan_package, croissant, dcat, exchange, oai
+from . import card, ckan_package, croissant, dcat, exchange, oai, schema_org
 from .published import Mapped, table
 
 BEGIN, END = "<!-- mappings: begin -->", "<!-- mappings: end -->"
 SURFACES: Mapping[str, Sequence[Mapped]] = {
     "CKAN packages": ckan_package.FIELDS,
     "Croissant 1.1": croissant.FIELDS,
+    "schema.org/Dataset": schema_org.FIELDS,
     "DCAT-AP 3.0.1": dcat.FIELDS,
     "OAI-PMH, oai_dc": oai.FIELDS,
     **{

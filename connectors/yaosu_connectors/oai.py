@@ -14,17 +14,22 @@ from . import dcat, rdf
 from .published import Mapped, Published, utc
 
 FIELDS = (
-    Mapped("title, dataElement.titles", "`dc:title`"),
+    Mapped("name", "`dc:identifier`: the end of its address"),
+    Mapped("title, dataElement.titles.en", "`dc:title`"),
     Mapped("description", "`dc:description`"),
     Mapped("keywords", "`dc:subject`"),
-    Mapped("contributors", "`dc:creator`, `dc:publisher`", "titles only", "changed"),
+    Mapped("created", "`dc:date`"),
+    Mapped("homepage", "`dc:relation`"),
+    Mapped("contributors", "`dc:creator`, `dc:publisher`, `dc:contributor`",
+           "title and one role each, makers first", "changed"),
     Mapped("dataElement.languages", "`dc:language`"),
     Mapped("dataElement.license_spdx", "`dc:rights`"),
-    Mapped("sources", "`dc:source`"),
-    Mapped("resources[].mediatype", "`dc:format`"),
-    Mapped("dataElement.coverage.temporal", "`dc:coverage`"),
-    Mapped("all other members", "", "ask for `dcat`", "lost"),
-)
+    Mapped("licenses", "`dc:rights`", "name, address or title", "changed"),
+    Mapped("sources", "`dc:source`", "address or title", "changed"),
+    Mapped("resources[].mediatype", "`dc:format`", "a list of formats, without files", "changed"),
+    Mapped("dataElement.coverage.temporal, spatial_codes", "`dc:coverage`"),
+    Mapped("*", "", "all that is not named here: ask for `dcat`", "lost"),
+)  # fmt: skip
 PREFIXES = {
     "oai_dc": (
         "http://www.openarchives.org/OAI/2.0/oai_dc.xsd",
@@ -41,6 +46,9 @@ VERBS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "ListIdentifiers": (frozenset({"metadataPrefix"}), frozenset({"from", "until", "set"})),
     "ListRecords": (frozenset({"metadataPrefix"}), frozenset({"from", "until", "set"})),
 }
+FORMATS_KEPT = "dc:formats"
+"""Formats that a foreign record names, for which there is no file."""
+DIVISION = "urn:gb2260:"
 MEDIA = "text/xml; charset=utf-8"
 _SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -228,31 +236,60 @@ def dublin_core(version: Published) -> str:
 
 
 def _elements(version: Published) -> Iterable[tuple[str, str]]:
+    """Yield the elements and their values, each pair once."""
+    return dict.fromkeys((name, value) for name, value in _said(version) if value)
+
+
+def _said(version: Published) -> Iterable[tuple[str, str]]:
     said, element = version.descriptor, version.element
     yield "title", str(said.get("title") or version.name)
     titles = element.get("titles")
     yield "title", str(titles.get("en") or "") if isinstance(titles, dict) else ""
-    for who in said.get("contributors") or ():
-        yield "creator", str(who.get("title") or "") if isinstance(who, dict) else ""
+    people = [c for c in said.get("contributors") or () if isinstance(c, dict)]
+    yield from _named(people, "creator")
     for word in said.get("keywords") or ():
         yield "subject", str(word)
     yield "description", str(said.get("description") or "")
     yield "publisher", version.publisher_name
+    yield from _named(people, "publisher")
+    yield from _named(people, "contributor")
+    yield "date", str(said.get("created") or "")
     yield "date", stamp(version.listed_at or version.created_at)
     yield "type", "Dataset"
-    kinds = {str(r["mediatype"]) for r in version.resources if r.get("mediatype")}
-    for kind in sorted(kinds):
+    for kind in sorted({str(r["mediatype"]) for r in version.resources if r.get("mediatype")}):
         yield "format", kind
+    for kind in said.get(FORMATS_KEPT) or ():
+        yield "format", str(kind)
     yield "identifier", version.page
+    if said.get("homepage") != version.page:
+        yield "relation", str(said.get("homepage") or "")
     for source in said.get("sources") or ():
         if isinstance(source, dict):
             yield "source", str(source.get("path") or source.get("title") or "")
     for language in element.get("languages") or ():
         yield "language", str(language)
-    span = (element.get("coverage") or {}).get("temporal") or {}
+    coverage = element.get("coverage") or {}
+    span = coverage.get("temporal") or {}
     if span:
         yield "coverage", f"{span.get('start', '..')}/{span.get('end', '..')}"
+    for code in coverage.get("spatial_codes") or ():
+        yield "coverage", f"{DIVISION}{code}"
     yield "rights", str(element.get("license_spdx") or "")
+    for licence in said.get("licenses") or ():
+        if isinstance(licence, dict):
+            yield "rights", str(licence.get("name") or licence.get("path") or licence.get("title"))
+
+
+def _named(people: Iterable[Mapping[str, object]], element: str) -> Iterable[tuple[str, str]]:
+    """Yield those whose role is told by an element: publishers, makers, and all others."""
+    for who in people:
+        roles = who.get("roles")
+        roles = {str(r) for r in roles} if isinstance(roles, list) else {str(who.get("role") or "")}
+        kind = "publisher" if roles == {"publisher"} else "contributor"
+        if roles & {"creator", "author", ""} or not roles:
+            kind = "creator"
+        if kind == element:
+            yield element, str(who.get("title") or "")
 
 
 def resumption(cursor: Cursor | None, *, paged: bool) -> str:

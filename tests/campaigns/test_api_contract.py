@@ -33,6 +33,8 @@ max-examples = {examples}
 mode = "all"
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", 401, 402, 403, 404, 409, 412, 422, 429, 503, 507]
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
 [phases.stateful]
 max-steps = 24
 [phases.stateful.generation]
@@ -108,6 +110,7 @@ def asked(
     """Run schemathesis; returns its exit code and what it said."""
     settings = folder / "schemathesis.toml"
     settings.write_text(SETTINGS.format(examples=examples, walks=walks))
+    hall.stranger.get("/openapi.json")  # made now: schemathesis waits for it no more than 10 s
     run = subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "--config-file", settings, "run",
          f"{hall.address}/openapi.json", "-H", f"Authorization: Bearer {who.key}",

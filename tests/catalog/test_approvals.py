@@ -73,6 +73,11 @@ def buy(who: Person, listing_id: str) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
+def notices(who: Person) -> list[dict[str, Any]]:
+    found = who.get("/v1/notices")["items"]
+    return [n for n in found if n["kind"] == "approval"]
+
+
 def refused(who: Person, path: str, body: Any = None) -> int:
     with pytest.raises(Refused) as error:
         who.post(path, body)
@@ -128,6 +133,13 @@ def test_an_order_above_the_amount_waits_for_another_person_and_happens_once(
     assert [e["payload"]["approval_id"] for e in signs] == [held["approval_id"]]
     seen = {e["type"] for e in office.head.get("/v1/events?limit=500")["items"]}
     assert {"rule_set", "approval_asked", "approval_given", "approval_done"} <= seen
+    told = until(lambda: notices(office.clerk), bool)
+    assert (told[0]["facts"]["event"], told[0]["subject_id"]) == (
+        "approval_done",
+        held["approval_id"],
+    )
+    assert [n["facts"]["event"] for n in notices(office.head)] == ["approval_asked"]
+    assert notices(office.owner) == []
     others = provider.get("/v1/events?limit=500")["items"]
     assert not [e for e in others if e["type"].startswith("approval_")]
     checked = clean(hall)

@@ -443,3 +443,41 @@ def test_no_secret_of_a_sign_in_is_written_to_a_log(
         elsewhere.asked[-1]["code_verifier"],
     ):
         assert hidden not in ours
+
+
+def test_a_real_browser_comes_back_from_another_site_with_its_session(
+    tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere, chromium: str
+) -> None:
+    """The session's cookie is strict: a redirect from the provider would leave it at the door."""
+    api = pytest.importorskip("playwright.sync_api")
+    port = urlsplit(elsewhere.issuer).port
+    with (
+        open_hall(
+            tmp_path_factory.mktemp("browser"),
+            oidc_issuer=f"http://localhost:{port}",  # another site than 127.0.0.1
+            oidc_client_id="yaosu",
+            oidc_client_secret=SECRET,
+            oidc_allow="127.0.0.1/32,::1/128",
+        ) as hall,
+        api.sync_playwright() as playwright,
+    ):
+        owner = hall.person("seen", "buyer")
+        link = owner.post("/v1/invitations", {"name": "新同事", "roles": ["buyer"]})["link"]
+        engine = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = engine.new_context(locale="en-GB").new_page()
+        page.set_default_timeout(20_000)
+        page.goto(link)
+        page.click("a[href^='/login/start']")
+        page.fill("input[name=sub]", "browser@example.org")
+        page.press("input[name=sub]", "Enter")
+        page.wait_for_url(f"{hall.address}/organisation")
+        assert page.locator("a.me").inner_text() == "seen 公司"
+        page.goto(f"{hall.address}/waiting")
+        assert page.locator("h1").inner_text() == "Waiting for you"
+        page.click("form[action='/logout'] button")
+        page.wait_for_url(re.compile(rf"http://localhost:{port}/oauth2/end_session"))
+        page.goto(f"{hall.address}/waiting")
+        assert "/login?" in page.url
+        engine.close()

@@ -14,6 +14,7 @@ from yaosu.backup import restore
 from yaosu.cli import app
 from yaosu.errors import YaosuError
 from yaosu.model import Party, Trade
+from yaosu.proof.resting import SCHEMA
 from yaosu.proof.verify import verify_path
 from yaosu.storage.migrate import HEAD
 
@@ -27,6 +28,12 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
     return found
 
 
+def counted(folder: Path, tables: list[str]) -> dict[str, object]:
+    """Count the rows of each table, but for the one that a migration leaves of the schema."""
+    where = {"view": f" WHERE key <> '{SCHEMA}'"}
+    return {t: rows(folder, f"SELECT count(*) FROM {t}{where.get(t, '')}")[0][0] for t in tables}
+
+
 @pytest.fixture(params=KEPT, ids=lambda path: path.name.split(".")[0])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A data folder as an earlier version left it."""
@@ -38,13 +45,13 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_an_upgrade_keeps_every_row_and_verifies(old: Path) -> None:
     tables = [str(t) for (t,) in rows(old, "SELECT name FROM sqlite_master WHERE type = 'table'")]
     tables = [t for t in tables if t != "alembic_version" and not t.startswith("sqlite_")]
-    before = {t: rows(old, f"SELECT count(*) FROM {t}")[0][0] for t in tables}
+    before = counted(old, tables)
     evidence = rows(old, "SELECT subject_id, seq, digest FROM event ORDER BY id")
     assert len(evidence) > 40
     done = CliRunner().invoke(app, ["db", "upgrade", "--data", str(old)])
     assert done.exit_code == 0, done.output
     assert rows(old, "SELECT version_num FROM alembic_version") == [(HEAD,)]
-    assert {t: rows(old, f"SELECT count(*) FROM {t}")[0][0] for t in tables} == before
+    assert counted(old, tables) == before
     assert rows(old, "SELECT subject_id, seq, digest FROM event ORDER BY id") == evidence
     assert verify_path(old).valid
 

@@ -75,6 +75,20 @@ def dcat_dataset(name: str) -> dict[str, Any]:
     }
 
 
+def oai_record(name: str) -> str:
+    """Return a kept answer of an OAI-PMH repository with one record."""
+    dc = (
+        '<oai_dc:dc xmlns:oai_dc="http://www.openarchives.org/OAI/2.0/oai_dc/"'
+        f' xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>Record {name}</dc:title>'
+        "<dc:subject>统计</dc:subject></oai_dc:dc>"
+    )
+    return (
+        '<OAI-PMH xmlns="http://www.openarchives.org/OAI/2.0/"><ListRecords><record><header>'
+        f"<identifier>oai:example.org:{name}</identifier><datestamp>2999-01-01</datestamp></header>"
+        f"<metadata>{dc}</metadata></record></ListRecords></OAI-PMH>"
+    )
+
+
 def ckan_package(name: str) -> dict[str, Any]:
     return {
         "id": f"00000000-0000-4000-8000-{name:0>12}",
@@ -97,6 +111,9 @@ def hub_folder(folder: Path) -> Path:
 
 
 def _retitle(path: Path) -> None:
+    if path.suffix == ".xml":
+        write(path, path.read_text("utf-8").replace("<dc:title>Record", "<dc:title>Another"))
+        return
     if path.name == "README.md":
         text = path.read_text("utf-8").replace("pretty_name: Dialogues", "pretty_name: Talks")
         write(path, text)
@@ -126,6 +143,7 @@ def source_of(name: str, root: Path, trades: Callable[[str], dict[str, Any]]) ->
         "bilingual-records": lambda: [write(root / f"{i}.json", bilingual(i)) for i in ids],
         "croissant": lambda: [write(root / f"{i}.json", croissant_of(i)) for i in ids],
         "dcat": lambda: [write(root / f"{i}.jsonld", dcat_dataset(i)) for i in ids],
+        "oai-pmh": lambda: [write(root / f"{i}.xml", oai_record(i)) for i in ids],
         "ckan": lambda: [write(root / f"{i}.json", ckan_package(i)) for i in ids],
         "huggingface": lambda: [hub_folder(root / i) for i in ids],
         "modelscope": lambda: [hub_folder(root / i) for i in ids],

@@ -372,7 +372,7 @@ def test_a_torn_line_of_what_was_fetched_is_dropped(tmp_path: Path) -> None:
     with (tmp_path / "run.jsonl").open("ab") as file:
         file.write(b'{"next": 4, "items": [{"origin')
     fresh = Stage(tmp_path / "run.jsonl")
-    assert fresh.resume() == (2, 2)
+    assert fresh.resume()[:2] == (2, 2)
     fresh.add(3, [{"origin_id": "c"}])
     assert [[i["origin_id"] for i in b] for b in fresh.batches(1, 5)] == [["b", "c"]]
 

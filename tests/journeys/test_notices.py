@@ -228,12 +228,13 @@ def test_the_pages_save_watch_and_read_without_scripts(hall: Hall, shared: str) 
     assert page.says("You watch this dataset.")
     assert page.says("Do not watch any more")
     suspend_and_resume(hall, shared)
-    page = until(lambda: who.get("/notices"), lambda p: p.says("2 unread"))
+    page = until(lambda: who.get("/notices"), lambda p: p.says("3 unread"))
     assert page.says("is on offer again")
+    assert page.says("fits your search “my search”")  # it is on the market anew
     assert "<script>alert" not in page.response.text
     page = who.send(page, "/open")
     assert page.url.path == "/datasets/lingnan/shared-zh"
-    assert who.get("/notices").says("1 unread")
+    assert who.get("/notices").says("2 unread")
     page = who.send(who.get("/searches"), "/inbox/feed")
     assert page.says("/feeds/")
     page = who.send(page, "/remove")

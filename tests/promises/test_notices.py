@@ -20,6 +20,7 @@ from yaosu.model import (
     new_id,
 )
 from yaosu.model_notices import Follower, Notice, SavedSearch, Watch
+from yaosu.model_organisation import Approval, Rule
 from yaosu.notices import follower, inbox, searches
 from yaosu.ports import SearchQuery, Store, Transaction
 from yaosu.storage.search_one import OneListing
@@ -226,3 +227,43 @@ def test_what_is_left_out_by_kind_is_never_written(world: World) -> None:
     world.listed()
     world.run()
     assert world.notices(buyer) == []
+
+
+def test_an_approval_is_told_to_who_may_give_it_and_its_end_to_who_asked(world: World) -> None:
+    asker = world.person("buyer", Role.BUYER)
+
+    def colleague(tx: Transaction) -> Member:
+        made = Member(id=new_id("mbr"), party_id=asker.party_id, name="审批人", created_at=tx.now)
+        tx.add(made)
+        return made
+
+    approver = world.store.write(colleague)
+    listing = world.listed()
+
+    def ask(tx: Transaction) -> Approval:
+        rule = Rule(
+            id=new_id("rul"), party_id=asker.party_id, step="order",
+            approvers=(approver.id, asker.member_id), set_by=approver.id, created_at=tx.now,
+        )  # fmt: skip
+        made = Approval(
+            id=new_id("apv"), subject_id=listing.id, action="order", payload_digest="",
+            member_id=asker.member_id, party_id=asker.party_id, state="waiting",
+            rule_ids=(rule.id,), created_at=tx.now,
+        )  # fmt: skip
+        tx.add(rule)
+        tx.add(made)
+        for kind, by in (("approval_asked", asker.member_id), ("approval_done", approver.id)):
+            payload = {"approval_id": made.id, "action": "order", "subject_id": listing.id}
+            tx.record(asker.party_id, kind, actor_id=by, payload=payload)
+        return made
+
+    made = world.store.write(ask)
+    world.into_log()
+    world.run(twice=True)
+    eyes = replace(asker, member_id=approver.id)
+    assert [(n.kind, n.facts["event"]) for n in world.notices(eyes)] == [
+        ("approval", "approval_asked")
+    ]
+    (mine,) = [n for n in world.notices(asker) if n.kind == "approval"]
+    assert (mine.facts["event"], mine.subject_id) == ("approval_done", made.id)
+    assert mine.facts["title"] == listing.title

@@ -25,6 +25,7 @@ from yaosu.model import (
 )
 from yaosu.model_profile import Qualification
 from yaosu.model_renewal import Renewal
+from yaosu.organisation import waiting
 from yaosu.ports import Store, Transaction
 
 TODAY = date(2026, 3, 1)  # of the held clock
@@ -48,7 +49,7 @@ class Place:
     """A provider with a listed version under a certificate, and people who decide."""
 
     def __init__(self, store: Store, clock: Any) -> None:
-        self.store = store
+        self.store, self.clock = store, clock
         self.provider = person(store, clock, "provider", Role.PROVIDER)
         self.other = person(store, clock, "other", Role.PROVIDER)
         self.reviewer = person(store, clock, "reviewer", Role.REVIEWER)
@@ -87,6 +88,12 @@ class Place:
     def do(self, step: Any, by: Actor, *given: Any) -> Renewal:
         return self.store.write(lambda tx: step(tx, by, *given))
 
+    def waits(self, who: Actor) -> list[tuple[str, str]]:
+        """Return what waits for a person, of all that may."""
+        with self.store.read() as reader:
+            found = waiting.of(reader, who, self.clock.now())
+            return [(item.kind, item.subject_id) for item in found]
+
     def now(self) -> Listing:
         with self.store.read() as reader:
             return reader.get(Listing, self.listing.id)
@@ -103,6 +110,8 @@ def place(store: Store, clock: Any) -> Place:
 
 def test_a_granted_renewal_puts_the_certificate_on_the_listing_in_one_step(place: Place) -> None:
     one = place.ask(documents=[("凭证.pdf", SHA)], text="已领取")
+    assert place.waits(place.reviewer) == [("renewal", one.id)]
+    assert place.waits(place.other) == []
     assert [d.name for d in one.documents] == ["凭证.pdf"]
     granted = place.do(renewals.grant, place.reviewer, one.id)
     assert (granted.state, granted.decided_by) == ("granted", place.reviewer.id)
@@ -112,6 +121,7 @@ def test_a_granted_renewal_puts_the_certificate_on_the_listing_in_one_step(place
     with place.store.read() as reader:
         types = [e.type for e in reader.events(place.listing.id)]
     assert types == ["renewal_requested", "renew_certificate"]
+    assert place.waits(place.reviewer) == []
     with pytest.raises(Conflict):
         place.do(renewals.refuse, place.reviewer, one.id, "late")
 

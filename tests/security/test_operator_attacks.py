@@ -40,7 +40,10 @@ def test_an_operator_alone_cannot_make_the_second_pair_of_eyes(
     trade = buyer.buy(listing_id)
     path = f"/v1/trades/{trade['trade_id']}/confirm_payment"
     body = payment(trade)
-    child = hall.second(hall.admin, "admin")
+    link = hall.admin.post("/v1/invitations", {"name": "c", "roles": ["admin"], "owner": True})
+    secret = link["link"].rsplit("/", 1)[1]
+    taken = hall.stranger.post("/v1/invitations/accept", {"secret": secret})
+    child = Person(hall.address, taken["key"])
     grandchild = hall.second(child, "admin")
     puppet = hall.admin.post(
         "/v1/parties", {"slug": "puppet", "name": "p", "member": "p", "roles": ["admin"]}

@@ -140,6 +140,16 @@ def test_a_quote_that_is_never_closed_is_refused(
     assert types(validate(tmp_path / "a.csv")) == ["resource-limit"]
 
 
+def test_a_quote_that_is_never_closed_at_the_top_is_refused_before_the_table_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yaosu_validators.sources.MAX_ROW_BYTES", 1 << 20)
+    (tmp_path / "a.csv").write_bytes(b'a,b\n1,2\n3,"' + b"text, text\n" * 400_000)
+    report = validate(tmp_path / "a.csv")
+    assert types(report) == ["resource-limit"]
+    assert report.tasks[0].stats.rows is None
+
+
 def test_a_very_wide_table_is_read(tmp_path: Path) -> None:
     names = ",".join(f"c{n}" for n in range(20_000))
     cells = ",".join("1" * 20_000)

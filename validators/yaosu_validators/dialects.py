@@ -168,7 +168,11 @@ def read_labels(dialect: Dialect, sample: Sequence[Sequence[Any]]) -> list[str]:
     for row, cells in enumerate(sample, start=1):
         if not dialect.is_comment(row, cells):
             if dialect.header and row in dialect.header_rows:
-                for i, cell in enumerate("" if c is None else str(c).strip() for c in cells):
+                texts = ["" if c is None else str(c).strip() for c in cells]
+                if not labels:
+                    labels, before = texts, dict(enumerate(texts))
+                    texts = []
+                for i, cell in enumerate(texts):
                     if before.get(i) == cell:
                         continue
                     before[i] = cell

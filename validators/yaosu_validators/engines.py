@@ -55,6 +55,11 @@ class ProcessEngine:
     tell: Tell | None = None
     _others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
+    def begin(self) -> None:
+        """Start the others before there are parts: they load what large tables need meanwhile."""
+        while len(self._others) < self.workers - 1:
+            self._others.append(_start(_EARLY))
+
     def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
         for part, result in zip(parts, self._answers(parts), strict=True):
             if self.tell is not None:
@@ -186,10 +191,13 @@ def _ask(worker: subprocess.Popen[bytes], request: bytes) -> bytes | None:
         return None
 
 
-def _start() -> subprocess.Popen[bytes]:
+_EARLY = "early"
+
+
+def _start(*arguments: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-m", __name__, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,
@@ -228,4 +236,6 @@ def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> No
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
+    if _EARLY in sys.argv:
+        from . import lines, records  # noqa: F401 (they bring Arrow)
     work(sys.stdin.buffer, answers, answered)

@@ -60,6 +60,8 @@ _TOLD = 100  # labels, or places, that one finding repeats
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """Rename duplicates to the first free `name2`, `name3` …; the first keeps its name."""
+    if len(set(names)) == len(names):
+        return list(names)
     result: list[str] = []
     used: set[str] = set()
     free: dict[str, int] = {}  # below this every suffix of a name is taken
@@ -151,7 +153,9 @@ def _missing(labels: Sequence[str], found: Sequence[Field | None], schema: Schem
 def _by_position(
     labels: Sequence[str], fields: Sequence[Field], ignore_case: bool
 ) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
+    if all(labels) and len(set(labels)) == len(labels) and list(labels) == [f.name for f in fields]:
+        return findings
     told = tuple(labels[:_TOLD])
     places: dict[str, list[int]] = {}
     for number, (field, label) in enumerate(zip(fields, labels, strict=False), start=1):

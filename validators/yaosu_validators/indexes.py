@@ -63,7 +63,8 @@ class Indexes:
                 )
             broken = other.state.failed if other.state is not None else None
             # Frictionless opens no records where there are none.
-            empty = other.resource.data == [] or other.resource.format == "jsonl"
+            lines = other.resource.format == "jsonl"
+            empty = other.resource.data == [] or (lines and not other.labels)
             if broken is None and other.start and (empty or not other.opened):
                 broken = other.start[0]
             if broken is not None:

@@ -41,12 +41,29 @@ def infer_schema(labels: Sequence[str], fragment: Sequence[Sequence[Any]]) -> Sc
     if not fragment:
         return Schema(fields=tuple(Field(name=name, type="any") for name in names))
     tests = [_Test(kind, cell_reader(Field(name="shared", type=kind))) for kind in _CANDIDATES]
-    return Schema(
-        fields=tuple(
-            Field(name=name, type=_infer(index, fragment, tests))
-            for index, name in enumerate(names)
-        )
-    )
+    known: dict[object, str] = {}
+    fields = []
+    for index, name in enumerate(names):
+        kinds = {_kind(cells[index]) if len(cells) > index else str for cells in fragment}
+        only = kinds.pop() if len(kinds) == 1 else str
+        found = known.get(only) or _infer(index, fragment, tests)
+        if only in _ALIKE:
+            known[only] = found
+        fields.append(Field(name=name, type=found))
+    return Schema(fields=tuple(fields))
+
+
+_DIGITS = "digits"
+_ALIKE = (int, bool, type(None), _DIGITS)  # columns of one of these are of one type, all of them
+
+
+def _kind(cell: Any) -> object:
+    if type(cell) is str and cell.isdigit() and cell.isascii() and len(cell) <= _LONGEST:
+        return _DIGITS
+    return type(cell)
+
+
+_LONGEST = 18
 
 
 _KNOWN = 1 << 12  # cells that a test remembers

@@ -269,17 +269,20 @@ def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableStat
     if form is None:
         return False
     from .blocks import Blocks
+    from .steady import steady
 
     blocks = Blocks(file.reopen(), table.encoding)
     if table.format == "jsonl":
         from .records import RecordJudge
 
-        RecordJudge(check, table.labels, form).read(state, blocks)
+        with steady():
+            RecordJudge(check, table.labels, form).read(state, blocks)
         return True
     from .lines import LineJudge
 
     judge_ = LineJudge(check, table.dialect, form, table.format)
-    judge_.read(state, blocks, table.dialect.first_content_row)
+    with steady():
+        judge_.read(state, blocks, table.dialect.first_content_row)
     return True
 
 

@@ -96,7 +96,8 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
     return planned
 
 
-_CUTTABLE = ("csv", "tsv", "jsonl", "parquet")
+TEXTS = ("csv", "tsv", "jsonl")
+_CUTTABLE = (*TEXTS, "parquet")
 
 
 def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size: int) -> list[Part]:
@@ -219,7 +220,14 @@ def _columns(part: Part, file: IO[bytes], state: TableState) -> None:
 
 def _text(part: Part, file: IO[bytes], state: TableState) -> int:
     """Judge a range of text and return where its last complete row ends."""
-    from .blocks import Blocks  # only here: it brings Arrow, which small files do without
+    from .steady import steady  # only here: it brings Arrow, which small files do without
+
+    with steady():
+        return _blocks(part, file, state)
+
+
+def _blocks(part: Part, file: IO[bytes], state: TableState) -> int:
+    from .blocks import Blocks
 
     assert part.check is not None
     assert part.dialect is not None

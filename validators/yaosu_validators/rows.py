@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 from .check import Finding
 from .fields import Field
-from .readers import cell_reader
+from .readers import CellReader, cell_reader
 
 _SHOWN_CELLS = 100
 
@@ -23,7 +25,7 @@ class RowReader:
 
     def __init__(self, columns: Sequence[Field], keyed: Sequence[int] = ()) -> None:
         self.columns = tuple(columns)
-        self._readers = [cell_reader(f) for f in columns]
+        self._readers = _readers(columns)
         self._missing = [f.missing for f in columns]
         self._keyed = tuple(keyed)
         self._width = len(self._readers)
@@ -111,6 +113,26 @@ class RowReader:
                 )
             )
         return found
+
+
+def _readers(columns: Sequence[Field]) -> list[CellReader]:
+    """Return a reader for each column; plain columns that differ by name alone share one."""
+    shared: dict[Any, CellReader] = {}
+    readers = []
+    for column in columns:
+        if column.constraints or column.categories is not None or column.array_item:
+            readers.append(cell_reader(column))
+            continue
+        shape = _shape(column)
+        if shape not in shared:
+            shared[shape] = cell_reader(column)
+        readers.append(shared[shape])
+    return readers
+
+
+_shape = attrgetter(
+    *(f.name for f in fields(Field) if f.name not in ("name", "constraints", "array_item"))
+)
 
 
 def _is_null(cell: Any, missing: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from .checks.structure import VERSION, in_order
 from .indexes import Indexes
 from .judge import Limits, Outcome, Tell
 from .messages import report_error, report_text
-from .parts import Part, PartResult, join, judge_part, plan_parts
+from .parts import PART_BYTES, TEXTS, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
 
 if TYPE_CHECKING:
+    from .engines import ProcessEngine
     from .filecheck import Looked, PackageFiles
 
 Progress = Callable[..., None]  # called with done, total (bytes), rows and name
@@ -153,16 +154,20 @@ def _outcomes(
     progress: Progress | None,
     cache: Results | None,
 ) -> list[Outcome]:
-    planned = []
-    for resource in plan.resources:
-        limits = _limits(plan, resource, limit_errors, wanted)
-        planned.append(plan_parts(resource, limits, workers))
-    known = [cache.get(p) if cache is not None else None for p in planned]
-    parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
     outcomes: list[Outcome] = []
     tell = None if progress is None else _Teller(progress, plan)
     with ExitStack() as stack:
-        results = stack.enter_context(_results(parts, workers, tell))
+        engine = _begun(plan, workers, tell, stack)
+        planned = [
+            plan_parts(resource, _limits(plan, resource, limit_errors, wanted), workers)
+            for resource in plan.resources
+        ]
+        known = [cache.get(p) if cache is not None else None for p in planned]
+        parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
+        if engine is None or len(parts) <= 1:
+            results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
+        else:
+            results = engine.run(parts)
         try:
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)
@@ -188,21 +193,17 @@ def _profile(outcome: Outcome) -> Mapping[str, Any] | None:
     return profile_of(outcome)
 
 
-@contextmanager
-def _results(
-    parts: Sequence[Part], workers: int, tell: Tell | None
-) -> Iterator[Iterator[PartResult]]:
-    """Give the results of all parts in order, from here or from other processes."""
-    if workers <= 1 or len(parts) <= 1:
-        yield (judge_part(part, tell) for part in parts)
-        return
+def _begun(plan: Plan, workers: int, tell: Tell | None, stack: ExitStack) -> ProcessEngine | None:
+    """Return what judges parts in other processes; they start now where a table is sure of some."""
+    if workers <= 1:
+        return None
     from .engines import ProcessEngine
 
     engine = ProcessEngine(workers, tell)
-    try:
-        yield engine.run(parts)
-    finally:
-        engine.close()
+    stack.callback(engine.close)
+    if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
+        engine.begin()
+    return engine
 
 
 _STOPPED = Text(

@@ -333,7 +333,24 @@ def _open_csv(table: Table) -> Table:
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
     table.dialect = sniff_csv(table.dialect, sample, table.format)
-    return _finish_opening(table, csv_reader(table.dialect, chain(sample, lines)))
+    return _finish_opening(table, _csv_rows(table.dialect, chain(sample, lines)))
+
+
+def _csv_rows(dialect: Dialect, lines: Iterator[str]) -> Iterator[list[str]]:
+    """Yield rows; one of many lines that no one meant to be a row is refused while it is read."""
+    size = 0  # of the row so far
+
+    def measured() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            if size > MAX_ROW_BYTES:
+                raise row_too_long()
+            yield line
+
+    for cells in csv_reader(dialect, measured()):
+        yield cells
+        size = 0
 
 
 def _first(lines: Iterator[str], count: int) -> Iterator[str]:

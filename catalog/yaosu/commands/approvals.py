@@ -117,7 +117,7 @@ def withdraw(
 @app.command()
 @command
 def waiting(market: Market = None, as_json: Json = False) -> None:
-    """List what waits for you: approvals, steps of trades, ends that come near.
+    """List what waits for you: approvals, next steps of trades and listings.
 
     列出待办事项。
     """

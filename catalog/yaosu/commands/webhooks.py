@@ -161,7 +161,7 @@ def replay(
 def deliveries(
     webhook: Id,
     state: Annotated[
-        str | None, typer.Option(help="delivered, pending, waiting or dead. 状态。")
+        str | None, typer.Option(help="delivered, pending, waiting, parked or dead. 状态。")
     ] = None,
     market: Market = None,
     as_json: Json = False,
@@ -202,7 +202,7 @@ def retry(
     market: Market = None,
     as_json: Json = False,
 ) -> None:
-    """Send a dead letter once more.
+    """Send a dead letter, or a parked message, once more.
 
     重发死信。
     """

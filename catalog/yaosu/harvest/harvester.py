@@ -14,22 +14,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from yaosu.errors import InvalidInput, TooLarge, Unavailable, YaosuError
 from yaosu.model_harvest import ACTIVE, Harvest, HarvestItem, HarvestRun
 from yaosu.outgoing import Gate, NotSent
 from yaosu.package_files import judged
 from yaosu.ports import Clock, Reader, Store, Transaction
-from yaosu_connectors import Record
-from yaosu_connectors.ckan import NTH, CkanCatalog
+from yaosu_connectors import NTH, After, Asked, Record, Reply, Watch
+from yaosu_connectors import load as load_connector
 
 from . import harvests
 
@@ -126,11 +124,12 @@ class Harvester:
 
     def _fetch(self, harvest: Harvest, run: HarvestRun, stage: Stage, until: float) -> bool:
         """Bring pages to disk until the source or the turn ends; say whether all is here."""
-        start, fetched = stage.resume()
-        session = _Session(self._gate, lambda: self._left(run))
-        pages = CkanCatalog(start=start, session=session, judge=False).pages(harvest.url)
+        start, fetched, watch = stage.resume()
+        source = load_connector(harvest.kind)
+        pages = source.pages(harvest.url, start, _Way(self._gate, lambda: self._left(run)))
         self._look(run.id, fetched=fetched, state="fetching")
         for after, items in pages:
+            watch.saw(after, (item.origin_id for item in items))
             fetched += len(items)
             stage.add(after, [_staged(item) for item in items])
             if stage.size > MAX_STAGED or fetched > MAX_RECORDS:
@@ -292,10 +291,12 @@ class Stage:
         self._path = path
         self.size = 0
 
-    def resume(self) -> tuple[int, int]:
-        """Return (where the next page begins, records that are here)."""
+    def resume(self) -> tuple[After, int, Watch]:
+        """Return (where the next page begins, records that are here, what was seen by now)."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        start = fetched = whole = 0
+        start: After = None
+        fetched = whole = 0
+        watch = Watch()
         if self._path.exists():
             with self._path.open("rb") as file:
                 for line in file:
@@ -307,11 +308,12 @@ class Stage:
                         break
                     whole += len(line)
                     start, fetched = page["next"], fetched + len(page["items"])
+                    watch.saw(start, (item["origin_id"] for item in page["items"]))
             os.truncate(self._path, whole)
         self.size = whole
-        return start, fetched
+        return start, fetched, watch
 
-    def add(self, after: int, items: list[dict[str, Any]]) -> None:
+    def add(self, after: After, items: list[dict[str, Any]]) -> None:
         line = json.dumps({"next": after, "items": items}, ensure_ascii=False).encode() + b"\n"
         with self._path.open("ab") as file:
             file.write(line)
@@ -344,20 +346,20 @@ class Stage:
 # --- the way out -------------------------------------------------------------------------------
 
 
-class _Session(requests.Session):
-    """What the client of the source sends goes through the gate of the market."""
+class _Way:
+    """What a source is asked goes through the gate of the market."""
 
-    def __init__(self, gate: Gate, left: Any) -> None:
-        super().__init__()
+    def __init__(self, gate: Gate, left: Callable[[], float]) -> None:
         self._gate = gate
         self._left = left
 
-    def post(self, url: Any, data: Any = None, json: Any = None, **more: Any) -> Any:
-        body = data if isinstance(data, bytes) else str(data or "").encode()
-        headers = {str(k): str(v) for k, v in (more.get("headers") or {}).items()}
-        send = self._gate.post(
-            str(url), body, headers, deadline_s=self._left(), most_bytes=MAX_ANSWER
-        )
+    def __call__(self, asked: Asked) -> Reply:
+        left, most = self._left(), MAX_ANSWER
+        gate, url, headers = self._gate, asked.url, asked.headers
+        if asked.body is None:
+            send = gate.get(url, headers, deadline_s=left, most_bytes=most)
+        else:
+            send = gate.post(url, asked.body, headers, deadline_s=left, most_bytes=most)
         try:
             answer = asyncio.run(send)
         except NotSent as error:
@@ -365,9 +367,5 @@ class _Session(requests.Session):
                 raise TooLarge(error.why.en, error.why.zh) from None
             if error.code in ("internal", "port", "address"):
                 raise InvalidInput(error.why.en, error.why.zh) from None
-            raise requests.ConnectionError(error.code) from None  # asked again
-        found = requests.Response()
-        found.status_code = answer.status
-        found._content = answer.body
-        found.encoding = "utf-8"
-        return found
+            raise Unavailable(error.why.en, error.why.zh) from None  # asked again
+        return Reply(status=answer.status, headers=answer.headers, body=answer.body, url=asked.url)

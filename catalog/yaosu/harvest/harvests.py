@@ -15,19 +15,25 @@ from typing import Any
 
 from yaosu import listing as shelf
 from yaosu import present
-from yaosu.errors import Conflict, InvalidInput, YaosuError
+from yaosu.errors import Conflict, InvalidInput, Text, YaosuError
 from yaosu.identity import absent, allow
 from yaosu.model import Actor, Dataset, Listing, Party, Role, Venue, new_id
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
 from yaosu.ports import Reader, Transaction
+from yaosu_connectors import load as load_connector
+from yaosu_connectors import names
 
-KINDS = ("ckan",)
 MOST_PER_PARTY = 20
 LISTED = 200
 """Origin ids that a report lists for each outcome; the counts say how many there are."""
 LONGEST_S = 24 * 3600
 _FREE = ("draft", "returned")
 _ON_MARKET = ("listed", "suspended", "delisted", "withdrawn")
+
+
+def kinds() -> dict[str, Text]:
+    """Return the sources that can be harvested on a schedule, by name, with their titles."""
+    return {name: load_connector(name).about().title for name in names("pages")}
 
 
 def load(reader: Reader, actor: Actor, harvest_id: str) -> Harvest:
@@ -51,9 +57,9 @@ def create(
 ) -> Harvest:  # fmt: skip
     """Add a harvest and begin its first run. The address was judged by the gate."""
     allow(actor, "harvest.manage")
-    if kind not in KINDS:
-        raise InvalidInput(f"kind is one of: {', '.join(KINDS)}", f"kind 应为：{'、'.join(KINDS)}",
-                           field="kind")  # fmt: skip
+    if kind not in kinds():
+        known = ", ".join(kinds())
+        raise InvalidInput(f"kind is one of: {known}", f"kind 应为以下之一：{known}", field="kind")
     if tx.one(Venue, id=venue) is None:
         raise InvalidInput("no such place of trading", "未知交易场所", field="venue")
     mine = tx.find(Harvest, party_id=actor.party_id, limit=1000)

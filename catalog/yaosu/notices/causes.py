@@ -17,6 +17,8 @@ KINDS = (
     "listing",  # the way of one's own listing
     "certificate",
     "key",  # an access key is about to end
+    "approval",  # of a step that one's organisation lets only two people take
+    "member",  # what became of an invitation into one's organisation
 )
 
 SIDES: Mapping[str, tuple[str, str]] = {
@@ -97,6 +99,15 @@ OTHERS: Mapping[str, str] = {
 
 FITS = frozenset({"list", "resume", "edit_text"})
 """Events after which a listing is held against saved searches."""
+
+APPROVERS = frozenset({"approval_asked", "approval_reminder"})
+"""Events of organisations that those are told of who may approve."""
+
+ASKERS = frozenset({"approval_done", "approval_refused", "approval_expired", "approval_lapsed"})
+"""Events of organisations that who asked for an approval is told of."""
+
+INVITERS = frozenset({"invitation_accepted", "invitation_expired", "invitation_reminder"})
+"""Events of organisations that who invited somebody is told of."""
 
 ATTESTED = frozenset({"register", "sample_judged"})
 """Events by which people put their name to a version: their party's profile counts them."""

@@ -30,6 +30,7 @@ from yaosu.model_notices import Follower, SavedSearch, Watch
 from yaosu.ports import Reader, SearchQuery, Store, Transaction
 from yaosu.profiles import note_attested
 
+from . import within
 from .causes import ATTESTED, DESK, FITS, OTHERS, OWN, SIDES
 from .inbox import people, tell
 from .searches import query_of
@@ -89,9 +90,9 @@ def follow(store: Store) -> int:
     return len(events)
 
 
-def catch_up(store: Store) -> None:
-    """Look at everything that is in the log."""
-    while follow(store):
+def catch_up(store: Store, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Look at everything that is in the log, unless it is told to stop."""
+    while not stopped() and follow(store):
         pass
 
 
@@ -104,7 +105,7 @@ def concerns(event: Event) -> bool:
         return True
     if kind == "lst_":
         return any(event.type in table for table in (OWN, DESK, OTHERS, FITS))
-    return event.type == "key_issued"
+    return event.type == "key_issued" or event.type in within.HEARD
 
 
 class Desk:
@@ -130,6 +131,8 @@ class Desk:
             self._listing(event)
         elif event.type == "key_issued":
             _remember_key(self.tx, event)
+        elif event.type in within.HEARD:
+            within.hear(self.tx, event)
 
     def _attested(self, event: Event) -> None:
         """Keep whose people put their name to a version."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from yaosu.errors import InvalidInput
 from yaosu.identity import absent
 from yaosu.model import JSON, AccessKey, Actor, Role, new_id
 from yaosu.model_notices import Inbox, Notice
+from yaosu.model_organisation import SignIn
+from yaosu.organisation.members import living
 from yaosu.ports import Reader, Transaction
 
 from .causes import KINDS
@@ -28,12 +31,15 @@ SecretOf = Callable[[str, int], bytes]
 
 
 def people(reader: Reader, party_id: str, role: Role, now: datetime) -> list[str]:
-    """Return the members of a party who hold a key of that role that works now."""
+    """Return the members of a party who hold a key of that role that works now, or sign in."""
     found: dict[str, None] = {}
     after: str | None = None
     while page := reader.find(AccessKey, party_id=party_id, after=after, limit=500):
         after = page[-1].id
         found |= {k.member_id: None for k in page if role in k.roles and _works(k, now)}
+    for member in living(reader, party_id):  # and who signs in without any key
+        if member.id not in found and role in (member.roles or ()):
+            found |= {s.member_id: None for s in reader.find(SignIn, member_id=member.id, limit=1)}
     return list(found)
 
 
@@ -63,13 +69,24 @@ def tell(
         if tx.one(Notice, member_id=member_id, cause=cause) is not None:
             continue
         made = Notice(
-            id=new_id("ntc"), party_id=party_id, member_id=member_id, unread_by=member_id,
+            id=_id_at(at, cause), party_id=party_id, member_id=member_id, unread_by=member_id,
             role=role or "", kind=kind, cause=cause, subject_id=subject_id, facts=facts or {},
             at=at, created_at=tx.now,
         )  # fmt: skip
         tx.add(made)
         told += 1
     return told
+
+
+def _id_at(at: datetime, cause: str) -> str:
+    """Return an id that sorts by the time of the cause: jobs tell of causes in any order.
+
+    Within a millisecond events sort as they came, by the last 12 bits of their number.
+    """
+    number = cause.removeprefix("evt_")
+    order = int(number) & 0xFFF if number.isdigit() else 0
+    head = int(at.timestamp() * 1000) << 80 | 7 << 76 | order << 64
+    return f"ntc_{head | 2 << 62 | secrets.randbits(62):032x}"
 
 
 # --- reading ----------------------------------------------------------------------------------

@@ -177,6 +177,12 @@ def answers(reader: Reader, actor: Actor, kept: Approval) -> list[Rule]:
     ]
 
 
+def approvers(reader: Reader, kept: Approval) -> set[str]:
+    """Return the members whose yes a request still waits for."""
+    found = (rules.may_answer(reader, r, kept.action) for r in open_rules(reader, kept))
+    return set().union(*found) - {kept.member_id}
+
+
 def _must_answer(tx: Reader, actor: Actor, kept: Approval) -> list[Rule]:
     if actor.member_id == kept.member_id:
         raise Forbidden(

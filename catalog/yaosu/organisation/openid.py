@@ -37,7 +37,8 @@ ALGORITHMS = frozenset(
 """Signatures with a public key only: `none` and shared secrets are never taken."""
 FRESH_S = 3600.0
 AGAIN_S = 5.0
-"""Keys that lack the one of a token are read again, but not more often than so."""
+"""Keys that lack the one of a token are read again, but not more often than so; what could not be
+read is not asked for again meanwhile."""
 LEEWAY_S = 60
 MOST_BYTES = 256 << 10
 DEADLINE_S = 10.0
@@ -114,6 +115,7 @@ class Provider:
         self._seal = seal
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
+        self._failed_at = -AGAIN_S
         self._one = asyncio.Lock()
 
     # --- the way there --------------------------------------------------------------------------
@@ -291,10 +293,16 @@ class Provider:
             return self._keys[1]
 
     async def _read(self, url: str) -> Mapping[str, Any]:
-        answer = await self._asked(url, None, {"accept": "application/json"})
-        if answer.status != 200:
-            raise _down("does not answer as it should", "应答异常")
-        return _object(answer)
+        if time.monotonic() - self._failed_at < AGAIN_S:
+            raise _down("could not be reached a moment ago", "刚才无法访问")
+        try:
+            answer = await self._asked(url, None, {"accept": "application/json"})
+            if answer.status != 200:
+                raise _down("does not answer as it should", "应答异常")
+            return _object(answer)
+        except Unavailable:
+            self._failed_at = time.monotonic()
+            raise
 
     async def _asked(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         bounds: dict[str, Any] = {"deadline_s": DEADLINE_S, "most_bytes": MOST_BYTES}

@@ -1,14 +1,16 @@
-"""What waits for a person: approvals, the next step of a trade, ends that come near."""
+"""What waits for a person: approvals, and the next steps of trades and listings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from yaosu.model import Actor, Listing, Role, Trade
-from yaosu.model_money import Invoice, Period
+from yaosu import renewals
+from yaosu.identity import may
+from yaosu.model import Actor, Listing, Role, Trade, Venue
+from yaosu.model_money import Period
 from yaosu.ports import Reader
 from yaosu.present import plain
 
@@ -16,9 +18,6 @@ from . import approvals
 
 MOST = 100
 """So many of each kind are looked at: the number in the navigation is shown as 99+."""
-CERTIFICATE_DAYS = 90
-INVOICE_DAYS = 30
-_NEWS = ("certificate", "invoice")
 _OPEN = ("intent", "negotiating", "agreed", "compliance", "filed", "delivering", "delivered")
 
 
@@ -28,16 +27,12 @@ class Item:
 
     kind: str
     subject_id: str
-    title: str
     since: datetime
+    about: str = ""  # the trade or listing that names it
+    title: str = ""
     until: datetime | None = None
     amount_fen: int | None = None
     action: str = ""
-
-    @property
-    def counts(self) -> bool:
-        """Tell whether something has to be done, or is only to be known."""
-        return self.kind not in _NEWS
 
     @property
     def where(self) -> str:
@@ -55,20 +50,31 @@ class Item:
         }
 
 
-def count(reader: Reader, actor: Actor, now: datetime) -> int:
-    """Return how much there is to do."""
-    return sum(item.counts for item in of(reader, actor, now))
+def count(reader: Reader, actor: Actor) -> int:
+    """Return how much there is to do: for every page, so nothing is read for its name alone."""
+    return len(_items(reader, actor))
 
 
-def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
+def of(reader: Reader, actor: Actor) -> list[Item]:
     """Return what waits for this member, what ends first at the top."""
+    late = datetime.max.replace(tzinfo=UTC)
+    found = sorted(_items(reader, actor), key=lambda i: (i.until or late, i.since))
+    return [i if i.title else _titled(reader, i) for i in found]
+
+
+def _titled(reader: Reader, item: Item) -> Item:
+    listing = listing_of(reader, item.about)
+    return replace(item, title=listing.title if listing else "")
+
+
+def _items(reader: Reader, actor: Actor) -> list[Item]:
     asked = approvals.of_party(reader, actor, "waiting", limit=MOST)
     found = [
         Item(
             kind="approve",
             subject_id=a.id,
             action=a.action,
-            title=title(reader, a.subject_id),
+            about=a.subject_id,
             since=a.created_at,
             until=a.expires_at,
             amount_fen=a.amount_fen,
@@ -78,30 +84,45 @@ def of(reader: Reader, actor: Actor, now: datetime) -> list[Item]:
     ]
     held = {(a.subject_id, a.action) for a in asked}
     if Role.BUYER in actor.roles or Role.PROVIDER in actor.roles:
-        found += [i for i in _trades(reader, actor, now) if (i.subject_id, i.kind) not in held]
+        found += [i for i in _trades(reader, actor) if (i.subject_id, i.kind) not in held]
     if Role.PROVIDER in actor.roles:
-        found += _listings(reader, actor, now)
-    late = datetime.max.replace(tzinfo=now.tzinfo)
-    return sorted(found, key=lambda i: (i.until or late, i.since))
+        found += _listings(reader, actor)
+    if Role.REVIEWER in actor.roles or Role.EXCHANGE in actor.roles:
+        found += _renewals(reader, actor)
+    return found
 
 
 def place(subject_id: str) -> str:
     """Return the page of a thing; none for a rule."""
-    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#"}
+    pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#", "rnw": "/renewals/"}
     page = pages.get(subject_id[:3])
     return page + subject_id if page else ""
 
 
-def title(reader: Reader, subject_id: str) -> str:
-    """Return what a trade or a listing is of; nothing for a rule."""
+def listing_of(reader: Reader, subject_id: str) -> Listing | None:
+    """Return the listing that a trade is of, or that it is; None for a rule."""
     if subject_id.startswith("trd_"):
         trade = reader.one(Trade, id=subject_id)
         subject_id = trade.listing_id if trade else ""
-    listing = reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
-    return listing.title if listing else ""
+    return reader.one(Listing, id=subject_id) if subject_id.startswith("lst_") else None
 
 
-def _trades(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
+def _renewals(reader: Reader, actor: Actor) -> Iterator[Item]:
+    """Yield requests to renew a certificate that this member may decide."""
+    for asked in renewals.visible(reader, actor, state="open", size=MOST):
+        listing = reader.get(Listing, asked.listing_id)
+        if may(actor, "renewal.decide", listing, reader.get(Venue, listing.venue)):
+            ends = listing.certificate.valid_until if listing.certificate else None
+            yield Item(
+                kind="renewal",
+                subject_id=asked.id,
+                about=listing.id,
+                since=asked.created_at,
+                until=datetime(ends.year, ends.month, ends.day, tzinfo=UTC) if ends else None,
+            )
+
+
+def _trades(reader: Reader, actor: Actor) -> Iterator[Item]:
     for side, role in (("user_id", Role.BUYER), ("provider_id", Role.PROVIDER)):
         if role not in actor.roles:
             continue
@@ -112,13 +133,12 @@ def _trades(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
                 yield Item(
                     kind=kind,
                     subject_id=trade.id,
-                    title=title(reader, trade.id),
+                    about=trade.listing_id,
                     since=trade.updated_at,
                     amount_fen=trade.terms.amount_fen,
                 )
         if role == Role.BUYER:
             yield from _periods(reader, mine)
-            yield from _invoices(reader, mine, now)
 
 
 def _signs(trade: Trade, party_id: str) -> bool:
@@ -156,55 +176,24 @@ def _periods(reader: Reader, mine: dict[str, Any]) -> Iterator[Item]:
             yield Item(
                 kind="pay" if unpaid else "accept",
                 subject_id=period.trade_id,
-                title=title(reader, period.trade_id),
+                about=period.trade_id,
                 since=period.updated_at,
                 until=period.opens_after if unpaid else None,
                 amount_fen=period.amount_fen,
             )
 
 
-def _invoices(reader: Reader, mine: dict[str, Any], now: datetime) -> Iterator[Item]:
-    """Yield the invoices that came within the last days: books are kept of them."""
-    for invoice in reader.find(Invoice, **mine):
-        if now - invoice.created_at > timedelta(days=INVOICE_DAYS):
-            return
-        yield Item(
-            kind="invoice",
-            subject_id=invoice.trade_id,
-            title=invoice.number,
-            since=invoice.created_at,
-            amount_fen=invoice.amount_fen,
-        )
-
-
-def _listings(reader: Reader, actor: Actor, now: datetime) -> Iterator[Item]:
-    found = reader.find(
-        Listing,
-        provider_id=actor.party_id,
-        state=("returned", "notice", "listed", "suspended", "registered"),
-        newest=True,
-        limit=MOST,
-    )
-    for listing in found:
-        kind, until = _listing(listing, now)
-        if kind:
+def _listings(reader: Reader, actor: Actor) -> Iterator[Item]:
+    """Yield the versions that were returned, and notices with an objection that has no answer."""
+    mine: dict[str, Any] = {"provider_id": actor.party_id, "newest": True, "limit": MOST}
+    for listing in reader.find(Listing, state=("returned", "notice"), **mine):
+        spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
+        if listing.state == "returned" or spoken[-1:] == ["objection"]:
+            returned = listing.state == "returned"
             yield Item(
-                kind=kind,
+                kind="revise" if returned else "objection",
                 subject_id=listing.id,
-                title=listing.title,
+                about=listing.id,
                 since=listing.updated_at,
-                until=until,
+                until=None if returned else listing.notice_until,
             )
-
-
-def _listing(listing: Listing, now: datetime) -> tuple[str, datetime | None]:
-    if listing.state == "returned":
-        return "revise", None
-    spoken = [r.kind for r in listing.remarks if r.kind in ("objection", "answer")]
-    if listing.state == "notice":
-        objected = bool(spoken) and spoken[-1] == "objection"
-        return ("objection", listing.notice_until) if objected else ("", None)
-    ends = listing.certificate.valid_until if listing.certificate else None
-    if ends is not None and (ends - now.date()).days <= CERTIFICATE_DAYS:
-        return "certificate", now.replace(year=ends.year, month=ends.month, day=ends.day)
-    return "", None

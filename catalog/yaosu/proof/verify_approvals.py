@@ -7,9 +7,10 @@ ended, requests, every yes, and the steps themselves, whose events name the requ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from yaosu.organisation.kinds import LISTING, TRADE
@@ -17,6 +18,8 @@ from yaosu.organisation.kinds import LISTING, TRADE
 from .proofs import Findings, strict_json
 from .verify_database import Database, PostgresDatabase
 
+_Event = tuple[int, str, str, str, datetime, Mapping[str, Any]]
+"""Store number, subject, type, who, when, payload."""
 _SLACK = timedelta(seconds=5)
 """On PostgreSQL steps run beside each other: one that began before a rule never saw it."""
 _OF_EVENT = {
@@ -27,14 +30,8 @@ _OF_EVENT = {
     ("lst", "submit"): "submit",
     ("lst", "offer"): "offer",
 }
-_TYPES = (
-    "rule_set",
-    "rule_ended",
-    "approval_asked",
-    "approval_given",
-    "approval_done",
-    *sorted({type for _, type in _OF_EVENT}),
-)
+_KEPT = ("rule_set", "rule_ended", "approval_asked", "approval_given", "approval_done")
+_STEPS = tuple(sorted({type for _, type in _OF_EVENT}))
 
 
 @dataclass(slots=True)
@@ -60,28 +57,32 @@ class _Request:
 
 
 def check_approvals(db: Database, found: Findings) -> None:
-    """Read the chains once, then ask of each step what it rests on."""
+    """Read rules and requests, then ask of each step what it rests on."""
     if "approval_rule" not in db.tables():
         return  # of a release before there were any
-    marks = ", ".join(f"'{t}'" for t in _TYPES)
+    rules: dict[str, _Rule] = {}
+    requests: dict[str, _Request] = {}
+    ends: list[_Event] = []
+    for event in _events(db, _KEPT):
+        number, subject, type, actor, at, said = event
+        _of_party(number, subject, type, actor, at, said, rules, requests)
+        if type == "rule_ended":
+            ends.append((number, str(said["rule_id"]), type, actor, at, said))
+    if rules or requests:
+        steps = (e for e in _events(db, _STEPS) if (e[1][:3], e[2]) in _OF_EVENT)
+        _Steps(db, rules, requests, found).check(chain(ends, steps))
+
+
+def _events(db: Database, types: Sequence[str]) -> Iterator[_Event]:
+    """Yield the events of these types in store order, their payloads read."""
+    marks = ", ".join(f"'{t}'" for t in types)
     rows = db.execute(
         "SELECT id, subject_id, type, actor_id, at, payload FROM event "
         f"WHERE type IN ({marks}) ORDER BY id"
     )
-    rules: dict[str, _Rule] = {}
-    requests: dict[str, _Request] = {}
-    steps: list[tuple[int, str, str, str, datetime, Mapping[str, Any]]] = []
     for number, subject, type, actor, at, payload in rows:
         said = strict_json(payload) or {}
-        when = datetime.fromisoformat(at)
-        if subject.startswith("pty_"):
-            _of_party(number, subject, type, actor, when, said, rules, requests)
-        elif (subject[:3], type) in _OF_EVENT:
-            steps.append((number, subject, type, actor, when, said))
-        if type == "rule_ended":
-            steps.append((number, str(said["rule_id"]), type, actor, when, said))
-    if rules or requests:
-        _Steps(db, rules, requests, found).check(steps)
+        yield number, subject, type, actor, datetime.fromisoformat(at), said
 
 
 def _of_party(
@@ -109,6 +110,13 @@ def _of_party(
         requests[said["approval_id"]].done = True
 
 
+def _trades(db: Database) -> Iterator[tuple[str, tuple[str, int | None]]]:
+    """Yield the buyer of each trade and what it comes to."""
+    for trade_id, body in db.execute("SELECT id, body FROM trade"):
+        trade = strict_json(body)
+        yield trade_id, (trade["user_id"], trade["terms"].get("amount_fen"))
+
+
 class _Steps:
     """The steps of a market, each held against the rules and the requests."""
 
@@ -127,10 +135,10 @@ class _Steps:
             i: strict_json(body)["party_id"]
             for i, body in db.execute("SELECT id, body FROM member")
         }
-        self.trades = {i: strict_json(b) for i, b in db.execute("SELECT id, body FROM trade")}
+        self.trades = dict(_trades(db))
         self.used: Counter[str] = Counter()
 
-    def check(self, steps: list[Any]) -> None:
+    def check(self, steps: Iterable[_Event]) -> None:
         for number, subject, type, actor, at, said in steps:
             place = f"/events/{number}"
             with self.found.shape(place):
@@ -193,10 +201,9 @@ class _Steps:
         self, number: int, subject: str, action: str, party: str, at: datetime
     ) -> list[tuple[str, _Rule]]:
         """Return the rules of the party that held when the step was taken."""
-        trade = self.trades.get(subject, {})
-        table = TRADE["buyer" if trade.get("user_id") == party else "provider"]
+        buyer, amount = self.trades.get(subject, ("", None))
+        table = TRADE["buyer" if buyer == party else "provider"]
         kinds = (table if subject.startswith("trd_") else LISTING).get(action, ())
-        amount = (trade.get("terms") or {}).get("amount_fen")
         return [
             (rule_id, rule)
             for rule_id, rule in self.rules.items()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from yaosu.errors import InvalidInput, Malformed
+from yaosu.errors import InvalidInput
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
 
@@ -100,7 +100,9 @@ def _start(cursor: str, page_of: str) -> int:
             return int(row)
     except (binascii.Error, ValueError):
         pass
-    raise Malformed("this cursor belongs to no page of this question", "游标无效", field="cursor")
+    raise InvalidInput(
+        "this cursor belongs to no page of this question", "游标无效", field="cursor"
+    )
 
 
 def read(path: Path, asked: Query) -> Page:

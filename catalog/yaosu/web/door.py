@@ -19,6 +19,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from yaosu import client_ids
 from yaosu.errors import IdempotencyReuse, InFlight, Malformed, Stale, Unauthenticated
 from yaosu.identity import authenticate
 from yaosu.market import Market
@@ -190,6 +191,9 @@ async def _once(
     address = request.scope["path"].encode()
     if query := request.scope.get("query_string"):
         address += b"?" + query
+    ids = request.headers.get(client_ids.HEADER, "")
+    if ids:
+        address += b"\n" + ids.encode()
     fingerprint = hashlib.sha256(b"\n".join((request.method.encode(), address, body))).hexdigest()
     shown: list[bytes] = []
 
@@ -203,7 +207,8 @@ async def _once(
         headers: dict[str, str] = {}
         code = status
         try:
-            result = step(tx, actor)
+            with client_ids.chosen(ids):
+                result = step(tx, actor)
             answer = render(tx, result)
             if location is not None:
                 headers["location"] = location(result)

@@ -39,6 +39,10 @@ SCHEDULE_S = (0, 5, 300, 1800, 7200, 18_000, 36_000, 36_000)
 JITTER = 0.1
 LONGEST_WAIT_S = 24 * 3600
 GIVE_UP = timedelta(days=5)
+REFUSALS = frozenset({400, 405, 406, 409, 413, 414, 415, 422})
+"""What a receiver says of one message; other failures are of the line, and all wait for it."""
+PARKED_AFTER = 3
+MOST_PARKED = 500
 LEASE = timedelta(seconds=60)
 EVERY_S = 0.25
 AT_ONCE = 500
@@ -58,6 +62,7 @@ class _Work:
     message: Message
     body: bytes
     leaf: int | None
+    behind: bool = False  # one before it of the same subject is parked: it is not sent
 
 
 class _Once:
@@ -226,6 +231,10 @@ class Courier:
                 work = self._work(webhook_id, leaves)
                 if work is None:
                     break
+                if work.behind:
+                    await self._write(_parked_behind(work, lease))
+                    tried += 1
+                    continue
                 attempt, answer = await self._send(work)
                 tried += 1
                 again = await self._write(self._noted(work, lease, attempt, answer))
@@ -267,7 +276,9 @@ class Courier:
                 subject_id=event.subject_id,
                 created_at=now,
             )
-            return _Work(hook, message, self._envelope(event, leaf), leaf)
+            parked = reader.find(Message, webhook_id=hook.id, state="parked", limit=MOST_PARKED)
+            behind = any(m.subject_id == event.subject_id for m in parked)
+            return _Work(hook, message, self._envelope(event, leaf), leaf, behind)
 
     def _envelope(self, event: Event, leaf: int) -> bytes:
         return orjson.dumps(feed.envelope(event, leaf, self._source))
@@ -321,8 +332,11 @@ class Courier:
             attempts = (*message.attempts, attempt)[-KEPT_ATTEMPTS:]
             message = replace(message, attempts=attempts, tries=message.tries + 1)
             if work.leaf is None:
-                state = "delivered" if good else "dead"
+                failed = "parked" if message.parked_at else "dead"
+                state = "delivered" if good else failed
                 message = replace(message, state=state, tries=0, done_at=tx.now)
+                if good and message.parked_at:
+                    _release(tx, message)
             elif good:
                 message = replace(message, state="delivered", tries=0, next_at=None, done_at=tx.now)
                 hook = replace(hook, next_at=None, failing_since=None)
@@ -355,7 +369,12 @@ def _failed(
     hook = replace(hook, failing_since=since)
     if answer is not None and answer.status == 410:
         return _disabled(tx, hook, "gone"), replace(message, state="pending", next_at=None)
-    if message.tries >= len(SCHEDULE_S):
+    refused = answer is not None and answer.status in REFUSALS
+    few = tx.count(Message, webhook_id=hook.id, state="parked") < MOST_PARKED
+    if refused and message.tries >= PARKED_AFTER and few:
+        message = replace(message, state="parked", next_at=None, tries=0, parked_at=tx.now)
+        hook = replace(hook, cursor=_past(hook, work), next_at=None)
+    elif message.tries >= len(SCHEDULE_S):
         message = replace(message, state="dead", next_at=None, tries=0, done_at=tx.now)
         hook = replace(hook, cursor=_past(hook, work), next_at=None)
     else:
@@ -367,6 +386,27 @@ def _failed(
     if tx.now - since >= GIVE_UP:
         hook = _disabled(tx, hook, "failing")
     return hook, message
+
+
+def _parked_behind(work: _Work, lease: str) -> Callable[[Transaction], None]:
+    """Return the step that parks a message behind one of its subject, and goes on in line."""
+
+    def step(tx: Transaction) -> None:
+        hook = _held(tx, work.hook.id, lease)
+        kept = tx.one(Message, webhook_id=hook.id, event_id=work.message.event_id)
+        message = replace(kept or work.message, state="parked", parked_at=tx.now, tries=0)
+        (tx.put if kept else tx.add)(message)
+        tx.put(replace(hook, cursor=_past(hook, work), leased_until=tx.now + LEASE))
+
+    return step
+
+
+def _release(tx: Transaction, delivered: Message) -> None:
+    """Line up the next message that was parked behind one that has come through."""
+    waits = [m for m in hooks.parked(tx, delivered.webhook_id)
+             if m.subject_id == delivered.subject_id and m.id != delivered.id]  # fmt: skip
+    if waits:
+        tx.put(replace(waits[0], state="waiting", done_at=None))
 
 
 def _disabled(tx: Transaction, hook: Webhook, reason: str) -> Webhook:

@@ -137,6 +137,9 @@ def replay(tx: Transaction, actor: Actor, webhook_id: str, event_id: int) -> Web
         )
     for message in tx.find(Message, webhook_id=hook.id, state="pending", limit=10):
         tx.put(replace(message, tries=0, next_at=None))
+    for message in parked(tx, hook.id):  # in line again, if they are from there on
+        if int(message.event_id[4:]) >= event_id:
+            tx.put(replace(message, state="pending", parked_at=None, tries=0))
     again = replace(hook, since=min(hook.since, leaf), cursor=leaf, next_at=None)
     return _put(tx, actor, again, "replayed", {"from_event": event_id})
 
@@ -161,17 +164,38 @@ def ping(tx: Transaction, actor: Actor, webhook_id: str) -> Message:
 
 
 def second_chance(tx: Transaction, actor: Actor, webhook_id: str, message_id: str) -> Message:
-    """Send a dead letter once more, beside the line."""
+    """Send a dead letter or a parked message once more, beside the line.
+
+    Once a parked one has come through, those behind it follow in their order.
+    """
     hook = load(tx, actor, webhook_id)
     _need(hook, "active")
     message = tx.one(Message, id=message_id)
     if message is None or message.webhook_id != hook.id:
         raise absent("message", message_id)
-    if message.state != "dead":
-        raise Conflict("only a dead letter is sent again", "只有死信可以重发", state=message.state)
+    if message.state not in ("dead", "parked"):
+        raise Conflict(
+            "only a dead letter or a parked message is sent again",
+            "只有死信或已搁置的消息可以重发",
+            state=message.state,
+        )
+    if message.state == "parked":
+        first = next(m for m in parked(tx, hook.id) if m.subject_id == message.subject_id)
+        if first.id != message.id:
+            raise Conflict(
+                f"it waits behind {first.id}, which is parked: send that one first",
+                f"须先重发同一对象的较早消息 {first.id}",
+                message_id=first.id,
+            )
     again = replace(message, state="waiting", done_at=None)
     tx.put(again)
     return again
+
+
+def parked(reader: Reader, webhook_id: str) -> list[Message]:
+    """Return the parked messages of a webhook in the order of their events."""
+    found = reader.find(Message, webhook_id=webhook_id, state="parked", limit=MOST_DEAD)
+    return sorted(found, key=lambda m: int(m.event_id[4:]))
 
 
 def _need(hook: Webhook, *states: str) -> None:

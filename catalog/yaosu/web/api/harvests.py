@@ -22,7 +22,9 @@ PAGE = 100
 
 
 class NewHarvest(Body):
-    kind: Line = Field(default="ckan", description="what answers there: ckan")
+    kind: Line = Field(
+        default="ckan", description="what answers there: ckan, croissant, dcat or oai-pmh"
+    )
     url: Annotated[str, Field(max_length=2000)] = Field(examples=["https://data.example.org"])
     rights: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
         description="on what ground this may be brought over and offered",

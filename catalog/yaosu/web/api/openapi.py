@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from yaosu import present
+from yaosu.exchange.sheets import MEDIA, XLSX
 from yaosu.model import (
     AccessKey,
     Dataset,
@@ -229,7 +230,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         version=app.version,
         summary=app.summary,
         description="Errors are application/problem+json in English and Chinese. Amounts are "
-        "integer fen. A changing JSON call needs an Idempotency-Key.",
+        "integer fen. A changing JSON call needs an Idempotency-Key; it may choose the ids of what "
+        "it makes: `Yaosu-Id: trd_<32 hex digits>`, several by commas.",
         routes=app.routes,
     )
     parts = made.setdefault("components", {})
@@ -274,9 +276,20 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
             }
         )
     operation["security"] = [{"key": []}, {}]
-    if method in ("POST", "PUT") and path.startswith("/v1/") and "/uploads" not in path:
+    if f"{method} {path}" in _FILES:
+        answers[good]["content"] = {
+            **(answers[good].get("content") or {} if ".csv" not in path else {}),
+            **{media: {"schema": {"type": "string"}} for media in _FILES[f"{method} {path}"]},
+        }
+    if method == "POST" and path.endswith("/reconciliation"):
+        taken: dict[str, Any] = {
+            media.partition(";")[0]: {"schema": {}} for media in MEDIA.values()
+        }
+        operation["requestBody"] = {"required": True, "content": taken}
+    changes = method in ("POST", "PUT", "DELETE")
+    if changes and path.startswith("/v1/") and "/uploads" not in path:
         needed = not path.endswith(("/quote", "/problems", "/callbacks"))
-        limits = {"minLength": 1, "maxLength": 255} if needed else {}
+        limits = {"minLength": 1, "maxLength": 255, "pattern": _KEY} if needed else {}
         operation.setdefault("parameters", []).append(
             {
                 "name": "Idempotency-Key",
@@ -286,6 +299,18 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
                 "description": "chosen by the client; the same key has one effect and one reply",
             }
         )
+
+
+_KEY = "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
+"""What of ISO 8859-1 can be printed, without space at the ends: HTTP takes that away."""
+
+# Answers that are files, beside or instead of JSON.
+_FILES = {
+    "GET /v1/statements/payout.csv": ("text/csv",),
+    "GET /v1/training-content": ("text/csv",),
+    "GET /v1/source-records": ("text/csv",),
+    "GET /v1/venues/{venue_id}/statement": ("text/csv", MEDIA[XLSX]),
+}
 
 
 def _reference(name: str) -> dict[str, Any]:

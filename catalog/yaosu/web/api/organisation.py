@@ -112,12 +112,11 @@ def _one(reader: Reader, found: Approval) -> dict[str, Any]:
 
 @router.get("/waiting")
 async def what_waits(request: Request) -> Response:
-    """List what waits for the asker: approvals, steps of trades, ends that come near."""
-    now = market_of(request).clock.now()
+    """List what waits for the asker: approvals, next steps of trades and listings."""
 
     def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
         assert actor is not None
-        return [item.as_json() for item in waiting.of(reader, actor, now)]
+        return [item.as_json() for item in waiting.of(reader, actor)]
 
     return page(request, await read(request, look, needed=True), None)
 

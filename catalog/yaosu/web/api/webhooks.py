@@ -152,7 +152,7 @@ async def ping(request: Request, webhook_id: str, body: Nothing) -> Response:
 async def deliveries(
     request: Request,
     webhook_id: str,
-    state: Annotated[str | None, Field(pattern="^(pending|waiting|delivered|dead)$")] = None,
+    state: Annotated[str | None, Field(pattern="^(pending|waiting|delivered|dead|parked)$")] = None,
     cursor: str | None = None,
 ) -> Response:
     """List messages, newest first; state 'dead' are the dead letters."""
@@ -170,7 +170,7 @@ async def deliveries(
 
 @router.post("/{webhook_id}/deliveries/{message_id}/retry", status_code=202)
 async def retry(request: Request, webhook_id: str, message_id: str, body: Nothing) -> Response:
-    """Send a dead letter once more."""
+    """Send a dead letter, or a parked message, once more."""
     return await change(
         request,
         lambda tx, actor: hooks.second_chance(tx, actor, webhook_id, message_id),

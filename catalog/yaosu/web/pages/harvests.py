@@ -33,6 +33,7 @@ async def _harvests(
         return {
             "rows": harvests.visible(reader, visit.known),
             "venues": reader.find(Venue, limit=100),
+            "kinds": harvests.kinds(),
             "may_harvest": may(visit.known, "listing.create"),
             "given": form or {},
         }
@@ -51,7 +52,7 @@ async def add(request: Request) -> Response:
         return harvests.create(
             tx,
             actor,
-            kind="ckan",
+            kind=one(form, "kind", "ckan"),
             url=one(form, "url"),
             rights=_rights(form),
             venue=one(form, "venue", "otc"),
@@ -90,7 +91,8 @@ async def _harvest(
     def look(reader: Reader, visit: Visit) -> Mapping[str, Any]:
         found = harvests.load(reader, visit.known, harvest_id)
         runs = reader.find(HarvestRun, harvest_id=found.id, limit=RUNS, newest=True)
-        return {"found": found, "runs": runs, "listed": harvests.LISTED}
+        kind = harvests.kinds().get(found.kind)
+        return {"found": found, "kind": kind, "runs": runs, "listed": harvests.LISTED}
 
     return await show(request, "harvest.html", look, error=error, status=status)
 

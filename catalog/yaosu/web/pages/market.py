@@ -37,8 +37,8 @@ from yaosu.web.api.quality import measured, noted, readable, row_numbers
 from yaosu.web.door import in_children
 from yaosu.web.surfaces.dcat import alternate
 from yaosu.web.surfaces.faces import dataset_named, published
+from yaosu_connectors import schema_org
 from yaosu_connectors.ckan_package import flat_name
-from yaosu_connectors.croissant import schema_org
 from yaosu_validators.html import report_css
 from yaosu_validators.scorecard import scorecard
 
@@ -334,7 +334,7 @@ def _watching(reader: Reader, actor: Actor | None, dataset: Dataset) -> bool:
 def _for_engines(visit: Visit, reader: Reader, dataset: Dataset, listing: Listing) -> Markup:
     """Return schema.org/Dataset as the text of a data block, which ends nowhere within."""
     version = published(visit.market, reader, dataset, listing, None)
-    return words.data_block(schema_org(version, "Yaosu 要素"))
+    return words.data_block(schema_org.document(version, "Yaosu 要素"))
 
 
 def _history(reader: Reader, versions: list[Listing]) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ def sentence(notice: Notice) -> Text:
     english = {"title": facts.get("title_en") or facts.get("title"),
                "party": facts.get("party_en") or facts.get("party")}  # fmt: skip
     en = defaultdict(str, shown | {name: str(value) for name, value in english.items() if value})
+    if facts.get("title"):
+        zh["about"], en["about"] = f"：“{zh['title']}”", f": “{en['title']}”"
     text = said(_name(notice))
     return Text(text.en.format_map(en), text.zh.format_map(zh))
 
@@ -51,6 +53,10 @@ def place(notice: Notice) -> str:
     facts = notice.facts
     if notice.kind == "key":
         return "/keys"
+    if notice.kind == "approval":
+        return f"/waiting#{notice.subject_id}"
+    if notice.kind == "member":
+        return "/organisation"
     if notice.subject_id.startswith("trd_"):
         return f"/trades/{notice.subject_id}"
     if notice.subject_id.startswith("lst_"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from yaosu import present
+from yaosu import expiring, present
 from yaosu.errors import InvalidInput, NotFound, YaosuError
 from yaosu.identity import issue_key
 from yaosu.model import Actor, Member, Role
@@ -37,6 +37,7 @@ from .visit import (
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 HISTORY = 30
+SOON_DAYS = 30
 
 
 # --- waiting for you --------------------------------------------------------------------------
@@ -44,13 +45,15 @@ HISTORY = 30
 
 def _waiting_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
     actor = visit.known
-    items = waiting.of(reader, actor, visit.market.clock.now())
+    now = visit.market.clock.now()
+    items = waiting.of(reader, actor)
     found = approvals.of_party(reader, actor, limit=100)
     names = {m.id: m.name for m in reader.find(Member, party_id=actor.party_id, limit=1000)}
     return {
         "asked": [_request(reader, actor, a) for a in found if approvals.answers(reader, actor, a)],
-        "todo": [i for i in items if i.kind != "approve" and i.counts],
-        "news": [i for i in items if not i.counts],
+        "todo": [_line(reader, i) for i in items if i.kind != "approve"],
+        "soon": expiring.gather(reader, actor, now, SOON_DAYS),
+        "now": now,
         "mine": [
             _request(reader, actor, a)
             for a in found
@@ -61,10 +64,14 @@ def _waiting_facts(reader: Reader, visit: Visit) -> Mapping[str, Any]:
     }
 
 
+def _line(reader: Reader, item: waiting.Item) -> dict[str, Any]:
+    return {"item": item, "listing": waiting.listing_of(reader, item.about)}
+
+
 def _request(reader: Reader, actor: Actor, found: Approval) -> dict[str, Any]:
     return {
         **shown.approval(reader, found, actor),
-        "title": waiting.title(reader, found.subject_id),
+        "listing": waiting.listing_of(reader, found.subject_id),
         "where": waiting.place(found.subject_id),
         "given_by": [d.member_id for d in found.given],
     }

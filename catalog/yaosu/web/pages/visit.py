@@ -200,7 +200,7 @@ def visit_of(request: Request, reader: Reader) -> Visit:
         actor=actor,
         party=reader.get(Party, actor.party_id) if actor else None,
         form_token=session.form_token(market, request),
-        waiting=waiting.count(reader, actor, market.clock.now()) if actor else 0,
+        waiting=waiting.count(reader, actor) if actor else 0,
         unread=inbox.unread(reader, actor) if actor else 0,
     )
 

@@ -97,7 +97,7 @@ async def _page(
 
     def look(reader: Reader, visit: Visit) -> Mapping[str, Any]:
         hook = hooks.load(reader, visit.known, webhook_id)
-        states = {"state": wanted} if wanted in ("dead", "pending", "delivered") else {}
+        states = {"state": wanted} if wanted in ("dead", "pending", "delivered", "parked") else {}
         found = reader.find(
             Message, webhook_id=hook.id, after=cursor, limit=PAGE, newest=True, **states
         )
@@ -105,6 +105,7 @@ async def _page(
             "hook": hooks.shown(hook),
             "messages": [hooks.message_shown(m) for m in found],
             "dead": reader.count(Message, webhook_id=hook.id, state="dead"),
+            "parked": reader.count(Message, webhook_id=hook.id, state="parked"),
             "after": found[-1].id if len(found) == PAGE else None,
             "secret": secret or {},
             "wanted": wanted,

@@ -1,0 +1,33 @@
+"""A process that works through much data keeps the memory that it is given, and looks for no
+cycles of garbage: between blocks it would give both back only to fetch them again."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pyarrow as pa
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT_BYTES = 128 << 20
+_FROM_SYSTEM_BYTES = 32 << 20  # larger pieces are fetched and given back one by one
+_OBJECTS = 50_000  # made between two looks for garbage; nothing here makes cycles
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Hold on to memory while this lasts."""
+    pool, looks = pa.default_memory_pool(), gc.get_threshold()
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_MMAP_THRESHOLD, _FROM_SYSTEM_BYTES)
+        pa.set_memory_pool(pa.system_memory_pool())
+    gc.set_threshold(_OBJECTS, *looks[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*looks)
+        pa.set_memory_pool(pool)
