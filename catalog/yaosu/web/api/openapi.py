@@ -276,6 +276,8 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
             }
         )
     operation["security"] = [{"key": []}, {}]
+    if method == "POST" and path.startswith(("/v1/trades/{", "/v1/periods/{")):
+        answers["202"] = {"description": "approved by one admin: it waits for a second"}
     if f"{method} {path}" in _FILES:
         answers[good]["content"] = {
             **(answers[good].get("content") or {} if ".csv" not in path else {}),
