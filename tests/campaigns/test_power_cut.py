@@ -128,7 +128,7 @@ class Grid:
             except Exception:  # the database itself is gone
                 return Counter({"database": 1})
             wrong["uploads"] += sum(
-                not _kept(folder / "uploads" / i, uploads[f"/v1/uploads/{i}"], books)
+                not _kept(folder, i, uploads[f"/v1/uploads/{i}"], books)
                 for i, _ in told
                 if f"/v1/uploads/{i}" in uploads
             )
@@ -149,12 +149,17 @@ def _written(stat: Path) -> tuple[int, int]:
     return int(numbers[4]), int(numbers[8])
 
 
-def _kept(path: Path, data: bytes, books: Books) -> bool:
-    """Tell whether an unfinished upload holds what was acknowledged of it."""
-    offset = books.offsets.get(f"/v1/uploads/{path.name}", 0)
-    if not path.exists():
-        return offset in (0, len(data))  # it has become a blob, or nothing was promised
-    return path.read_bytes()[:offset] == data[:offset]
+def _kept(folder: Path, upload: str, data: bytes, books: Books) -> bool:
+    """Tell whether an upload holds what was acknowledged of it, as a file of its own or as a blob.
+
+    The last piece makes it a blob before it is answered: what was acknowledged may be less.
+    """
+    offset = books.offsets.get(f"/v1/uploads/{upload}", 0)
+    path = folder / "uploads" / upload
+    if path.exists():
+        return path.read_bytes()[:offset] == data[:offset]
+    blob = hashlib.sha256(data).hexdigest()
+    return offset == 0 or next((folder / "blobs/sha256").rglob(blob), None) is not None
 
 
 def campaign(
