@@ -276,8 +276,8 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
             }
         )
     operation["security"] = [{"key": []}, {}]
-    if method == "POST" and path.startswith(("/v1/trades/{", "/v1/periods/{")):
-        answers["202"] = {"description": "approved by one admin: it waits for a second"}
+    if method == "POST" and path.startswith(_HELD):
+        answers["202"] = {"description": "noted: it waits for the yes of another person"}
     if f"{method} {path}" in _FILES:
         answers[good]["content"] = {
             **(answers[good].get("content") or {} if ".csv" not in path else {}),
@@ -305,6 +305,9 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
 
 _KEY = "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 """What of ISO 8859-1 can be printed, without space at the ends: HTTP takes that away."""
+
+# Steps on these may wait for another person: four eyes, and the rules of an organisation.
+_HELD = ("/v1/trades/{", "/v1/periods/{", "/v1/listings/{", "/v1/approval-rules/{")
 
 # Answers that are files, beside or instead of JSON.
 _FILES = {
