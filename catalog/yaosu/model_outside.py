@@ -24,6 +24,7 @@ class Webhook:
     roles: tuple[Role, ...]
     description: str = ""
     scheme: str = "v1"
+    form: str = ""  # events of a trade bring its record along, in the words of this exchange
     state: str = "active"
     reason: str = ""
     since: int = 0

@@ -63,6 +63,33 @@ def test_a_trade_arrives_signed_whole_and_in_order(stall: Stall) -> None:
     assert {g.headers["content-type"] for g in inbox.got} == {"application/cloudevents+json"}
 
 
+def test_a_record_in_the_form_of_an_exchange_comes_along_with_the_events_of_a_trade(
+    stall: Stall,
+) -> None:
+    buyer = stall.buyer
+    unknown = buyer.raw(
+        "POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/", "topics": ["*"], "form": "x"}
+    )
+    assert (unknown.status_code, unknown.json()["field"]) == (422, "form")
+    with receiver() as inbox:
+        asked = {"url": inbox.url, "topics": ["trade.*", "party.*"], "form": "generic"}
+        made = buyer.post("/v1/webhooks", asked)
+        trade = buyer.buy(stall.listing)
+        stall.hall.pay(trade)
+        place = f"/v1/trades/{trade['trade_id']}"
+        buyer.wait(trade["trade_id"], "delivered")
+        count = len(buyer.get(f"{place}/events")["items"])
+        until(
+            lambda: [e for e in inbox.got if e.event["subject"] == trade["trade_id"]],
+            lambda got: len(got) >= count,
+        )
+        buyer.post(f"/v1/webhooks/{made['webhook_id']}/remove")
+    told = [g.event["data"] for g in inbox.got if g.event["subject"] == trade["trade_id"]]
+    assert {t["form"] for t in told} == {"generic"}
+    assert told[-1]["record"] == buyer.get(f"{place}/record", params={"form": "generic"})
+    assert all("record" not in g.event["data"] for g in inbox.got if g.event["subject"] == buyer.id)
+
+
 def test_a_stranger_is_sent_nothing_of_the_trades_of_others(stall: Stall) -> None:
     other = stall.hall.person("hook-other", "buyer")
     with receiver() as mine, receiver() as theirs:

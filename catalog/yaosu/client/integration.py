@@ -34,13 +34,18 @@ class Webhooks:
         *,
         description: str = "",
         scheme: str = "v1",
+        form: str = "",
     ) -> JSON:
-        """Have events sent to an address; `secret` (or `public_key`) is shown this once."""
+        """Have events sent to an address; `secret` (or `public_key`) is shown this once.
+
+        With a `form` ("generic", an exchange's) events of a trade bring its record along.
+        """
         body = {
             "url": url,
             "topics": list(topics),
             "description": description,
             "scheme": scheme,
+            **({"form": form} if form else {}),
         }
         return dict(self._connection.post("/v1/webhooks", body))
 

@@ -45,6 +45,9 @@ def new(
     ed25519: Annotated[
         bool, typer.Option("--ed25519", help="Sign with a key pair (v1a). 以密钥对签名。")
     ] = False,
+    form: Annotated[
+        str, typer.Option(help="Bring the trading record along in this form. 附带交易记录的表单。")
+    ] = "",
     market: Market = None,
     as_json: Json = False,
 ) -> None:
@@ -57,6 +60,7 @@ def new(
         topic or ["trade.*"],
         description=description,
         scheme="v1a" if ed25519 else "v1",
+        form=form,
     )
     _told(made, as_json)
 

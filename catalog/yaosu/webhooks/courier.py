@@ -260,7 +260,7 @@ class Courier:
                 return None
             beside = reader.find(Message, webhook_id=hook.id, state="waiting", limit=1)
             if beside:
-                return _Work(hook, beside[0], self._body_of(reader, beside[0]), None)
+                return _Work(hook, beside[0], self._body_of(reader, hook, beside[0]), None)
             if hook.next_at is not None and hook.next_at > now:
                 return None
             found = self._next(reader, hook, leaves)
@@ -278,15 +278,18 @@ class Courier:
             )
             parked = reader.find(Message, webhook_id=hook.id, state="parked", limit=MOST_PARKED)
             behind = any(m.subject_id == event.subject_id for m in parked)
-            return _Work(hook, message, self._envelope(event, leaf), leaf, behind)
+            return _Work(hook, message, self._envelope(reader, hook, event, leaf), leaf, behind)
 
-    def _envelope(self, event: Event, leaf: int) -> bytes:
-        return orjson.dumps(feed.envelope(event, leaf, self._source))
+    def _envelope(self, reader: Reader, hook: Webhook, event: Event, leaf: int) -> bytes:
+        told = feed.envelope(event, leaf, self._source)
+        if hook.form and event.subject_id.startswith("trd_"):
+            told["data"] |= feed.record_of(reader, event.subject_id, hook.form)
+        return orjson.dumps(told)
 
-    def _body_of(self, reader: Reader, message: Message) -> bytes:
+    def _body_of(self, reader: Reader, hook: Webhook, message: Message) -> bytes:
         if message.type != "ping":
             event = reader.events_after(int(message.event_id[4:]) - 1, limit=1)[0]
-            return self._envelope(event, reader.leaf_of(event.id) or 0)
+            return self._envelope(reader, hook, event, reader.leaf_of(event.id) or 0)
         return orjson.dumps(
             {
                 "specversion": "1.0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from yaosu import present
+from yaosu.errors import InvalidDocument
 from yaosu.identity import can_see, may
 from yaosu.listing import venue_of
 from yaosu.model import Actor, Event, Listing, Trade
@@ -12,6 +13,8 @@ from yaosu.model_evidence import UsageReceipt
 from yaosu.ports import Reader
 from yaosu.proof.evidence import stamp
 from yaosu.topics import topic
+from yaosu.trading.record import neutral_record
+from yaosu_connectors.exchange import form
 
 
 def concerns(reader: Reader, actor: Actor, subject_id: str) -> bool:
@@ -52,3 +55,12 @@ def envelope(event: Event, leaf: int, source: str) -> dict[str, Any]:
         "sequence": str(leaf),
         "data": present.event(event),
     }
+
+
+def record_of(reader: Reader, trade_id: str, name: str) -> dict[str, Any]:
+    """Return the record of a trade as it stands, in a form; or what in it has no word there."""
+    record = neutral_record(reader, reader.get(Trade, trade_id))
+    try:
+        return {"form": name, "record": form(name).say(record)}
+    except InvalidDocument as said:
+        return {"form": name, "record": None, "problems": present.plain(said.problems)}

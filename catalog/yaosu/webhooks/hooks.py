@@ -14,6 +14,7 @@ from yaosu.identity import absent, allow, require_verified
 from yaosu.model import Actor, Role, new_id
 from yaosu.model_outside import Message, Webhook
 from yaosu.ports import Reader, Transaction
+from yaosu_connectors.exchange import names
 
 MOST_PER_PARTY = 20
 BOTH_SIGN = timedelta(hours=24)
@@ -55,6 +56,7 @@ def create(
     topics: Sequence[str],
     description: str = "",
     scheme: str = "v1",
+    form: str = "",
 ) -> Webhook:
     """Add a webhook; it is sent what happens from now on. The address was judged by the gate.
 
@@ -75,6 +77,7 @@ def create(
         roles=tuple(sorted(actor.roles)),
         description=description,
         scheme=scheme,
+        form=form_of(form),
         since=here,
         cursor=here,
         created_at=tx.now,
@@ -233,4 +236,12 @@ def message_shown(message: Message) -> dict[str, Any]:
 def scheme_of(text: str) -> str:
     if text not in ("v1", "v1a"):
         raise InvalidInput("a scheme is v1 or v1a", "签名方式为 v1 或 v1a", field="scheme")
+    return text
+
+
+def form_of(text: str) -> str:
+    """Return the name of an exchange's form, or none; InvalidInput names those there are."""
+    if text and text not in names():
+        known = ", ".join(names())
+        raise InvalidInput(f"a form is one of: {known}", f"表单须为：{known}", field="form")
     return text

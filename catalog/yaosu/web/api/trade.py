@@ -18,11 +18,10 @@ from yaosu.jobs import restart as restart_job
 from yaosu.listing import venue_of
 from yaosu.model import AccessKey, Actor, Delivery, Job, Party, Trade, TradeState, Venue
 from yaosu.ports import Reader, Transaction
-from yaosu.proof import receipt
 from yaosu.trading import endings, fulfilment, negotiation, periods, sharing
-from yaosu.trading import reads as reads_
 from yaosu.trading.moves import load
 from yaosu.trading.recall import flows
+from yaosu.trading.record import neutral_record
 from yaosu.web.door import (
     Secret,
     StrictRoute,
@@ -39,7 +38,6 @@ from yaosu.web.ranged import ranged
 from yaosu.webhooks.feed import concerns
 from yaosu_connectors.delta_sharing import profile
 from yaosu_connectors.exchange import form as exchange_form
-from yaosu_connectors.trading_record import build as build_record
 
 from . import bodies
 
@@ -228,20 +226,6 @@ async def trade_record(request: Request, trade_id: str, form: str = "") -> Respo
         return said(neutral_record(reader, trade))
 
     return json_response(await read(request, look, needed=True))
-
-
-def neutral_record(reader: Reader, trade: Trade) -> dict[str, Any]:
-    """Return the parts of a trade in the words of the dictionary."""
-    provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
-    delivery = reader.get(Delivery, trade.delivery_id) if trade.delivery_id else None
-    return build_record(
-        trade=receipt.public_trade(trade, provider, user),
-        agreement=trade.agreement,
-        signatures=present.plain(trade.signatures),
-        delivery=present.delivery(delivery) if delivery else None,
-        events=[present.event(e) for e in reader.events(trade.id)],
-        usage=reads_.usage(reader, trade.id),
-    )
 
 
 @router.get("/settlements/{trade_id}", tags=["settlements"])

@@ -26,6 +26,7 @@ class NewWebhook(Body):
     topics: list[Line] = Field(min_length=1, max_length=50, examples=[["trade.*"]])
     description: Line = ""
     scheme: Line = Field(default="v1", description="v1: HMAC-SHA256; v1a: Ed25519")
+    form: Line = Field(default="", description="events of a trade bring its record in this form")
 
 
 class FromEvent(Body):
@@ -64,6 +65,7 @@ async def new_webhook(request: Request, body: NewWebhook) -> Response:
             topics=body.topics,
             description=body.description,
             scheme=scheme,
+            form=body.form,
         ),
         _told(request),
         status=201,

@@ -28,9 +28,10 @@ from yaosu.ports import Reader, Transaction
 from yaosu.trading import endings, fulfilment, negotiation, periods, reads, recall
 from yaosu.trading.moves import load
 from yaosu.trading.reads import uses
+from yaosu.trading.record import neutral_record
 from yaosu.web import session
 from yaosu.web.api.exchange import table as as_table
-from yaosu.web.api.trade import is_open, links, neutral_record, visible_trades
+from yaosu.web.api.trade import is_open, links, visible_trades
 
 from .market import dataset_view
 from .money import money_facts

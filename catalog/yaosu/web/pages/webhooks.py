@@ -16,6 +16,7 @@ from yaosu.ports import Reader, Transaction
 from yaosu.web import session
 from yaosu.web.api.webhooks import secret_facts
 from yaosu.webhooks import hooks
+from yaosu_connectors.exchange import names
 
 from .visit import (
     Form,
@@ -39,6 +40,7 @@ def _list_facts(form: Form | None = None) -> Callable[[Reader, Visit], Mapping[s
         return {
             "hooks": [hooks.shown(h) for h in hooks.of_party(reader, visit.known)],
             "topics": TOPICS,
+            "forms": names(),
             "given": form or {},
         }
 
@@ -66,6 +68,7 @@ async def create(request: Request) -> Response:
             topics=form.get("topics", []),
             description=one(form, "description")[:300],
             scheme=hooks.scheme_of(one(form, "scheme", "v1")),
+            form=one(form, "form"),
         )
 
     try:
