@@ -48,11 +48,12 @@ def listen(folder: Path) -> None:
             f.write(text + "\n")
 
     # A test that signs in with a provider is the browser and the provider too: what they write of
-    # their own wire, and of addresses that carry a `state` (RFC 6749 §4.1.1), is no log of ours.
-    def foreign(record: logging.LogRecord) -> bool:
+    # their own wire, and of addresses that carry a `state` (RFC 6749 §4.1.1) or an invitation, is
+    # no log of ours.
+    def foreign(record: logging.LogRecord) -> object:
         if record.name.split(".")[0] in ("werkzeug", "httpcore2"):
             return True
-        return record.name == "httpx2" and "state=" in record.getMessage()
+        return record.name == "httpx2" and re.search(r"[?&](state|join)=", record.getMessage())
 
     hand_on = logging.Logger.callHandlers  # after the filters
     plain = logging.Formatter("%(name)s %(levelname)s %(message)s")

@@ -22,7 +22,8 @@ def hear(tx: Transaction, event: Event) -> None:
         invitation = tx.one(Invitation, id=str(event.payload["invitation_id"]))
         if invitation is not None:
             facts = {"name": invitation.name, "until": invitation.expires_at.isoformat()}
-            _tell(tx, event, "member", invitation.id, [invitation.invited_by], facts)
+            people = {invitation.invited_by} - {event.actor_id}
+            _tell(tx, event, "member", invitation.id, sorted(people), facts)
         return
     kept = tx.one(Approval, id=str(event.payload["approval_id"]))
     if kept is None or kept.party_id is None:
@@ -49,9 +50,9 @@ def _about(reader: Reader, kept: Approval) -> dict[str, Any]:
 def _tell(
     tx: Transaction, event: Event, kind: str, subject_id: str, people: list[str], facts: Any
 ) -> None:
-    """Tell people of the organisation whose chain the event is in, but not who did it."""
+    """Tell people of the organisation whose chain the event is in."""
     tell(
-        tx, event.subject_id, [p for p in people if p != event.actor_id], kind=kind,
+        tx, event.subject_id, people, kind=kind,
         cause=f"evt_{event.id}", subject_id=subject_id, at=event.at,
         facts={"event": event.type, **facts},
     )  # fmt: skip

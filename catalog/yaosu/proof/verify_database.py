@@ -133,7 +133,7 @@ def open_snapshot(path: Path) -> Iterator[Database]:
             db.execute("PRAGMA query_only = ON")
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # its message quotes broken bytes
             raise Unavailable(
                 f"the database cannot be read: {error}", f"无法读取数据库：{error}"
             ) from None
