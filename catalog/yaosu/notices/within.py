@@ -22,14 +22,16 @@ def hear(tx: Transaction, event: Event) -> None:
         invitation = tx.one(Invitation, id=str(event.payload["invitation_id"]))
         if invitation is not None:
             facts = {"name": invitation.name, "until": invitation.expires_at.isoformat()}
-            people = {invitation.invited_by} - {event.actor_id}
-            _tell(tx, event, "member", invitation.id, sorted(people), facts)
+            others = sorted({invitation.invited_by} - {event.actor_id})
+            _tell(tx, event, "member", invitation.id, others, facts)
         return
     kept = tx.one(Approval, id=str(event.payload["approval_id"]))
     if kept is None or kept.party_id is None:
         return
     people = [kept.member_id]
-    if event.type in APPROVERS:
+    if event.type == "approval_asked":  # also of what was answered before this was written
+        people = sorted(approvals.asked_of(tx, kept))
+    elif event.type in APPROVERS:
         people = sorted(approvals.approvers(tx, kept))
     _tell(tx, event, "approval", kept.id, people, {"action": kept.action, **_about(tx, kept)})
 

@@ -179,8 +179,17 @@ def answers(reader: Reader, actor: Actor, kept: Approval) -> list[Rule]:
 
 def approvers(reader: Reader, kept: Approval) -> set[str]:
     """Return the members whose yes a request still waits for."""
-    found = (rules.may_answer(reader, r, kept.action) for r in open_rules(reader, kept))
-    return set().union(*found) - {kept.member_id}
+    return _may_answer(reader, kept, open_rules(reader, kept))
+
+
+def asked_of(reader: Reader, kept: Approval) -> set[str]:
+    """Return the members whose yes a request was for, whatever has become of it."""
+    return _may_answer(reader, kept, [reader.get(Rule, i) for i in kept.rule_ids])
+
+
+def _may_answer(reader: Reader, kept: Approval, found: list[Rule]) -> set[str]:
+    said = (rules.may_answer(reader, r, kept.action) for r in found)
+    return set().union(*said) - {kept.member_id}
 
 
 def _must_answer(tx: Reader, actor: Actor, kept: Approval) -> list[Rule]:
