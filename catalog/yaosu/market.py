@@ -162,7 +162,7 @@ class Market:
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
             ("witnesses", self.witnesses.ask, WITNESS_S),
-            ("notices", partial(follower.catch_up, self.store, self._stop.is_set), NOTICES_S),
+            ("notices", partial(follower.catch_up, self.store, self._stop.wait), NOTICES_S),
             ("sweep", self.sweep, SWEEP_S),
             ("harvest", self.harvester.turn, HARVEST_S),
         ):

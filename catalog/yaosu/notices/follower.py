@@ -6,6 +6,7 @@ follower has come are one step. A job goes page by page, and a page done twice t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
@@ -36,8 +37,10 @@ from .inbox import people, tell
 from .searches import query_of
 
 NAME = "notices"
-LEAVES = 500
+LEAVES = 50
 PAGE = 200
+REST = 3.0
+"""So many times as long as a look took is rested behind it."""
 REMIND_KEY = timedelta(days=7)
 """How long before the end of an access key its person is reminded."""
 OWNED = frozenset(TradeState) - {
@@ -90,10 +93,17 @@ def follow(store: Store) -> int:
     return len(events)
 
 
-def catch_up(store: Store, stopped: Callable[[], bool] = lambda: False) -> None:
-    """Look at everything that is in the log, unless it is told to stop."""
-    while not stopped() and follow(store):
-        pass
+def catch_up(store: Store, wait: Callable[[float], bool] = lambda _: False) -> None:
+    """Look at everything that is in the log; `wait` rests so many seconds, and says when to stop.
+
+    Traders come first: of the time that notices are behind, they take a quarter at most.
+    """
+    rest = 0.0
+    while not wait(rest):
+        began = time.monotonic()
+        if not follow(store):
+            return
+        rest = REST * (time.monotonic() - began)
 
 
 def concerns(event: Event) -> bool:
