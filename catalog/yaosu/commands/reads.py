@@ -12,6 +12,11 @@ from .terminal import Json, Market, client, command, print_json, print_table
 
 EACH = ("at", "key_id", "way", "name", "start", "end", "bytes", "status", "address")
 DAYS = ("day", "way", "name", "count", "bytes", "first_at", "last_at")
+ZH = {
+    "at": "时间", "key_id": "密钥", "way": "途径", "name": "名称", "start": "起", "end": "止",
+    "bytes": "字节", "status": "状态", "address": "地址", "day": "日期", "count": "次数",
+    "first_at": "首次", "last_at": "末次",
+}  # fmt: skip
 
 
 @command
@@ -35,4 +40,5 @@ def reads(
         table.writerow(names)
         table.writerows([item[name] for name in names] for item in items)
     else:
-        print_table(names, [tuple(item[name] for name in names) for item in items])
+        heads = tuple(f"{name} {ZH[name]}" for name in names)
+        print_table(heads, [tuple(item[name] for name in names) for item in items])
