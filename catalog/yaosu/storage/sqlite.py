@@ -237,6 +237,7 @@ class SqliteStore:
                     raise
                 return None, translated(e)
             return None, e
+        tx.keep()
         self._last = now
         woken += work
         return value, None

@@ -118,8 +118,8 @@ def _keep(
 
     `chosen` columns only narrow a lookup by another one and have no index. `locked`: a step that
     gets the record has it to itself (PostgreSQL). Not for what every step looks at (venues,
-    parties, keys): they would all wait for each other. Those are `kept`: the one writer of an
-    embedded store remembers them.
+    parties, keys): they would all wait for each other. `kept`: the one writer of an embedded
+    store remembers those that it has met lately.
     """
     hints = get_type_hints(type_)
     names = list(
@@ -168,7 +168,7 @@ _keep(
 _keep(StoredReport, "report", "listing_id", "target", "digest")
 _keep(
     Trade, "trade", "listing_id", "provider_id", "user_id", "state", "venue",
-    "filing_no", "bill_no", "voucher_no", locked=True,
+    "filing_no", "bill_no", "voucher_no", locked=True, kept=True,
 )  # fmt: skip
 _keep(Delivery, "delivery", "trade_id", "provider_id", "user_id", "state", locked=True)
 _keep(Period, "period", "trade_id", "provider_id", "user_id", "state", locked=True)

@@ -211,27 +211,29 @@ class SqlReader:
         return None if row is None else _job(row)
 
 
-class Kept:
-    """What the one writer of a store remembers of records that many steps look at.
+Name = tuple[type[Any], str]
+"""A kind of record and an id; of an event, its subject's."""
 
-    A step that writes one of them makes it forget it at once, whether or not it is committed;
-    whoever abandons steps that others have built on clears it.
+
+class Kept:
+    """What the one writer of a store remembers: records that many steps look at, and the newest
+    event of a subject.
+
+    Only what has been read, or written by a step that ended well, is in it; a step that writes
+    looks at its own first. Whoever abandons steps that others have built on clears it.
     """
 
-    LIMIT = 20_000
+    LIMIT = 4_000
 
     def __init__(self) -> None:
-        self._records: dict[tuple[type[Any], str], Any] = {}
+        self._records: dict[Name, Any] = {}
         self.get = self._records.get
         self.clear = self._records.clear
 
-    def remember(self, name: tuple[type[Any], str], record: object) -> None:
-        if len(self._records) >= self.LIMIT:
+    def remember(self, name: Name, record: object) -> None:
+        if len(self._records) >= self.LIMIT and name not in self._records:
             self.clear()
         self._records[name] = record
-
-    def forget(self, name: tuple[type[Any], str]) -> None:
-        self._records.pop(name, None)
 
 
 class Collision(Exception):
@@ -257,18 +259,30 @@ class SqlTransaction(SqlReader):
         self.collided = False
         self._wake = wake
         # What this step has read or written, and which revision of the row that was.
-        self._seen: dict[tuple[type[Any], str], tuple[Any, str | None]] = {}
+        self._seen: dict[Name, tuple[Any, str | None]] = {}
         self._kept = kept
-        self._written: set[tuple[type[Any], str]] = set()
+        self._written: dict[Name, Any] = {}
 
     # --- records --------------------------------------------------------------------------------
 
     def get(self, kind: type[T], id: str) -> T:
-        record: T | None = None if self._kept is None else self._kept.get((kind, id))
+        record: T | None = self._known((kind, id))
         if record is None:
             return super().get(kind, id)
         self._seen[kind, id] = (record, None)
         return record
+
+    def _known(self, name: Name) -> Any:
+        """Return what this step has written under the name, or what the writer remembers."""
+        if self._kept is None:
+            return None
+        return self._written.get(name) or self._kept.get(name)
+
+    def keep(self) -> None:
+        """Have the writer remember what this step has written: it has ended well."""
+        if self._kept is not None:
+            for name, record in self._written.items():
+                self._kept.remember(name, record)
 
     def add(self, record: object) -> None:
         stored = kind_of(type(record))
@@ -301,9 +315,8 @@ class SqlTransaction(SqlReader):
     def _wrote(self, stored: Kind[Any], id: str, record: object) -> None:
         name = (stored.type, id)
         self._seen[name] = (record, None)
-        if self._kept is not None and stored.kept:
-            self._kept.forget(name)
-            self._written.add(name)
+        if stored.kept:
+            self._written[name] = record
 
     def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         record = stored.load(row[0])
@@ -326,7 +339,8 @@ class SqlTransaction(SqlReader):
         to_state: str | None = None,
         payload: JSON = None,
     ) -> Event:
-        head = self._run("event_head", subject_id=subject_id).fetchone()
+        name = (Event, subject_id)
+        head = self._known(name) or self._run("event_head", subject_id=subject_id).fetchone()
         seq, prev, last = (head[0] + 1, head[1], head[2]) if head else (0, None, "")
         # Text of this shape sorts as time: an event is never earlier than the one before (I9).
         at = max(self._stamp, last)
@@ -345,6 +359,7 @@ class SqlTransaction(SqlReader):
         values["digest"] = "sha256:" + sha256_hex(_canonical(values))
         row = self._run("event_insert", payload=body.decode(), **values).fetchone()
         self._run("queue_insert", event_id=row[0])
+        self._written[name] = (seq, values["digest"], at)
         values["at"] = self.now if at is self._stamp else _time(at)
         return Event(id=row[0], payload=payload, **values)
 
