@@ -37,7 +37,7 @@ from .inbox import people, tell
 from .searches import query_of
 
 NAME = "notices"
-LEAVES = 50
+LEAVES = 20
 PAGE = 200
 REST = 3.0
 """So many times as long as a look took is rested behind it."""
@@ -119,11 +119,18 @@ def concerns(event: Event) -> bool:
 
 
 class Desk:
-    """One step's look at events: who the people of a party are is asked once."""
+    """One step's look at events: a listing, and who the people of a party are, is asked once."""
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
         self._people: dict[tuple[str, Role], list[str]] = {}
+        self._listings: dict[str, Listing] = {}
+
+    def listing(self, listing_id: str) -> Listing:
+        known = self._listings.get(listing_id)
+        if known is None:
+            known = self._listings[listing_id] = self.tx.get(Listing, listing_id)
+        return known
 
     def people(self, party_id: str, role: Role) -> list[str]:
         known = self._people.get((party_id, role))
@@ -154,7 +161,7 @@ class Desk:
         trade = self.tx.get(Trade, event.subject_id)
         kind, side = SIDES[event.type]
         did = _party_of(self.tx, event.actor_id)
-        facts = {**_of_listing(self.tx.get(Listing, trade.listing_id)), "event": event.type}
+        facts = {**_of_listing(self.listing(trade.listing_id)), "event": event.type}
         sides = (
             (trade.provider_id, trade.user_id, Role.PROVIDER),
             (trade.user_id, trade.provider_id, Role.BUYER),
@@ -166,7 +173,7 @@ class Desk:
             self._tell(party_id, role, event, kind, facts | other | _more(event))
 
     def _listing(self, event: Event) -> None:
-        listing = self.tx.get(Listing, event.subject_id)
+        listing = self.listing(event.subject_id)
         if event.type in OWN and listing.provider_id != _party_of(self.tx, event.actor_id):
             facts = {**_of_listing(listing), "event": event.type, **_more(event)}
             self._tell(listing.provider_id, Role.PROVIDER, event, OWN[event.type], facts)

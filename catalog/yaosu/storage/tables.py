@@ -153,7 +153,7 @@ def kind_of(type_: type[T]) -> Kind[T]:
 # One line per kind: the type, its table, what it is looked up by. A line that is added or
 # changed here needs a migration; tests/promises/test_migrations.py compares the two.
 _keep(Party, "party", "uscc", unique=[("slug",)], kept=True)
-_keep(Member, "member", "party_id")
+_keep(Member, "member", "party_id", kept=True)
 _keep(
     AccessKey, "access_key", "party_id", "member_id", unique=[("secret_sha256",)], kept=True
 )  # fmt: skip
