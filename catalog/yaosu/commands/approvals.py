@@ -133,7 +133,7 @@ def waiting(market: Market = None, as_json: Json = False) -> None:
         ("what 事项", "about 对象", "title 名称", "amount 金额", "until 截止"),
         [
             (
-                i["kind"],
+                f"{i['kind']} {i['action'] or ''}".strip(),
                 i["subject_id"],
                 i["title"],
                 yuan(i["amount_fen"]) if i["amount_fen"] is not None else "",
