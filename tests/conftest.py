@@ -257,7 +257,9 @@ def migrated_url(migrated_database: str) -> str:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty store is, on each database in turn."""
     if request.param == "sqlite":
-        return str(tmp_path / "data")
+        from template import with_tables
+
+        return str(with_tables(tmp_path / "data"))
     url: str = request.getfixturevalue("migrated_url")
     return url
 
