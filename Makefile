@@ -11,27 +11,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Children read this bytecode and never write it: without, each compiles our sources anew.
-COMPILED = $(BIN)/python -m compileall -q catalog validators schemas connectors
 INPUTS := pyproject.toml hatch_build.py assets.lock.json
+# Where this is set, every process that is started would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+# The sealed children read bytecode and write none, so that it has to be there before them.
+COMPILED = $(BIN)/python -m compileall -q -j 0 catalog validators schemas connectors tests
 
 .PHONY: run test lint bench campaign lock install install-test system
 .DELETE_ON_ERROR:
 
 run: install
+	@$(COMPILED)
 	@$(BIN)/yaosu demo $(if $(DATA),--data "$(DATA)") $(if $(PORT),--port "$(PORT)")
 
 test: install-test system
 	@$(COMPILED)
 	@# One process more than small machines have cores: a good part of a test is waiting.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
-	  -rs -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
+	@$(COMPILED)
 	@$(BIN)/python -m pytest -rs -m slow $(ARGS); code=$$?; \
 	  $(BIN)/python benchmarks/campaigns.py && exit $$code
 
 bench: install-test
+	@$(COMPILED)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 lint: install-test
@@ -57,7 +61,6 @@ $(VENV)/.installed-run: requirements.lock $(INPUTS) | $(BIN)/pip
 	@echo "installing into $(VENV) (a minute or two, once)"
 	@$(PIP) install --quiet --require-hashes -r requirements.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
-	@$(COMPILED)
 	@touch $@
 
 # A superset of the first lock with the same pins: it fulfils both.

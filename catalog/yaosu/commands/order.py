@@ -16,6 +16,7 @@ from .terminal import (
     client,
     command,
     confirmed,
+    makes,
     print_facts,
     print_json,
     say,
@@ -42,6 +43,7 @@ Note = Annotated[str | None, typer.Option(help="A note to the provider. 备注�
 
 
 @command
+@makes("trd")
 def order(
     listing: Id,
     purpose: Purpose,

@@ -19,6 +19,7 @@ from yaosu.identity import absent, authenticate, can_see, may
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
+from yaosu.trading.recall import flows
 from yaosu.web.api.trade import is_open
 from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
@@ -205,7 +206,8 @@ def bought(
             continue
         delivery = reader.get(Delivery, trade.delivery_id)
         venue = reader.get(Venue, trade.venue)
-        if is_open(delivery, now) and may(actor, "delivery.read", delivery, venue):
+        allowed = is_open(delivery, now) and may(actor, "delivery.read", delivery, venue)
+        if allowed and flows(reader, delivery):
             return delivery
     return None
 
