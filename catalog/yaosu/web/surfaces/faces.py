@@ -176,7 +176,7 @@ def everything(market: Market) -> Iterator[Published]:
     holds nothing up, and the last page costs what the first did.
     """
     after: str | None = None
-    open_to_all = {"state": ListingState.LISTED, "view_policy": "public"}
+    open_to_all: dict[str, Any] = {"state": ListingState.LISTED, "view_policy": "public"}
     while True:
         with market.store.read() as reader:
             page = reader.find(Listing, after=after, limit=100, **open_to_all)
