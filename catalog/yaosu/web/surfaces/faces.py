@@ -10,6 +10,7 @@ import binascii
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
