@@ -49,8 +49,8 @@ def fill(market: Market, count: int) -> None:
             tx.add(listing)
             tx.notify("listing", listing.id)
 
-    for begin in range(0, count, 500):
-        end = min(count, begin + 500)
+    for begin in range(0, count, 5000):
+        end = min(count, begin + 5000)
         market.store.write(lambda tx, a=begin, b=end: some(tx, a, b))  # type: ignore[misc]
     market.rebuild_search()
 

@@ -351,6 +351,7 @@ class Selection:
     offset: int = 0
     limit: int = 10
     facets: Mapping[str, int] = field(default_factory=dict)  # field, how many values
+    cards: bool = False  # with the cards of the page, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
