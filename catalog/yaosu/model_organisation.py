@@ -48,7 +48,7 @@ class Approval:
     created_at: datetime
     used_by: str | None = None
     party_id: str | None = None
-    state: str | None = None  # waiting, done, refused, withdrawn, expired, lapsed
+    state: str | None = None  # waiting (an operator's: confirm), done, refused, …
     asked: JSON = None
     key_id: str = ""
     roles: tuple[Role, ...] = ()

@@ -183,6 +183,10 @@ class Transaction(Reader, Protocol):
         """Remove jobs that were done before a time; return how many."""
         ...
 
+    def forget_notice(self, notice_id: str) -> None:
+        """Remove a notice: what a person was told, not what happened."""
+        ...
+
     def log_done(self, ids: Sequence[int]) -> int:
         """Give pending events the next places in the log, in this order; return the first."""
         ...

@@ -15,6 +15,7 @@ from .terminal import (
     Market,
     client,
     command,
+    makes,
     print_facts,
     print_json,
     print_table,
@@ -132,7 +133,7 @@ def waiting(market: Market = None, as_json: Json = False) -> None:
         ("what 事项", "about 对象", "title 名称", "amount 金额", "until 截止"),
         [
             (
-                i["kind"],
+                f"{i['kind']} {i['action'] or ''}".strip(),
                 i["subject_id"],
                 i["title"],
                 yuan(i["amount_fen"]) if i["amount_fen"] is not None else "",
@@ -221,6 +222,7 @@ def rules(market: Market = None, as_json: Json = False) -> None:
 
 @organisation.command("set-rule")
 @command
+@makes("rul")
 def set_rule(
     step: Annotated[
         str, typer.Argument(metavar="STEP", help="order, sign, publish or price. 事项。")
@@ -259,6 +261,7 @@ def end_rule(
 
 @organisation.command()
 @command
+@makes("inv")
 def invite(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person. 姓名。")],
     role: Annotated[

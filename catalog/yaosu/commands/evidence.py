@@ -15,6 +15,7 @@ from .terminal import (
     Market,
     client,
     command,
+    makes,
     print_facts,
     print_json,
     print_table,
@@ -32,6 +33,7 @@ Recall = Annotated[str, typer.Argument(metavar="RECALL", help="Id of the recall.
 
 @usage.command()
 @command
+@makes("usr")
 def record(
     model: Model,
     trade: Annotated[

@@ -14,7 +14,7 @@ from yaosu.model_money import Period
 from yaosu.ports import Reader
 from yaosu.present import plain
 
-from . import approvals
+from . import approvals, confirmations
 
 MOST = 100
 """So many of each kind are looked at: the number in the navigation is shown as 99+."""
@@ -81,6 +81,17 @@ def _items(reader: Reader, actor: Actor) -> list[Item]:
         )
         for a in asked
         if approvals.answers(reader, actor, a)
+    ]
+    found += [
+        Item(
+            kind="confirm",
+            subject_id=trade.id,
+            action=a.action,
+            about=trade.id,
+            since=a.created_at,
+            amount_fen=trade.terms.amount_fen,
+        )
+        for a, trade in confirmations.to_give(reader, actor)
     ]
     held = {(a.subject_id, a.action) for a in asked}
     if Role.BUYER in actor.roles or Role.PROVIDER in actor.roles:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, get_type_hints
 
+import orjson
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
@@ -67,8 +68,15 @@ class Kind(Generic[T]):
     def row(self, record: T, columns: Sequence[str]) -> dict[str, object]:
         """Return the values of these columns by name."""
         values = {c: column_value(getattr(record, c)) for c in columns if c != "body"}
-        values["body"] = summed(self.adapter.dump_json(record).decode())
+        values["body"] = summed(self._json(record).decode())
         return values
+
+    def _json(self, record: T) -> bytes:
+        """Return the record as JSON: what orjson knows in half the time, and as pydantic would."""
+        try:
+            return orjson.dumps(record, option=orjson.OPT_UTC_Z)
+        except TypeError:  # numbers beyond 64 bits, sets
+            return self.adapter.dump_json(record)
 
     def changed(self, before: T | None, after: T) -> tuple[str, ...]:
         """Return the columns to set: those that differ, all but the id if `before` is unknown."""
@@ -176,7 +184,7 @@ _keep(
     Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
     summed=["units", "rows", "bytes"],
 )  # fmt: skip
-_keep(DataRead, "data_read", "delivery_id", "trade_id", summed=["bytes", "count"])
+_keep(DataRead, "data_read", "delivery_id", "trade_id", "hour", summed=["bytes", "count"])
 _keep(DataUse, "data_use", "delivery_id", "trade_id", summed=["bytes", "count"], locked=True)
 _keep(
     Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",

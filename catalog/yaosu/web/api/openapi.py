@@ -278,6 +278,8 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     operation["security"] = [{"key": []}, {}]
     if method == "POST" and path.startswith(_HELD):
         answers["202"] = {"description": "noted: it waits for the yes of another person"}
+    if path.endswith("/invitations/accept"):
+        answers["410"] = {"description": "it ended, was taken, or was taken back"}
     if f"{method} {path}" in _FILES:
         answers[good]["content"] = {
             **(answers[good].get("content") or {} if ".csv" not in path else {}),
@@ -314,6 +316,7 @@ _FILES = {
     "GET /v1/statements/payout.csv": ("text/csv",),
     "GET /v1/training-content": ("text/csv",),
     "GET /v1/source-records": ("text/csv",),
+    "GET /v1/trades/{trade_id}/reads": ("text/csv",),
     "GET /v1/venues/{venue_id}/statement": ("text/csv", MEDIA[XLSX]),
 }
 
