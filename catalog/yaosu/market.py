@@ -291,7 +291,7 @@ class Market:
     def tick(self) -> None:
         """Do what time asks of listings and periods; one that fails holds up no other."""
         with self.store.read() as reader:
-            timed = list(deadlines.running(reader))
+            timed = list(deadlines.due(reader, self.clock.now()))
             running = list(periods.running(reader))
         for listing_id in timed:
             try:
