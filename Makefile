@@ -26,7 +26,8 @@ run: install
 
 test: install-test system
 	@$(COMPILED)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
+	@# One process more than small machines have cores: a good part of a test is waiting.
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
 	@$(COMPILED)

@@ -225,7 +225,7 @@ def rules(market: Market = None, as_json: Json = False) -> None:
 @makes("rul")
 def set_rule(
     step: Annotated[
-        str, typer.Argument(metavar="STEP", help="order, sign, publish or price. 事项。")
+        str, typer.Argument(metavar="STEP", help="order, sign, publish, price or declare. 事项。")
     ],
     approver: Annotated[
         list[str], typer.Option(metavar="MEMBER", help="Who may say yes; may be repeated. 审批人。")

@@ -6,7 +6,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from yaosu import present
@@ -16,7 +16,7 @@ from yaosu.model import JSON, AccessKey, Actor, Role, new_id
 from yaosu.model_notices import Inbox, Notice
 from yaosu.model_organisation import SignIn
 from yaosu.organisation.members import living
-from yaosu.ports import Reader, Transaction
+from yaosu.ports import Reader, Store, Transaction
 
 from .causes import KINDS
 
@@ -150,6 +150,31 @@ def mark_all(tx: Transaction, actor: Actor, kind: str = "") -> tuple[int, int]:
     for notice in found:
         tx.put(replace(notice, unread_by=None, read_at=tx.now))
     return len(found), tx.count(Notice, **mine)
+
+
+def forget_read(store: Store, days: int) -> int:
+    """Remove what was read more than `days` days ago, 0 keeps all; returns how many are gone.
+
+    The events that they told of stay. What nobody has read stays, too.
+    """
+    gone, after = 0, ""
+    while days:
+
+        def step(tx: Transaction, after: str = after) -> tuple[int, str | None]:
+            before = tx.now - timedelta(days=days)
+            page = tx.find(Notice, unread_by=None, after=after, limit=AT_ONCE)
+            old = [n for n in page if n.at < before]  # in the order of ids: none read before it was
+            over = [n for n in old if n.read_at is not None and n.read_at < before]
+            for notice in over:
+                tx.forget_notice(notice.id)
+            return len(over), old[-1].id if len(old) == AT_ONCE else None
+
+        done, following = store.write(step)
+        gone += done
+        if following is None:
+            return gone
+        after = following
+    return gone
 
 
 def checked(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import binascii
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,7 +18,7 @@ from yaosu import present
 from yaosu.errors import Forbidden, Unauthenticated
 from yaosu.identity import absent, authenticate, can_see, may
 from yaosu.market import Market
-from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
+from yaosu.model import Actor, Dataset, Delivery, Listing, ListingState, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
 from yaosu.trading.recall import flows
 from yaosu.web.api.trade import is_open
@@ -167,6 +168,25 @@ def listed(
         left = None if left is None else left - step
         if len(page.listings) < step:
             return
+
+
+def everything(market: Market) -> Iterator[Published]:
+    """Yield all that anyone may see on the market, in the order of listings.
+
+    Each page is read from the store behind the last one, in a snapshot of its own: a long reader
+    holds nothing up, and the last page costs what the first did.
+    """
+    after: str | None = None
+    open_to_all: dict[str, Any] = {"state": ListingState.LISTED, "view_policy": "public"}
+    while True:
+        with market.store.read() as reader:
+            page = reader.find(Listing, after=after, limit=100, **open_to_all)
+            found = [published(market, reader, reader.get(Dataset, one.dataset_id), one, None)
+                     for one in page]  # fmt: skip
+        yield from found
+        if not page:
+            return
+        after = page[-1].id
 
 
 def count_listed(market: Market) -> int:
