@@ -47,7 +47,8 @@ def places(raw: Any, chars: bytes) -> Any:
 
 def rare_places(data: bytes, char: bytes) -> Any:
     """Return where a character stands that may be rare: the C library leaps to each."""
-    found, at = [], data.find(char)
+    found: list[int] = []
+    at = data.find(char)
     while at >= 0:
         if len(found) * _STEP > len(data) * _LEAPS:
             return places(np.frombuffer(data, np.uint8), char)
