@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import socket
@@ -27,7 +28,9 @@ CUT = hashlib.sha256(DATA[1:]).hexdigest()
 
 
 @contextmanager
-def served(folder: Path, *, http: Any, loop: Any) -> Iterator[tuple[str, list[bool]]]:
+def served(
+    folder: Path, *, http: Any, loop: Any, failed: list[Exception] | None = None
+) -> Iterator[tuple[str, list[bool]]]:
     """Serve one blob, and one that is shorter than it was; yields address and what was offered."""
     blobs = LocalBlobs(folder, reserve_bytes=0)
     for data in (DATA, DATA[1:]):
@@ -39,7 +42,14 @@ def served(folder: Path, *, http: Any, loop: Any) -> Iterator[tuple[str, list[bo
     @app.head("/{sha256}")
     async def file(request: Request, sha256: str) -> Response:
         offered.append(EXTENSION in (request.scope.get("extensions") or {}))
+        await asyncio.sleep(float(request.headers.get("x-wait", 0)))
         return ranged(request, blobs, sha256, len(DATA), "a.bin")
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:
+        if failed is not None:
+            failed.append(error)
+        return Response(status_code=500)
 
     bound = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(ZeroCopy(app), log_level="critical", http=http, loop=loop,
@@ -123,6 +133,21 @@ def test_one_who_reads_slowly_gets_all_and_one_who_leaves_holds_nothing(
         time.sleep(0.05)
     assert open_files() == 0
     assert httpx2.get(f"{site[0]}/{SHA}").content == DATA
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_one_who_leaves_before_the_answer_is_no_error_of_the_server(
+    tmp_path: Path, loop: str
+) -> None:
+    failed: list[Exception] = []
+    with served(tmp_path, http="httptools", loop=loop, failed=failed) as (address, offered):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as gone:
+            gone.sendall(f"GET /{SHA} HTTP/1.1\r\nhost: x\r\nx-wait: 0.3\r\n\r\n".encode())
+            while not offered:
+                time.sleep(0.01)
+        assert httpx2.get(f"{address}/{SHA}", headers={"x-wait": "0.4"}).content == DATA
+    assert failed == []
 
 
 def test_a_file_that_became_shorter_ends_the_connection(site: tuple[str, bool]) -> None:

@@ -22,7 +22,7 @@ from yaosu.model_evidence import Recall
 from yaosu_connectors import delta_sharing as words
 
 READ = """
-import json, sys, delta_sharing
+import json, os, sys, delta_sharing
 profile, calls = sys.argv[1], json.loads(sys.argv[2])
 client = delta_sharing.SharingClient(profile)
 out = {"tables": [[t.share, t.schema, t.name] for t in client.list_all_tables()]}
@@ -32,7 +32,8 @@ for name, (function, table, options) in calls.items():
         frame = {"types": {c: str(t) for c, t in frame.dtypes.items()}, "columns": list(frame),
                  "rows": json.loads(frame.to_json(orient="records", date_format="iso"))}
     out[name] = frame
-print(json.dumps(out))
+print(json.dumps(out), flush=True)
+os._exit(0)  # threads of its libraries may abort an interpreter that ends in order
 """
 
 

@@ -53,14 +53,16 @@ class ZeroCopy:
 
     async def _sent(self, cycle: Any, send: Send, message: Message) -> None:
         count, message["sent"] = int(message["count"]), 0
+        transport = cycle.transport
+        if cycle.disconnected or transport.is_closing():
+            return  # it takes no limits any more, and may never have been told of a length
         if count > cycle.expected_content_length:
             raise RuntimeError("a file longer than the content-length that was sent")
-        transport = cycle.transport
         transport.set_write_buffer_limits(0)  # what was written before is gone when this drains
         await cycle.flow.drain()
-        transport.set_write_buffer_limits()
         if cycle.disconnected or transport.is_closing():
             return
+        transport.set_write_buffer_limits()
         message["sent"] = await self._copied(
             transport, message["file"], int(message["offset"]), count
         )
