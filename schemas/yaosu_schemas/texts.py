@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from yaosu_schemas.errors import Text
 
@@ -47,3 +48,11 @@ def clip(value: object, limit: int = 80) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clip_all(texts: Sequence[str], limit: int = 80) -> tuple[str, ...]:
+    """Return what `clip` gives for each text."""
+    short = [t if len(t) <= limit else t[: limit - 1] + "…" for t in texts]
+    if not "".join(short).isprintable():
+        short = [clip(t, limit) for t in texts]
+    return tuple(short)

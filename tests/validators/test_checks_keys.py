@@ -6,7 +6,9 @@ import json
 import pickle
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,25 @@ def twins(texts: list[str]) -> list[tuple[int, int]]:
 SPELLINGS = st.sampled_from(
     ["1", "2", "10", "007", "-3", "a", "b", "é", "1.5", "0x1", "", "9" * 25]
 )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(-9, 99)), max_size=6),
+    st.lists(st.integers(0, 60), unique=True, max_size=60),
+    st.randoms(use_true_random=False),
+)
+def test_numbers_that_mostly_grow_are_sorted_with_the_few_that_do_not(
+    spoiled: list[tuple[int, int]], rows: list[int], r: Random
+) -> None:
+    ids = list(range(len(rows)))
+    for place, number in spoiled:
+        if place < len(ids):
+            ids[place] = number
+    r.shuffle(rows)
+    pairs = sorted(zip(ids, rows, strict=True))
+    table = pa.table({"key": pa.array(ids, pa.int64()), "row": pa.array(rows, pa.int64())})
+    ordered = keys._by_key(table)
+    assert list(zip(*(c.to_pylist() for c in ordered.columns), strict=True)) == pairs
 
 
 @given(

@@ -52,13 +52,26 @@ class Finding:
         """Travel between processes as plain values: there may be millions of them."""
         return _finding, _values(self)
 
+    def moved(self, shift: int) -> Finding:
+        """Return the finding with its row so many rows further on."""
+        if not self.row or not shift:
+            return self
+        kind, note, row, *others = _values(self)
+        return _finding(kind, note, row + shift, *others)
+
 
 _NAMES = tuple(f.name for f in fields(Finding))
 _values = operator.attrgetter(*_NAMES)
 
 
 def _finding(*values: Any) -> Finding:
-    return Finding(**dict(zip(_NAMES, values, strict=True)))
+    found = object.__new__(Finding)
+    for put, value in zip(_PUTS, values, strict=True):
+        put(found, value)
+    return found
+
+
+_PUTS = tuple(getattr(Finding, name).__set__ for name in _NAMES)
 
 
 @runtime_checkable

@@ -17,13 +17,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
 
-from .filecheck import FilePart, Seen
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
+from .steady import few_looks
+
+if TYPE_CHECKING:
+    from .filecheck import FilePart, Seen  # a table does without: it brings what media need
 
 _LENGTH = struct.Struct("!Q")
 
@@ -224,7 +227,7 @@ def receive(pipe: IO[bytes]) -> bytes | None:
 
 def answered(part: Part | FilePart) -> PartResult | Seen:
     """Do one piece of work of either sort."""
-    return part.see() if isinstance(part, FilePart) else judge_part(part)
+    return judge_part(part) if isinstance(part, Part) else part.see()
 
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
@@ -238,4 +241,5 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
     if _EARLY in sys.argv:
         from . import lines, records  # noqa: F401 (they bring Arrow)
-    work(sys.stdin.buffer, answers, answered)
+    with few_looks():
+        work(sys.stdin.buffer, answers, answered)

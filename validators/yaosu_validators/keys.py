@@ -211,10 +211,10 @@ class KeyPairs:
     def add_arrays(self, keys: pa.Array, rows: pa.Array) -> None:
         import pyarrow as pa
 
-        self.flush()
         if not pa.types.is_int64(keys.type):
             keys = keys.cast(pa.large_string())
         self.chunks.append(pa.RecordBatch.from_arrays([keys, rows], names=["key", "row"]))
+        self.flush()  # behind the others, which mostly grow: see `_numbers_by_key`
 
     def flush(self) -> None:
         if not self.texts:
@@ -388,18 +388,40 @@ def _by_key(table: Any) -> Any:
 
     Rows of the exact path and of whole lines come in turns, so rows are only nearly in order.
     """
-    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = table.column(1).combine_chunks()
     if pa.types.is_int64(table.schema.field(0).type):
-        keys = table.column(0).combine_chunks().to_numpy()
-        order = np.lexsort((rows.to_numpy(), keys))  # fast where they are nearly in order
-        return table.take(pa.array(order))
+        keys, at = table.column(0).combine_chunks().to_numpy(), rows.to_numpy()
+        return pa.table(dict(zip(_NAMES, _numbers_by_key(keys, at), strict=True)))
     if len(rows) > 1 and not pc.all(pc.less(rows.slice(0, len(rows) - 1), rows.slice(1))).as_py():
         table = table.take(pc.array_sort_indices(rows))
     return table.take(pc.array_sort_indices(table.column(0).combine_chunks()))
+
+
+def _numbers_by_key(keys: Any, rows: Any) -> tuple[Any, Any]:
+    """Sort whole numbers and their rows by both: most ids only grow, and the few that do not are
+    sorted apart and put between them."""
+    import numpy as np
+
+    peaks = np.maximum.accumulate(keys)
+    grows = np.ones(len(keys), bool)
+    np.greater(keys[1:], peaks[:-1], out=grows[1:])
+    others = np.flatnonzero(~grows)
+    if _FEW_OTHERS * len(others) > len(keys):
+        order = np.lexsort((rows, keys))
+        return keys[order], rows[order]
+    others = others[np.lexsort((rows[others], keys[others]))]
+    few, few_rows = keys[others], rows[others]
+    keys, rows = keys[grows], rows[grows]
+    at = np.searchsorted(keys, few)
+    before = np.minimum(at, len(keys) - 1)
+    at += (keys[before] == few) & (rows[before] < few_rows)
+    return np.insert(keys, at, few), np.insert(rows, at, few_rows)
+
+
+_FEW_OTHERS = 8  # a part of all keys
 
 
 def _grows(table: Any) -> bool:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.report import ReportError
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, clip_all
 
 from .check import Finding
 
@@ -372,18 +371,6 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def _shortened(texts: Sequence[str]) -> tuple[str, ...]:
-    texts = texts[:100]
-    if "".join(texts).isprintable():
-        return tuple([t if len(t) <= 80 else t[:79] + "…" for t in texts])
-    return tuple([t if len(t) <= 80 and t.isprintable() else _short(t) for t in texts])
-
-
-def _short(text: str) -> str:
-    start = text[:79]
-    return start + "…" if len(text) > 80 and start.isprintable() else clip(text)
-
-
 _UNKNOWN = _kind("Finding", "发现", "", "", "{note}", "{note}")
 
 
@@ -416,34 +403,60 @@ def report_text(finding: Finding) -> Text:
     return Text(error.message, error.message_zh)
 
 
-def report_error(finding: Finding) -> ReportError:
-    """Return the finding in words: titles, sentences in both languages, facts."""
-    kind = _kind_of(finding.type)
-    cell = None if finding.cell is None else clip(finding.cell, _CELL_LIMIT)
+@functools.lru_cache(maxsize=1 << 12)
+def _sentence(
+    type_: str,
+    note: Text,
+    name: str | None,
+    number: int | None,
+    cell: str | None,
+    label: str | None,
+) -> tuple[Kind, Text, bool]:
+    """Return the kind of a finding, its sentence, and whether the number of its row goes in front.
+
+    The same cell is often wrong in many rows; its sentence is written once.
+    """
+    kind = _kind_of(type_)
     facts = {
-        "row": finding.row,
-        "name": finding.field_name,
-        "number": finding.field_number,
+        "name": name,
+        "number": number,
         "cell": cell,
         "shown": repr(cell) if cell else "an empty cell",
         "shown_zh": f"“{cell}”" if cell else "空单元格",
-        "label": finding.label,
+        "label": label,
     }
+    en = kind.sentence.en.removeprefix(_ROW_EN)
+    zh = kind.sentence.zh.removeprefix(_ROW_ZH)
+    sentence = Text(en.format(note=note.en, **facts), zh.format(note=note.zh, **facts))
+    return kind, sentence, en != kind.sentence.en
+
+
+_ROW_EN, _ROW_ZH = "row {row}", "第 {row} 行"
+
+
+def report_error(finding: Finding) -> ReportError:
+    """Return the finding in words: titles, sentences in both languages, facts."""
+    row, note = finding.row, finding.note
+    cell = None if finding.cell is None else clip(finding.cell, _CELL_LIMIT)
+    kind, sentence, by_row = _sentence(
+        finding.type, note, finding.field_name, finding.field_number, cell, finding.label
+    )
+    en, zh = sentence.en, sentence.zh
     return ReportError(
         type=finding.type,
         title=kind.title.en,
         title_zh=kind.title.zh,
         description=kind.description.en,
         description_zh=kind.description.zh,
-        message=kind.sentence.en.format(note=finding.note.en, **facts),
-        message_zh=kind.sentence.zh.format(note=finding.note.zh, **facts),
+        message=f"row {row}{en}" if by_row else en,
+        message_zh=f"第 {row} 行{zh}" if by_row else zh,
         tags=kind.tags,
-        note=finding.note.en,
-        row_number=finding.row,
+        note=note.en,
+        row_number=row,
         field_name=finding.field_name,
         field_number=finding.field_number,
         cell=cell,
-        cells=None if finding.cells is None else _shortened(finding.cells),
+        cells=None if finding.cells is None else clip_all(finding.cells[:100]),
         labels=None if finding.labels is None else finding.labels[:100],
         pointer=finding.pointer,
         blocking=finding.severity == "error",

@@ -7,8 +7,10 @@ part before ends early, and the next one is judged again from where the row real
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal
@@ -23,6 +25,7 @@ from .resources import Resource
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
 PART_BYTES = 16 << 20
+_HASHED_AT_ONCE = 1 << 18  # stays in the cache between the two digests
 ROW_GROUPS = 8
 
 What = Literal["whole", "lines", "records", "columns", "digests"]
@@ -199,10 +202,11 @@ def _folded(part: Part, file: IO[bytes]) -> Any:
 
 def _digests(file: IO[bytes]) -> Digests:
     sha256, md5, count = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    while chunk := file.read(CHUNK):
-        sha256.update(chunk)
-        md5.update(chunk)
-        count += len(chunk)
+    room = memoryview(bytearray(_HASHED_AT_ONCE))
+    while size := file.readinto(room):  # type: ignore[attr-defined]
+        sha256.update(room[:size])
+        md5.update(room[:size])
+        count += size
     return Digests(sha256.hexdigest(), md5.hexdigest(), count)
 
 
@@ -233,7 +237,7 @@ def _blocks(part: Part, file: IO[bytes], state: TableState) -> int:
     assert part.dialect is not None
     file.seek(part.start)
     stream = io.BufferedReader(Window(file, part.stop - part.start), CHUNK)
-    form = fast_form(part.check, part.dialect, part.labels, part.format)
+    form = _form(pickle.dumps((part.check, part.dialect, part.labels, part.format)))
     encoding = part.encoding if part.start == 0 else "utf-8"
     blocks = Blocks(stream, encoding, open_end=not part.last, offset=part.start)
     if part.what == "records":
@@ -245,6 +249,12 @@ def _blocks(part: Part, file: IO[bytes], state: TableState) -> int:
 
         LineJudge(part.check, part.dialect, form, part.format).read(state, blocks, part.first)
     return part.stop - blocks.unused
+
+
+@functools.lru_cache(maxsize=4)
+def _form(table: bytes) -> Any:
+    """Return the automaton of a table once for all of its parts."""
+    return fast_form(*pickle.loads(table))
 
 
 class Window(io.RawIOBase):

@@ -13,6 +13,8 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
 
+from yaosu_schemas.texts import clip_all
+
 from .check import Finding
 from .fields import Field
 from .readers import CellReader, cell_reader
@@ -60,7 +62,7 @@ class RowReader:
         wrong: list[tuple[int, Any]] = []
         blank = True
         for i in self._keyed:
-            if cells[i] in self._missing[i]:
+            if _is_null(cells[i], self._missing[i]):
                 values[i] = None
         for i in doubtful:
             value, notes = self._readers[i](cells[i])
@@ -140,7 +142,7 @@ def _is_null(cell: Any, missing: Sequence[str]) -> bool:
 
 
 def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
-    return tuple([(c if type(c) is str else spelled(c))[:200] for c in cells[:_SHOWN_CELLS]])
+    return clip_all([c if type(c) is str else spelled(c) for c in cells[:_SHOWN_CELLS]])
 
 
 def spelled(value: Any) -> str:

@@ -26,6 +26,7 @@ from .parts import PART_BYTES, TEXTS, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
+from .steady import few_looks
 
 if TYPE_CHECKING:
     from .engines import ProcessEngine
@@ -60,7 +61,8 @@ def validate(
     started = time.perf_counter()
     at = datetime.now(UTC)
     wanted = replace(Wanted.of(checks, options), profile=profile)
-    with make_plan(target, kind=kind, schema=schema, media=bool(wanted.files)) as plan:
+    media = bool(wanted.files)
+    with few_looks(), make_plan(target, kind=kind, schema=schema, media=media) as plan:
         plan.findings += wanted.documents_of(plan.document)
         if wanted.folds:
             _check_records(plan)

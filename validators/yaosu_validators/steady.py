@@ -3,12 +3,9 @@ cycles of garbage: between blocks it would give both back only to fetch them aga
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-import pyarrow as pa
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 128 << 20
@@ -19,15 +16,29 @@ _OBJECTS = 50_000  # made between two looks for garbage; nothing here makes cycl
 @contextmanager
 def steady() -> Iterator[None]:
     """Hold on to memory while this lasts."""
-    pool, looks = pa.default_memory_pool(), gc.get_threshold()
+    import ctypes
+
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
     with suppress(OSError, AttributeError):  # only the GNU C library has it
         libc = ctypes.CDLL(None)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_MMAP_THRESHOLD, _FROM_SYSTEM_BYTES)
         pa.set_memory_pool(pa.system_memory_pool())
-    gc.set_threshold(_OBJECTS, *looks[1:])
+    with few_looks():
+        try:
+            yield
+        finally:
+            pa.set_memory_pool(pool)
+
+
+@contextmanager
+def few_looks() -> Iterator[None]:
+    """Look for cycles of garbage seldom while this lasts: findings are many, and make none."""
+    looks = gc.get_threshold()
+    gc.set_threshold(max(_OBJECTS, looks[0]), *looks[1:])
     try:
         yield
     finally:
         gc.set_threshold(*looks)
-        pa.set_memory_pool(pool)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 _STEP = 1 << 17  # what is worked on stays in the cache
+_RARE = (b"\xc0", b"\xc1", b"\xe0", b"\xed")  # wrong, or with rules of their own
 
 
 def is_utf8(data: Any) -> bool:
@@ -31,7 +32,8 @@ def _is_sound(part: Any, due: Any, three: Any, continues: Any) -> bool:
     size, top = len(part), part.max()
     if top < 0x80:
         return True
-    if top >= 0xF0 or ((part | 1) == 0xC1).any() or (part == 0xE0).any() or (part == 0xED).any():
+    text = part.tobytes()
+    if top >= 0xF0 or any(byte in text for byte in _RARE):
         return False
     due[0] = False
     np.greater_equal(part, 0xC2, out=due[1 : size + 1])

@@ -54,7 +54,7 @@ class Organisation:
     def add_rule(
         self, step: str, approvers: Sequence[str], *, above_fen: int | None = None, days: int = 7
     ) -> JSON:
-        """Set a rule (owner): order, sign, publish or price needs one of the approvers."""
+        """Set a rule (owner): order, sign, publish, price or declare needs one of the approvers."""
         return self._post(
             "approval-rules", step=step, approvers=list(approvers), above_fen=above_fen, days=days,
             makes="rul",

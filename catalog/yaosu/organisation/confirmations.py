@@ -22,15 +22,20 @@ def to_give(reader: Reader, actor: Actor) -> Iterator[tuple[Approval, Trade]]:
     """Yield what this operator can confirm for others, each step once, with its trade."""
     if Role.ADMIN not in actor.roles:
         return
-    own: set[str] = set()
+    chains: dict[str, set[str]] = {}
+
+    def behind(member_id: str) -> set[str]:
+        if member_id not in chains:
+            chains[member_id] = let_in_by(reader, member_id)
+        return chains[member_id]
+
     seen: set[str] = set()
     for asked in reader.find(Approval, state=STATE, newest=True, limit=MOST):
         trade = reader.one(Trade, id=asked.subject_id)
         if trade is None or over(asked, trade) or asked.payload_digest in seen:
             continue
-        own = own or let_in_by(reader, actor.member_id)
         aside = actor.party_id not in (trade.provider_id, trade.user_id)
-        if aside and own.isdisjoint(let_in_by(reader, asked.member_id)):
+        if aside and behind(actor.member_id).isdisjoint(behind(asked.member_id)):
             seen.add(asked.payload_digest)
             yield asked, trade
 

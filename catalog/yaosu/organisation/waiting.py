@@ -106,6 +106,8 @@ def _items(reader: Reader, actor: Actor) -> list[Item]:
 def place(subject_id: str) -> str:
     """Return the page of a thing; none for a rule."""
     pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#", "rnw": "/renewals/"}
+    if subject_id.startswith("usr_"):
+        return "/training"
     page = pages.get(subject_id[:3])
     return page + subject_id if page else ""
 

@@ -7,7 +7,7 @@ merged in order. Findings keep the order of the rows; keys are judged when all p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -64,7 +64,7 @@ class Structure:
         if left.full or left.failed:
             return left
         shift = left.numbers
-        left.found += [_moved(f, shift) for f in right.found]
+        left.found += [f.moved(shift) for f in right.found]
         left.skips += [n + shift for n in right.skips[: MAX_SKIPS - len(left.skips)]]
         for mine, other in zip(left.pairs, right.pairs, strict=True):
             mine.flush()
@@ -118,14 +118,19 @@ class Structure:
         cells: Sequence[Any],
         doubtful: Sequence[int],
         reader: RowReader,
+        *,
+        keys: bool = True,
     ) -> None:
-        """Judge the next row by its doubtful cells; every other cell is proven valid."""
+        """Judge the next row by its doubtful cells; every other cell is proven valid.
+
+        Its keys are collected, unless the caller has them.
+        """
         state.rows += 1
         state.numbers = number
         values, wrong = reader.read_some(cells, number, doubtful)
         if wrong:
             state.found += wrong
-        if self.keys:
+        if keys and self.keys:
             self.collect(state, number, values)
         if self.limit and len(state.found) >= self.limit:
             state.full = True
@@ -210,10 +215,6 @@ def _read_order(row: list[Finding], keys: Sequence[Key]) -> list[Finding]:
 
 def _order(finding: Finding) -> tuple[int, int]:
     return finding.row or 0, _RANK.get(finding.type, 0)
-
-
-def _moved(finding: Finding, shift: int) -> Finding:
-    return replace(finding, row=finding.row + shift) if finding.row and shift else finding
 
 
 def _moved_chunk(chunk: Any, shift: int) -> Any:

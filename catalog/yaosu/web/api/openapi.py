@@ -309,7 +309,7 @@ _KEY = "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 """What of ISO 8859-1 can be printed, without space at the ends: HTTP takes that away."""
 
 # Steps on these may wait for another person: four eyes, and the rules of an organisation.
-_HELD = ("/v1/trades/{", "/v1/periods/{", "/v1/listings/{", "/v1/approval-rules/{")
+_HELD = ("/v1/trades/{", "/v1/periods/{", "/v1/listings/{", "/v1/approval-rules/{", "/v1/usage-")
 
 # Answers that are files, beside or instead of JSON.
 _FILES = {
