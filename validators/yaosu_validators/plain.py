@@ -33,6 +33,7 @@ class PlainLines:
     separators: Any  # offsets of all delimiters and line breaks
     first: Any  # for each plain line the place of its first separator
     width: int
+    returns: bool  # some lines end with CRLF
 
     def cells(self, column: int, chosen: Any = None) -> Any:
         """Return the cells of one column, of all plain lines or of some of them (by place)."""
@@ -49,7 +50,7 @@ class PlainLines:
             first, numbers = first[chosen], numbers[chosen]
         stops = self.separators[first + right]
         starts = self.separators[first + left - 1] + 1 if left else self.lines.ends[numbers]
-        if right == self.width - 1:  # CRLF: a lone CR was refused before
+        if self.returns and right == self.width - 1:  # a lone CR was refused before
             returns = self.lines.raw[np.maximum(stops, 1) - 1] == ord("\r")
             stops = np.where(returns & (stops > starts), stops - 1, stops)
         return starts, stops
@@ -98,19 +99,20 @@ class PlainFilter:
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block into cells by its separators; None where that is not safe or not worth it."""
-        data, raw = lines.data, lines.raw
-        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        data = lines.data
+        returns = b"\r" in data
+        if returns and data.count(b"\r") != data.count(b"\r\n"):
             return None
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
         if self.spoils and self.spoils in data:
-            at = places(raw, self.spoils)
+            at = _places_by_line(lines, self.spoils)
             plain[np.searchsorted(lines.ends[1:], at, "right")] = False
         numbers = np.flatnonzero(plain)
         if 2 * len(numbers) < len(plain) or not is_utf8(data):
             return None
         first = breaks[numbers] - (self.width - 1)
-        return PlainLines(lines, numbers, lines.separators, first, self.width)
+        return PlainLines(lines, numbers, lines.separators, first, self.width, returns)
 
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every cell of it is proven valid."""
@@ -157,6 +159,20 @@ class PlainFilter:
         if at in self.filters:
             mask &= _flags(self.filters[at].each(cells))
         return mask
+
+
+def _places_by_line(lines: Lines, mark: bytes) -> Any:
+    """Return places of a mark: one at least of each line that holds it."""
+    data, most = lines.data, len(lines) // _LINES_A_MARK
+    found: list[int] = []
+    at = data.find(mark)
+    while at >= 0 and len(found) < most:
+        found.append(at)
+        at = data.find(mark, data.find(b"\n", at))  # every line has its break
+    return places(lines.raw, mark) if at >= 0 else np.array(found, np.int64)
+
+
+_LINES_A_MARK = 16  # where more lines than one in so many hold it, all are found at once
 
 
 def _fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
