@@ -12,21 +12,30 @@ BIN := $(VENV)/bin
 UV ?= $(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml hatch_build.py assets.lock.json
+# Where this is set, every process that is started would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+# The sealed children read bytecode and write none, so that it has to be there before them.
+COMPILED = $(BIN)/python -m compileall -q -j 0 catalog validators schemas connectors tests
 
 .PHONY: run test lint bench campaign lock install install-test system
 .DELETE_ON_ERROR:
 
 run: install
+	@$(COMPILED)
 	@$(BIN)/yaosu demo $(if $(DATA),--data "$(DATA)") $(if $(PORT),--port "$(PORT)")
 
 test: install-test system
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
+	@$(COMPILED)
+	@# One process more than small machines have cores: a good part of a test is waiting.
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs -m "not slow" $(ARGS)
 
 campaign: install-test system
+	@$(COMPILED)
 	@$(BIN)/python -m pytest -rs -m slow $(ARGS); code=$$?; \
 	  $(BIN)/python benchmarks/campaigns.py && exit $$code
 
 bench: install-test
+	@$(COMPILED)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 lint: install-test

@@ -61,12 +61,18 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Leave what is loaded out of every later collection: thousands of tests pay for it else."""
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave what is loaded out of every collection of garbage: thousands of tests pay for it else.
+
+    While modules are loaded nothing becomes garbage, and to look for it costs as much as to load.
+    """
+    gc.disable()
+    yield
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 25, 25)
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -257,7 +263,9 @@ def migrated_url(migrated_database: str) -> str:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty store is, on each database in turn."""
     if request.param == "sqlite":
-        return str(tmp_path / "data")
+        from template import with_tables
+
+        return str(with_tables(tmp_path / "data"))
     url: str = request.getfixturevalue("migrated_url")
     return url
 

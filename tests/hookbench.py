@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from receiver import Receiver
+from template import with_tables
 from yaosu.demo import OPERATOR
 from yaosu.identity import register_party, verify_party
 from yaosu.market import Market
@@ -36,7 +37,10 @@ class Bench:
         self.clock = Clock()
         self.began = self.clock.now()
         self._settings = load(
-            data=str(folder), database_url=url, reserve_bytes=0, outgoing_allow="127.0.0.0/8"
+            data=str(folder if url else with_tables(folder)),
+            database_url=url,
+            reserve_bytes=0,
+            outgoing_allow="127.0.0.0/8",
         )
         self.market = self._opened()
         party, _ = self.market.store.write(

@@ -7,7 +7,7 @@ twice changes nothing more.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 
 from .listing import step
 from .model import SYSTEM, Listing, Remark
@@ -19,14 +19,14 @@ REMIND_DAYS = (7, 30, 90)
 _EXPIRING = "certificate_expiring"
 
 
-def running(reader: Reader) -> Iterator[str]:
-    """Return the listings that time may move."""
+def due(reader: Reader, now: datetime) -> Iterator[str]:
+    """Return the listings that time moves now; each costs a step, all others only this look."""
     after: str | None = None
     while page := reader.find(
         Listing, state=("notice", "registered", "listed", "suspended"), after=after, limit=500
     ):
         after = page[-1].id
-        yield from (found.id for found in page if found.state == "notice" or _ends(found))
+        yield from (found.id for found in page if _moves(found, now))
 
 
 def tick(tx: Transaction, listing_id: str) -> None:
@@ -43,8 +43,14 @@ def tick(tx: Transaction, listing_id: str) -> None:
         _remind(tx, listing, today)
 
 
-def _ends(listing: Listing) -> bool:
-    return _offered_until(listing) != "" or _certified_until(listing) is not None
+def _moves(listing: Listing, now: datetime) -> bool:
+    if listing.state == "notice":
+        return not notice_reasons(listing, now)
+    today = now.date()
+    if listing.state != "registered" and _expired(listing, today):
+        return True
+    until = _certified_until(listing)
+    return until is not None and 0 <= (until - today).days <= max(REMIND_DAYS)
 
 
 def _certified_until(listing: Listing) -> date | None:

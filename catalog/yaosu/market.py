@@ -52,7 +52,7 @@ from .model import (
     Upload,
     Venue,
 )
-from .notices import follower
+from .notices import follower, inbox
 from .organisation import openid, reminders
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
@@ -65,7 +65,7 @@ from .storage.search import TantivyIndex
 from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
-from .trading import fulfilment, handover, periods, recall, sharing
+from .trading import anchors, fulfilment, handover, periods, recall, sharing
 from .trading.reads import ReadLog
 from .webhooks.courier import Courier
 
@@ -275,6 +275,14 @@ class Market:
                 self.uploads.remove(upload.id)
         live = [u for u in open_ones if u.expires_at > now]
         self.uploads.expire({u.id: u.length - u.offset for u in live})
+        for chore in (
+            partial(anchors.anchor, self.store, now),
+            partial(inbox.forget_read, self.store, now, self.settings.notice_days),
+        ):
+            try:
+                chore()
+            except YaosuError:  # a full disk: the next sweep finds the same to do
+                log.exception("%s was not done", chore.func.__name__)
         sweep_orphans(self.blobs, self.store, lambda tx, blob: tx.count(Holding, sha256=blob) > 0)
         for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
             log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
@@ -283,7 +291,7 @@ class Market:
     def tick(self) -> None:
         """Do what time asks of listings and periods; one that fails holds up no other."""
         with self.store.read() as reader:
-            timed = list(deadlines.running(reader))
+            timed = list(deadlines.due(reader, self.clock.now()))
             running = list(periods.running(reader))
         for listing_id in timed:
             try:

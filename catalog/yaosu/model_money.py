@@ -80,6 +80,7 @@ class DataRead:
     address: str
     corrects: str | None = None
     at: datetime
+    hour: str = ""  # the hour that it is anchored with (`anchors`); before there were any: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

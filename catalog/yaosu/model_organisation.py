@@ -14,7 +14,7 @@ class Rule:
 
     id: str
     party_id: str
-    step: str  # order, sign, publish, price
+    step: str  # order, sign, publish, price, declare
     above_fen: int | None = None  # an order of more than that; None: every one
     approvers: tuple[str, ...]  # members, any of whom will do, but never the one who asks
     days: int = 7  # that a request waits
@@ -48,7 +48,7 @@ class Approval:
     created_at: datetime
     used_by: str | None = None
     party_id: str | None = None
-    state: str | None = None  # waiting, done, refused, withdrawn, expired, lapsed
+    state: str | None = None  # waiting (an operator's: confirm), done, refused, …
     asked: JSON = None
     key_id: str = ""
     roles: tuple[Role, ...] = ()

@@ -183,6 +183,10 @@ class Transaction(Reader, Protocol):
         """Remove jobs that were done before a time; return how many."""
         ...
 
+    def forget_notice(self, notice_id: str) -> None:
+        """Remove a notice: what a person was told, not what happened."""
+        ...
+
     def log_done(self, ids: Sequence[int]) -> int:
         """Give pending events the next places in the log, in this order; return the first."""
         ...
@@ -347,6 +351,7 @@ class Selection:
     offset: int = 0
     limit: int = 10
     facets: Mapping[str, int] = field(default_factory=dict)  # field, how many values
+    cards: bool = False  # with the cards of the page, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from yaosu_schemas.texts import clip
 
 from . import present
 from .errors import InvalidInput
-from .identity import absent, allow
+from .identity import absent, allow, may
 from .model import Actor, Listing, Party, Role, Trade, TradeState, new_id
 from .model_profile import Attested, Profile, Qualification, Service
 from .ports import Reader, Transaction
@@ -228,6 +228,36 @@ def _published(reader: Reader, after: str | None) -> Iterator[Profile]:
 def masked_uscc(code: str) -> str:
     """Return a credit code as a page shows it: the first 3 and the last 4 characters."""
     return f"{code[:3]}{'*' * max(0, len(code) - 7)}{code[-4:]}"
+
+
+def code_shown(reader: Reader, party: Party, actor: Actor | None) -> str | None:
+    """Return a party's credit code as this viewer may have it.
+
+    Whole to itself, to those who trade with it, and to whose duty it is to know who is who (Data
+    Security Law art. 33: reviewers, exchanges, operators); to all where its profile says so. A
+    company's code is public elsewhere, but that of a sole trader leads to a person (PIPL art. 4),
+    and nothing in a code tells the two apart for certain: everybody else sees it masked.
+    """
+    if not party.uscc:
+        return None
+    if may(actor, "party.read_private", party):
+        return party.uscc
+    if party.holder_type == "natural_person":
+        return None
+    if actor is not None and (
+        not actor.roles.isdisjoint((Role.REVIEWER, Role.EXCHANGE))
+        or _trade_together(reader, party.id, actor.party_id)
+    ):
+        return party.uscc
+    profile = reader.one(Profile, party_id=party.id)
+    return party.uscc if profile and profile.show_uscc else masked_uscc(party.uscc)
+
+
+def _trade_together(reader: Reader, one: str, other: str) -> bool:
+    return any(
+        reader.find(Trade, provider_id=seller, user_id=buyer, limit=1)
+        for seller, buyer in ((one, other), (other, one))
+    )
 
 
 def statistics(reader: Reader, party: Party) -> dict[str, int]:

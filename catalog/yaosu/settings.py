@@ -86,6 +86,11 @@ class Settings:
         "calls that one key, or one address without a key, may make in a minute; 0: no limit",
         "单个密钥（或无密钥的单个地址）每分钟可调用次数；0 为不限",
     )
+    notice_days: int = _setting(
+        365,
+        "days that a notice is kept after it was read; 0: for ever",
+        "已读通知的保留天数；0 为永久",
+    )
     link_minutes: int = _setting(60, "minutes that a delivery link works", "交付链接有效分钟数")
 
     @property

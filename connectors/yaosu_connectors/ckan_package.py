@@ -52,6 +52,10 @@ _SET_BY_CKAN = frozenset(
      "webstore_url", "webstore_last_updated")
 )  # fmt: skip
 _FOREIGN, _EXTRAS = "ckan:resources", "ckan:extras"
+# Members of ours that have members of their own in a package, or in its resources.
+_TOLD = frozenset((*_SAME, "name", "keywords", "resources", _EXTRAS, _FOREIGN))
+_RESOURCE_TOLD = frozenset((*_RESOURCE, "name"))
+_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 # --- names and ids -----------------------------------------------------------------------------
@@ -74,7 +78,7 @@ def resource_id(dataset: str, name: str) -> str:
 
 def moment(at: datetime) -> str:
     """Return a time as CKAN writes it: UTC without saying so."""
-    return utc(at).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return utc(at).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def licence_of(spdx: str) -> dict[str, Any]:
@@ -192,10 +196,8 @@ def _people(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _extras(version: Published) -> list[dict[str, str]]:
     """Return what CKAN has no member for, as JSON, in the order of names."""
-    mapped = {*_SAME, "name", "keywords", "resources", _EXTRAS, _FOREIGN}
-    shown = {k: v for k, v in version.descriptor.items() if k not in mapped}
+    shown = {k: _json(v) for k, v in version.descriptor.items() if k not in _TOLD}
     foreign = version.descriptor.get(_EXTRAS)
-    shown = {k: json.dumps(v, ensure_ascii=False, sort_keys=True) for k, v in shown.items()}
     for key, value in foreign.items() if isinstance(foreign, dict) else ():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         shown.setdefault(str(key), text)
@@ -221,9 +223,8 @@ def resource(
     name = str(said.get("name") or f"resource-{position + 1}")
     path = said.get("path")
     first = path if isinstance(path, str) else path[0] if isinstance(path, list) and path else ""
-    rest = {k: v for k, v in said.items() if k not in {*_RESOURCE, "name"} and v is not None}
     shown = {
-        **rest,
+        **{k: v for k, v in said.items() if k not in _RESOURCE_TOLD and v is not None},
         "id": resource_id(version.uuid, name),
         "package_id": version.uuid,
         "name": name,

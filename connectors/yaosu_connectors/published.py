@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is asked for again and again is kept
 class Published:
     """A version of a dataset with what the market adds to its descriptor.
 
@@ -33,25 +34,25 @@ class Published:
     base: str
     previous: int | None = None
 
-    @property
+    @cached_property
     def uuid(self) -> str:
         return str(uuid.UUID(self.dataset_id[-32:]))
 
-    @property
+    @cached_property
     def page(self) -> str:
         """The address of the page of the dataset."""
         return f"{self.base}/datasets/{quote(self.publisher)}/{quote(self.name)}"
 
-    @property
+    @cached_property
     def element(self) -> Mapping[str, Any]:
         found = self.descriptor.get("dataElement")
         return found if isinstance(found, dict) else {}
 
-    @property
+    @cached_property
     def resources(self) -> list[dict[str, Any]]:
         return [r for r in self.descriptor.get("resources") or () if isinstance(r, dict)]
 
-    @property
+    @cached_property
     def sample(self) -> str | None:
         """The resource whose rows anyone may see."""
         offer = self.element.get("offer")

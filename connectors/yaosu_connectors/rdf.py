@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -73,7 +74,18 @@ def expand(name: str) -> str:
 
 def safe(iri: str) -> str:
     """Return an IRI without the characters that none may hold (RFC 3987)."""
-    return re.sub(r"[\x00-\x20<>\"{}|\\^`]", lambda m: quote(m.group()), iri)
+    return _NOT_IRI.sub(lambda m: quote(m.group()), iri)
+
+
+_NOT_IRI = re.compile(r"[\x00-\x20<>\"{}|\\^`]")
+_NOT_TURTLE = re.compile(r"[\x7f\ud800-\udfff]")
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@lru_cache(8192)
+def _whole(name: str) -> str:
+    """Return the whole, safe IRI of a node: most are types and codes that come again and again."""
+    return safe(expand(name))
 
 
 def write(triples: Iterable[Triple], spelling: str) -> Iterator[str]:
@@ -98,9 +110,9 @@ def _turtle(triples: Iterable[Triple]) -> Iterator[str]:
 
 def _turtle_node(node: Node) -> str:
     if isinstance(node, Iri):
-        return f"<{safe(node.whole)}>"
-    text = json.dumps(node.text, ensure_ascii=False)  # its escapes are Turtle's, too
-    text = re.sub(r"[\x7f\ud800-\udfff]", lambda m: f"\\u{ord(m.group()):04X}", text)
+        return f"<{_whole(node.text)}>"
+    text = _quoted(node.text)  # its escapes are Turtle's, too
+    text = _NOT_TURTLE.sub(lambda m: f"\\u{ord(m.group()):04X}", text)
     if node.lang:
         return f"{text}@{node.lang}"
     return f"{text}^^<{expand(node.datatype)}>" if node.datatype else text
@@ -123,7 +135,7 @@ def _xml(triples: Iterable[Triple]) -> Iterator[str]:
 
 def _xml_pair(predicate: str, node: Node) -> str:
     if isinstance(node, Iri):
-        return f"  <{predicate} rdf:resource={quoteattr(safe(node.whole))}/>\n"
+        return f"  <{predicate} rdf:resource={quoteattr(_whole(node.text))}/>\n"
     mark = f' xml:lang="{node.lang}"' if node.lang else ""
     if node.datatype:
         mark = f' rdf:datatype="{expand(node.datatype)}"'
@@ -152,7 +164,7 @@ def _json(triples: Iterable[Triple]) -> Iterator[str]:
 
 def _json_node(node: Node) -> dict[str, str]:
     if isinstance(node, Iri):
-        return {"@id": safe(node.whole)}
+        return {"@id": _whole(node.text)}
     if node.lang:
         return {"@value": node.text, "@language": node.lang}
     return {"@value": node.text, "@type": node.datatype} if node.datatype else {"@value": node.text}

@@ -32,7 +32,7 @@ SETTINGS = """\
 max-examples = {examples}
 mode = "all"
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "3xx", 401, 402, 403, 404, 409, 412, 422, 429, 503, 507]
+expected-statuses = ["2xx", "3xx", 401, 402, 403, 404, 409, 410, 412, 422, 429, 503, 507]
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
 [phases.stateful]

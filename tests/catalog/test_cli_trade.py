@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from people import USCC, Hall, Person, open_hall, small_corpus, until
+from stall import offered
 from terminal import Terminal, terminal_in
 
 
@@ -84,6 +85,21 @@ def test_a_place_of_trading_with_certificate_notice_and_filing(
     reason = ("--reason", "材料不全")
     done = yaosu.ok("trade", "refuse-filing", refused, *reason, key=exchange.key)
     assert done["state"] == "terminated"
+
+
+def test_a_purchase_waits_for_its_delivery_and_says_what_comes_first(
+    yaosu: Terminal, hall: Hall, tmp_path: Path
+) -> None:
+    listing = offered(hall, hall.provider, "free-zh", price_fen=0)  # type: ignore[attr-defined]
+    buyer = hall.buyer.key  # type: ignore[attr-defined]
+    key = _key(yaosu, buyer, tmp_path / "b.pem")
+    said = yaosu("buy", listing, "--purpose", "训练", "--signing-key", key, key=buyer)
+    assert said.code == 0, said.err
+    assert said.out.index("the data: yaosu fetch trd_") < said.out.index("is 'delivered'")
+    assert "redeliver" not in said.out
+    trade = said.out.split("yaosu fetch ")[1].split()[0]
+    told = yaosu("trade", "reject", trade, "--reason", "incomplete", key=buyer)
+    assert "trade redeliver (provider)" in told.out  # now it is the provider's turn
 
 
 def _key(yaosu: Terminal, key: str, file: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from template import with_tables
 from yaosu.errors import InvalidInput, Malformed, NotFound, Unavailable, Unverified
 from yaosu.model import Event
 from yaosu.ports import Store
@@ -36,7 +37,7 @@ class Clock:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", clock=Clock())
+    store = open_store(with_tables(tmp_path / "data"), clock=Clock())
     yield store
     store.close()
 

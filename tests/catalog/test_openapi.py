@@ -67,3 +67,14 @@ def test_what_the_market_answers_fits_what_the_document_says(
         if named in ("ListingAnswer", "DatasetAnswer", "PartyAnswer"):
             told = set(document["components"]["schemas"][named]["properties"])
             assert told <= set(found), (path, told - set(found))
+
+
+def test_a_day_is_one_of_the_calendar(hall: Hall, document: dict[str, Any]) -> None:
+    for day in ("2026-02-30", "9149-50-62", "0000-01-01", "２０２６-01-01"):
+        certificate = {"scheme": "sz", "number": "1", "valid_until": day}
+        path = "/v1/listings/lst_x/renew_certificate"
+        refused = hall.reviewer.raw("POST", path, {"certificate": certificate})
+        assert refused.status_code == 422, day
+        assert refused.json()["problems"][0]["pointer"] == "/certificate/valid_until"
+    answers = document["paths"]["/v1/trades/{trade_id}/reads"]["get"]["responses"]["200"]
+    assert set(answers["content"]) == {"application/json", "text/csv"}

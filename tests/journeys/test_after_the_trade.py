@@ -15,12 +15,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
 import yaosu
+from paper import Paper
 from people import USCC, Hall, Person, Refused, small_corpus, until
 from stall import delivered, offered, sold_as
+from yaosu.cli import app as cli
 from yaosu.client.agreements import usage_document
 from yaosu.model_evidence import RecallNotice
+from yaosu.organisation import reminders
 from yaosu.proof import signing, voucher
 from yaosu.proof.verify import verify_path
 from yaosu.trading import recall
@@ -172,6 +176,54 @@ def test_no_cell_of_an_export_is_run_by_a_spreadsheet(text: str) -> None:
     assert cell(text) == f"'{text}"
     assert cell([text]) == f"'{text}"
     assert cell(-5) == -5
+
+
+def test_what_an_organisation_declares_waits_for_a_colleague(
+    hall: Hall, provider: Person, tmp_path: Path
+) -> None:
+    owner = hall.person("careful-lab", "buyer")
+    clerk = hall.second(owner, "buyer")
+    head = owner.get("/v1/me")["member_id"]
+    owner.post("/v1/approval-rules", {"step": "declare", "approvers": [head]})
+    listing = offered(hall, provider, "declared-zh", price_fen=3)
+    trade = delivered(hall, clerk, listing)
+    asked = clerk.raw("POST", "/v1/usage-receipts", said_of(clerk, [trade], model="held-model"))
+    assert (asked.status_code, asked.json()["waits_for"]) == (202, "approver")
+    assert clerk.get("/v1/usage-receipts")["items"] == []
+    path = f"/v1/approvals/{asked.json()['approval_id']}"
+    assert owner.get(path)["declares"] == {
+        "model": "held-model", "model_version": "1.2", "trades": [trade["trade_id"]],
+    }  # fmt: skip
+    shown = CliRunner().invoke(
+        cli,
+        ["approvals", "show", asked.json()["approval_id"]],
+        env={"YAOSU_MARKET": hall.address, "YAOSU_KEY": str(owner.key)},
+    )
+    assert f"held-model, 1.2, {trade['trade_id']}" in shown.output
+    for language, said in (("en", "held-model"), ("zh", "登记训练使用")):
+        paper = Paper(hall.address, language)
+        paper.log_in(str(owner.key))
+        assert paper.get("/waiting").says(said)
+    assert clerk.raw("POST", f"{path}/approve", {}).status_code == 403
+    assert owner.post(f"{path}/approve")["state"] == "done"
+    (kept,) = clerk.get("/v1/usage-receipts")["items"]
+    assert kept["usage_receipt_id"] == asked.json()["subject_id"]
+
+    provider.post(f"/v1/listings/{listing}/recall", {"reason": "r"})
+    place = f"/v1/trades/{trade['trade_id']}"
+    statement = clerk.get(f"{place}/recall")
+    body = {"statement": "deleted", "signature": clerk.sign(statement["digest"])}
+    waits = clerk.raw("POST", f"{place}/confirm-deletion", body)
+    assert waits.status_code == 202
+    reminders.run(hall.market.store)
+    path = f"/v1/approvals/{waits.json()['approval_id']}"
+    assert owner.get(path)["declares"] == {"statement": "deleted"}
+    assert clerk.get(f"{place}/recall")["notices"][0]["state"] == "pending"
+    assert owner.post(f"{path}/approve")["state"] == "done"
+    assert clerk.get(f"{place}/recall")["notices"][0]["state"] == "confirmed"
+    found = verify_path(hall.market.settings.folder)
+    assert found.valid, found.problems
+    assert found.checked["steps under a rule"] == 2
 
 
 # --- recalls -------------------------------------------------------------------------------------

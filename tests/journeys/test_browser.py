@@ -187,7 +187,7 @@ def test_a_provider_uploads_with_progress_resumes_and_submits(
     rows = [{"instruction": f"问题 {i}", "output": os.urandom(64).hex()} for i in range(2)]
     big = "".join(
         json.dumps({"instruction": f"问 {i}", "output": "答" * 200}, ensure_ascii=False) + "\n"
-        for i in range(28_000)
+        for i in range(14_500)
     ).encode()
     small = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows).encode()
     descriptor, _ = small_corpus(provider, "browser-upload")
@@ -204,7 +204,7 @@ def test_a_provider_uploads_with_progress_resumes_and_submits(
         for name, body in files.items()
     ]
     descriptor["dataElement"]["size"] = {
-        "records": 28_002,
+        "records": 14_502,
         "bytes": sum(map(len, files.values())),
     }
     for name, body in files.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from people import USCC, Hall, Person, Refused, described, jsonl, until
 from stall import delivered, sold_as
 from strangers import python_of
+from yaosu.model import new_id
+from yaosu.model_evidence import Recall
 from yaosu_connectors import delta_sharing as words
 
 READ = """
@@ -249,6 +252,42 @@ def test_links_serve_ranges_and_end(
     stale = url.split("?")[0] + f"?expires={expires}&signature=" + "0" * 64
     assert httpx2.get(stale).status_code == 403
     assert httpx2.get(url.replace("signature=", "signature=0")).status_code == 403
+
+
+def test_a_link_ends_with_the_recall_the_token_and_the_trade(
+    hall: Hall, sides: tuple[Person, Person], tmp_path: Path
+) -> None:
+    """Revocation is at once: a recall reaches many trades by a job, links look before that."""
+    provider, buyer = sides
+    listing_id = sold_as(hall, provider, corpus(provider, "recalled-log"))
+    trade = delivered(hall, buyer, listing_id)
+    made = json.loads(profile_of(buyer, trade, tmp_path).read_text())
+    token = Person(hall.address, made["bearerToken"])
+    query = "/delta-sharing/shares/delta-robots/schemas/recalled-log/tables/prices/query"
+    links = [json.loads(token.raw("POST", query, {}).text.splitlines()[2])["file"]["url"]]
+    links.append(f"{hall.address}/datasets/delta-robots/recalled-log/data/turns.jsonl")
+
+    def answers() -> list[int]:
+        head = {"authorization": f"Bearer {buyer.key}"}
+        return [httpx2.get(link, headers=head).status_code for link in links]
+
+    assert answers() == [200, 200]
+    name = new_id("rcl")
+    recall = Recall(
+        id=name, root_id=name, listing_id=listing_id, provider_id=provider.id, party_id=provider.id,
+        actor_id=provider.id, reason="r", scope="version", created_at=datetime.now(UTC),
+    )  # fmt: skip
+    hall.market.store.write(lambda tx: tx.add(recall))  # no delivery has heard of it yet
+    assert answers() == [403, 403]
+    hall.market.store.write(lambda tx: tx.put(replace(recall, state="closed")))
+    assert answers() == [200, 200]
+    key = next(k for k in buyer.get("/v1/keys")["items"] if k["label"] == trade["trade_id"])
+    buyer.post(f"/v1/keys/{key['key_id']}/revoke")
+    assert answers() == [403, 200]
+    path = f"/v1/trades/{trade['trade_id']}"
+    buyer.post(f"{path}/dispute", {"ground": "not what was sold"})
+    hall.reviewer.post(f"{path}/resolve", {"outcome": "money back", "to": "terminated"})
+    assert answers() == [403, 403]
 
 
 def test_every_mistake_is_a_4xx_in_the_words_of_the_protocol(

@@ -11,6 +11,7 @@ import pytest
 
 from paper import Paper
 from people import USCC, Hall, Person, until
+from stall import offered
 from terminal import Terminal, terminal_in
 from yaosu import profiles
 from yaosu.model import Listing, ListingState, Venue, new_id
@@ -92,6 +93,23 @@ def test_nothing_personal_is_shown_that_was_not_chosen(hall: Hall, assessor: Per
     assert shown["uscc"] == USCC[1]
     assert shown["statistics"] == {"sold": 0, "bought": 0}
     edited(assessor, show_uscc=False, show_statistics=False)
+
+
+def test_a_credit_code_is_whole_to_those_who_trade_with_it(hall: Hall, assessor: Person) -> None:
+    seller = hall.person("coded", "provider", uscc=USCC[0])
+    buyer, other = hall.person("its-buyer", "buyer"), hall.person("its-reader", "buyer")
+    path = f"/v1/parties/{seller.id}"
+
+    def code(who: Person) -> Any:
+        return who.get(path)["uscc"]
+
+    masked = profiles.masked_uscc(USCC[0])
+    assert [code(w) for w in (hall.stranger, buyer, other, assessor)] == [masked] * 3 + [USCC[0]]
+    assert {code(w) for w in (seller, hall.reviewer, hall.admin)} == {USCC[0]}
+    buyer.buy(offered(hall, seller, "coded-zh"))
+    assert (code(buyer), code(other)) == (USCC[0], masked)
+    edited(seller, show_uscc=True)
+    assert code(hall.stranger) == USCC[0]
 
 
 def test_words_of_strangers_do_no_harm_on_the_page(hall: Hall, assessor: Person) -> None:

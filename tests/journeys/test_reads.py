@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +35,8 @@ from yaosu.errors import NoSpace
 from yaosu.model import Delivery
 from yaosu.model_money import DataRead, DataUse
 from yaosu.proof.verify import verify_path
-from yaosu.trading.reads import ReadLog, broken_off
+from yaosu.trading import anchors
+from yaosu.trading.reads import ReadLog, broken_off, keep, use_id
 from yaosu.web.paid import Paid
 
 
@@ -246,39 +248,114 @@ def test_verify_finds_every_tampered_read(bought: Bought, tmp_path: Path) -> Non
     good = verify_path(folder)
     assert good.valid, good.problems
     assert good.checked["reads"] >= 1
-    from yaosu.storage.tables import summed
 
     def tampered(change: Callable[[sqlite3.Connection], object]) -> set[str]:
-        copy = tmp_path / f"copy{time.monotonic_ns()}"
-        copy.mkdir()
-        with (
-            sqlite3.connect(folder / "market.db") as source,
-            sqlite3.connect(copy / "market.db") as target,
-        ):
-            source.backup(target)
-        shutil.copytree(folder / "log", copy / "log")
-        shutil.copytree(folder / "blobs", copy / "blobs")
-        db = sqlite3.connect(copy / "market.db")
-        db.execute("DROP TRIGGER data_read_no_update")
-        db.execute("DROP TRIGGER data_read_no_delete")
-        change(db)
-        db.commit()
-        db.close()
-        return {p.pointer.split("/")[1] for p in verify_path(copy).problems} - {"database"}
+        return found_in(folder, tmp_path, change)
 
     last = "(SELECT max(id) FROM data_read)"
     assert tampered(lambda db: db.execute(f"DELETE FROM data_read WHERE id = {last}")) == {"uses"}
     for name, value in (("bytes", 1), ("key_id", "key_x"), ("at", "2001-01-01T00:00:00Z"),
                         ("delivery_id", "dlv_x"), ("end", 10**12)):  # fmt: skip
+        assert tampered(partial(rewrite, "data_read", last, {name: value})) & {"reads", "uses"}
 
-        def change(db: sqlite3.Connection, name: str = name, value: Any = value) -> None:
-            (body,) = db.execute(f"SELECT body FROM data_read WHERE id = {last}").fetchone()
-            document = {k: v for k, v in json.loads(body).items() if k != "#"}
-            document[name] = value
-            again = summed(json.dumps(document, separators=(",", ":")))
-            db.execute(f"UPDATE data_read SET body = ? WHERE id = {last}", [again])
 
-        assert tampered(change) & {"reads", "uses"}, name
+def found_in(folder: Path, place: Path, change: Callable[[sqlite3.Connection], object]) -> set[str]:
+    """Return where `verify` finds something wrong in a copy that was changed past the triggers."""
+    copy = place / f"copy{time.monotonic_ns()}"
+    copy.mkdir()
+    with (
+        sqlite3.connect(folder / "market.db") as source,
+        sqlite3.connect(copy / "market.db") as target,
+    ):
+        source.backup(target)
+    for part in ("log", "blobs"):
+        shutil.copytree(folder / part, copy / part)
+    db = sqlite3.connect(copy / "market.db")
+    db.execute("DROP TRIGGER data_read_no_update")
+    db.execute("DROP TRIGGER data_read_no_delete")
+    change(db)
+    db.commit()
+    db.close()
+    return {p.pointer.split("/")[1] for p in verify_path(copy).problems} - {"database"}
+
+
+def rewrite(table: str, which: str, facts: dict[str, Any], db: sqlite3.Connection) -> None:
+    """Change a record as the market would have written it, its sum and columns included."""
+    from yaosu.storage.tables import summed
+
+    (body,) = db.execute(f"SELECT body FROM {table} WHERE id = {which}").fetchone()
+    document = {k: v for k, v in json.loads(body).items() if k != "#"} | facts
+    again = summed(json.dumps(document, separators=(",", ":")))
+    columns = [n for n in facts if n in ("bytes", "count", "hour")]
+    marks = "".join(f', "{n}" = ?' for n in columns)
+    values = [again, *(facts[n] for n in columns)]
+    db.execute(f"UPDATE {table} SET body = ?{marks} WHERE id = {which}", values)
+
+
+def test_a_read_that_is_gone_or_another_is_found_by_its_anchor_alone(
+    bought: Bought, tmp_path: Path
+) -> None:
+    """Whoever removes a read mends the sums beside it; the leaf in the log stays."""
+    httpx2.get(bought.train()["url"])
+    market = bought.hall.market
+    assert anchors.anchor(market.store, datetime.now(UTC) + timedelta(hours=2)) == 1
+    until(lambda: len(market.store.write(lambda tx: tx.log_pending())), (0).__eq__)
+    httpx2.get(bought.train()["url"])  # of the next hour, which has no anchor yet
+    folder = market.settings.folder
+    good = verify_path(folder)
+    assert good.valid, good.problems
+    assert good.checked["hours of reads"] == 1
+    with market.store.read() as reader:
+        mine = [r for r in reader.find(DataRead, limit=1000) if r.way == "file" and not r.corrects]
+        read, last = mine[0], mine[-1]
+        (use,) = [u for u in reader.find(DataUse, limit=1000) if u.id == use_id(read)]
+    assert read.hour < last.hour
+    said = [e.payload for e in market.store.write(lambda tx: tx.events("market:reads"))]
+    assert [sorted(p) for p in said] == [["count", "hour", "root"]]
+    less = {"count": use.count - 1, "bytes": use.bytes - read.bytes}
+
+    def removed(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM data_read WHERE id = ?", [read.id])
+        rewrite("data_use", f"'{use.id}'", less, db)
+
+    def added(db: sqlite3.Connection) -> None:
+        removed(db)
+        rewrite("data_read", f"'{last.id}'", {"hour": read.hour}, db)
+
+    assert found_in(folder, tmp_path, removed) == {"reads"}
+    assert found_in(folder, tmp_path, added) == {"reads"}
+    for facts in ({"address": "203.0.113.9"}, {"hour": "2001-01-01T00"}, {"hour": last.hour}):
+        change = partial(rewrite, "data_read", f"'{read.id}'", facts)
+        assert found_in(folder, tmp_path, change) == {"reads"}, facts
+
+
+def test_hours_are_anchored_once_and_none_grows_after_its_anchor(store: Any, clock: Any) -> None:
+    def noted(name: str) -> str:
+        read = a_read(id=name)
+        store.write(lambda tx: keep(tx, [read]))
+        with store.read() as reader:
+            return str(reader.get(DataRead, name).hour)
+
+    def roots() -> list[int]:
+        with store.read() as reader:
+            return [e.payload["count"] for e in reader.events("market:reads")]
+
+    store.write(lambda tx: tx.add(a_read(id="red_0")))  # from before there were hours
+    assert anchors.anchor(store, clock.now()) == 1
+    first = noted("red_1")
+    assert noted("red_2") == first
+    assert anchors.anchor(store, clock.now()) == 0  # it is not over
+    clock.forward(hours=5)
+    later = noted("red_3")
+    assert later > first
+    assert anchors.anchor(store, clock.now()) == 1
+    assert roots() == [1, 2]
+    assert anchors.anchor(store, clock.now()) == 0
+    clock.forward(hours=-4)
+    assert noted("red_4") == later
+    clock.forward(hours=6)
+    assert anchors.anchor(store, clock.now()) == 1
+    assert roots() == [1, 2, 2]
 
 
 def a_read(**more: Any) -> DataRead:

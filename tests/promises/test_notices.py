@@ -152,6 +152,41 @@ def test_what_was_there_before_is_no_news(world: World) -> None:
     assert world.notices(buyer) == []
 
 
+def test_a_notice_that_was_read_is_kept_so_many_days_and_one_that_was_not_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "AT_ONCE", 2)
+    buyer, other = world.person("buyer", Role.BUYER), world.person("other", Role.BUYER)
+    for who in (buyer, other):
+        save(world, who, "a", "巡检")
+    for _ in range(5):
+        world.listed()
+    world.run()
+
+    def held(days: int) -> list[int]:
+        inbox.forget_read(world.store, world.clock.now(), days)
+        return [len(world.notices(who)) for who in (buyer, other)]
+
+    world.clock.forward(days=50)
+    late = world.notices(buyer)[0]
+    for notice in world.notices(buyer)[1:]:
+        world.store.write(lambda tx, n=notice: inbox.mark(tx, buyer, n.id))
+    world.clock.forward(days=20)
+    world.store.write(lambda tx: inbox.mark(tx, buyer, late.id))
+    world.clock.forward(days=10)
+    assert held(30) == [5, 5]
+    world.clock.forward(seconds=1)
+    assert held(0) == [5, 5]
+    assert held(30) == [1, 5]  # the last of them was read later
+    world.clock.forward(days=20)
+    assert held(30) == [0, 5]
+    with world.store.read() as reader:
+        said = [e.type for e in reader.events(buyer.party_id)]
+    assert said.count("notice") == 5
+    world.run(twice=True)
+    assert held(30) == [0, 5]  # nothing is told again
+
+
 def test_two_followers_leave_what_one_leaves(world: World) -> None:
     """The slower one read the same leaves before the faster one wrote: it leaves nothing."""
     buyer = world.person("buyer", Role.BUYER)

@@ -68,6 +68,23 @@ def test_a_step_that_fails_takes_nothing_of_its_neighbours_along(embedded: Store
         assert reader.events("broken") == []
 
 
+def test_a_step_that_is_refused_costs_the_disk_nothing(embedded: Store, data: Path) -> None:
+    embedded.write(note)
+    wal = data / "market.db-wal"
+    before = wal.stat()
+
+    def refused(tx: Transaction) -> None:
+        note(tx, size=100_000)
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        embedded.write(refused)
+    after = wal.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    embedded.write(note)
+    assert notes(embedded) == 2
+
+
 def test_nothing_is_acknowledged_or_seen_before_the_shared_commit(embedded: Store) -> None:
     gate, reached = threading.Event(), threading.Event()
     first = embedded.submit(lambda tx: (reached.set(), gate.wait(10)))

@@ -104,6 +104,24 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     assert store.write(lambda tx: tx.replay("mem_1", "k")) is None
 
 
+def test_a_failed_step_is_forgotten_also_by_whoever_remembers_records(store: Store) -> None:
+    made = store.write(party)
+    first = store.write(lambda tx: tx.record(made.id, "register", actor_id="mem_1"))
+
+    def step(tx: Transaction) -> None:
+        tx.put(replace(tx.get(Party, made.id), name="never"))
+        assert tx.get(Party, made.id).name == "never"
+        tx.record(made.id, "renamed", actor_id="mem_1")
+        raise RuntimeError("refused")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="refused"):
+            store.write(step)
+    assert store.write(lambda tx: tx.get(Party, made.id)) == made
+    after = store.write(lambda tx: tx.record(made.id, "renamed", actor_id="mem_1"))
+    assert (after.seq, after.prev_digest) == (1, first.digest)
+
+
 def test_a_taken_name_is_refused_and_the_step_may_go_on(store: Store) -> None:
     store.write(party)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from test_authorisation import ROWS, SUBJECTS, Scene, ask, scene
 
-from people import Hall, Person
+from people import Hall, Person, small_corpus
+from terminal import Terminal, terminal_in
+from yaosu.client import Client
+from yaosu.client.own_ids import naming
 from yaosu.client_ids import KINDS, read
-from yaosu.errors import InvalidInput
+from yaosu.errors import Conflict, InvalidInput
 
 __all__ = ["scene"]
 MAKES = {
@@ -78,3 +83,58 @@ def test_the_rule_is_one() -> None:
         with pytest.raises(InvalidInput):
             read(wrong)
     assert all(len(kind) == 3 for kind in KINDS)
+
+
+def own(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex}"
+
+
+def test_the_client_gives_its_creates_the_ids_of_the_caller(hall: Hall, scene: Scene) -> None:
+    provider = scene.people["P"]
+    market = Client(hall.address, provider.key)
+    dataset, listing, key = own("dst"), own("lst"), own("key")
+    descriptor, _ = small_corpus(provider, f"own-{dataset[-8:]}")
+    with market.naming(dataset, listing):
+        made = market.create_dataset(descriptor)
+    assert (made["dataset"]["dataset_id"], made["listing"]["listing_id"]) == (dataset, listing)
+    with pytest.raises(Conflict), market.naming(own("dst"), listing):
+        market.create_dataset({**descriptor, "name": f"own-{uuid.uuid4().hex[:8]}"})
+    with market.naming(key):
+        assert list(market.venues())  # what makes nothing takes none
+        assert market.new_key()["key_id"] == key
+    trade = own("trd")
+    buyer = Client(hall.address, scene.people["B"].key)
+    with buyer.naming(trade):
+        wanted = buyer.order(scene.things["otc"].listing.id, purpose="training")
+    assert wanted.id == buyer.trade(trade).id == trade
+
+
+def test_an_id_that_no_call_took_is_told(hall: Hall) -> None:
+    with pytest.raises(InvalidInput, match="nothing was made"), naming(own("whk")):
+        pass
+    for wrong in (("trd_1", "trd_2"), ("nothing",), ("编号_1",)):
+        with pytest.raises(InvalidInput), naming(*wrong):
+            pass
+
+
+@pytest.fixture
+def yaosu(
+    hall: Hall, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Terminal]:
+    for found in terminal_in(tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("YAOSU_MARKET", hall.address)
+        yield found
+
+
+def test_the_command_line_takes_ids_too(yaosu: Terminal, hall: Hall) -> None:
+    person = hall.person("ids-typed", "buyer")
+    hook, search = own("whk"), own("ssr")
+    address = "https://example.com/hook"
+    assert yaosu.ok("webhooks", "new", address, "--id", hook, key=person.key)["webhook_id"] == hook
+    saved = yaosu.ok("searches", "save", "instructions", "--id", search)
+    assert saved["search_id"] == search
+    again = yaosu("searches", "save", "instructions again", "--id", search)
+    assert again.code == 2
+    left = yaosu("searches", "save", "another", "--id", own("trd"))
+    assert left.code == 2
+    assert "nothing was made" in left.err

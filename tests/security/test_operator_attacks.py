@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from paper import Paper
 from people import USCC, Hall, Person, small_corpus
 from stall import offered
+from yaosu.model_organisation import Approval
+from yaosu.organisation import reminders
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,50 @@ def test_an_approval_is_of_the_trade_as_it_stood(
     buyer.post(f"{path}/dispute", {"ground": "second"})
     assert hall.admin2.raw("POST", f"{path}/resolve", ruling).status_code == 202
     assert buyer.get(path)["state"] == "disputed"
+
+
+def test_what_waits_for_a_second_operator_is_on_their_list_and_on_no_other(
+    hall: Hall, buyer: Person, listing_id: str
+) -> None:
+    trade = buyer.buy(listing_id)
+    path = f"/v1/trades/{trade['trade_id']}/confirm_payment"
+    body = payment(trade)
+
+    def listed(who: Person) -> list[dict[str, Any]]:
+        return [i for i in who.get("/v1/waiting")["items"] if i["subject_id"] == trade["trade_id"]]
+
+    assert listed(hall.admin2) == []
+    child = hall.second(hall.admin, "admin")
+    for hand in (hall.admin, child):
+        assert hand.raw("POST", path, body).status_code == 202
+    (item,) = listed(hall.admin2)
+    assert (item["kind"], item["action"]) == ("confirm", "confirm_payment")
+    assert item["amount_fen"] == body["amount_fen"]
+    assert listed(hall.admin) == listed(child) == []
+    assert [i["kind"] for i in listed(buyer)] == ["pay"]
+    for language, said in (("en", "as the second operator"), ("zh", "作为第二位运营方复核")):
+        paper = Paper(hall.address, language)
+        paper.log_in(str(hall.admin2.key))
+        assert paper.get("/waiting").says(said)
+    assert hall.admin2.raw("POST", path, body).status_code == 200
+    assert listed(hall.admin2) == []
+    with hall.market.store.read() as reader:
+        kept = reader.find(Approval, subject_id=trade["trade_id"])
+    assert [a.state for a in kept] == ["done", "done"]
+
+
+def test_a_confirmation_ends_when_its_trade_moves_on(
+    hall: Hall, buyer: Person, listing_id: str
+) -> None:
+    trade = buyer.buy(listing_id)
+    path = f"/v1/trades/{trade['trade_id']}"
+    assert hall.admin.raw("POST", f"{path}/confirm_payment", payment(trade)).status_code == 202
+    buyer.post(f"{path}/dispute", {"ground": "first"})
+    found = hall.admin2.get("/v1/waiting")["items"]
+    assert trade["trade_id"] not in {i["subject_id"] for i in found}
+    reminders.run(hall.market.store)
+    with hall.market.store.read() as reader:
+        assert [a.state for a in reader.find(Approval, subject_id=trade["trade_id"])] == ["lapsed"]
 
 
 def test_an_operator_whose_organisation_is_a_side_confirms_nothing(

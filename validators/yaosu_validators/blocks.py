@@ -45,6 +45,21 @@ def places(raw: Any, chars: bytes) -> Any:
     return np.concatenate(found) if found else np.empty(0, np.int32)
 
 
+def rare_places(data: bytes, char: bytes) -> Any:
+    """Return where a character stands that may be rare: the C library leaps to each."""
+    found: list[int] = []
+    at = data.find(char)
+    while at >= 0:
+        if len(found) * _STEP > len(data) * _LEAPS:
+            return places(np.frombuffer(data, np.uint8), char)
+        found.append(at)
+        at = data.find(char, at + 1)
+    return np.array(found, np.int32)
+
+
+_LEAPS = 128  # in one step of text as many leaps cost less than to look at each byte
+
+
 class Lines:
     """The lines of a block, where they lie: line i is data[ends[i] : ends[i + 1]], break included.
 
@@ -60,7 +75,7 @@ class Lines:
         self.separators = places(self.raw, delimiter + b"\n")
         breaks = self.separators
         if delimiter:
-            self.breaks = np.flatnonzero(self.raw[breaks] == ord("\n"))
+            self.breaks = np.flatnonzero(self.raw.take(breaks) == ord("\n"))
             breaks = breaks[self.breaks]
         self.ends = np.zeros(len(breaks) + 1, np.int32)
         np.add(breaks, 1, out=self.ends[1:])

@@ -6,12 +6,13 @@ and nobody gave a schema, the types of the file are the schema.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,7 +20,7 @@ from yaosu_schemas.texts import clip
 
 from .checks.structure import Structure, TableState
 from .fields import BOUNDS, Field, Schema
-from .keys import ESCAPE, PART, Key
+from .keys import ESCAPE, PART
 from .patterns import translate
 from .readers import CellReader, cell_reader, value_reader
 from .streams import problem
@@ -68,7 +69,7 @@ def _parquet(source: Any) -> ColumnReader:
     import pyarrow.parquet as pq
 
     # Pages are read as they are needed: a row group may hold the whole file.
-    open_ = partial(
+    open_ = functools.partial(
         pq.ParquetFile,
         source,
         pre_buffer=False,
@@ -98,7 +99,7 @@ def _parquet(source: Any) -> ColumnReader:
         meta.num_rows,
         batches,
         meta.num_row_groups,
-        partial(batches, source=coded),
+        functools.partial(batches, source=coded),
     )
 
 
@@ -212,123 +213,180 @@ class ColumnJudge:
         self.filters = [ColumnFilter(field) for field in check.columns]
 
     def observe(self, state: TableState, batch: Any) -> None:
-        """Add a batch: accepted rows by columns, the others by the exact path."""
+        """Add a batch: accepted rows by columns, the others by the cells that are in doubt."""
         if state.numbers == 0:  # columns have no header row; rows are numbered as if they had
             state.numbers = self.offset
         base = state.numbers + 1
-        accepted, blank = self._masks(batch)
-        if blank is not None:
+        proofs, absent = self._proofs(batch)
+        accepted: Mask = None
+        for proof in proofs:
+            accepted = _and(accepted, proof)
+        if (blank := _blank(absent)) is not None:
             accepted = _and(accepted, pc.invert(blank))
         if accepted is None and not self.check.keys:
             state.rows += batch.num_rows
             state.numbers += batch.num_rows
             return
-        keyed = self._keys(batch, accepted)
-        accepted = keyed.accepted
-        rejected = _rejected(accepted, batch.num_rows)
-        self._rows(state, batch, rejected, base)
+        keyed = _Keyed(self.check, batch, proofs, absent)
+        rejected = _rejected(_and(accepted, keyed.known), batch.num_rows)
+        seen = batch.num_rows
+        if len(rejected):
+            seen = self._rows(state, batch, rejected, base, _doubts(proofs, rejected, keyed))
+        keyed.add(state, base, seen)
         if not state.full:
-            keyed.add(state, base)
             state.rows += batch.num_rows - len(rejected)
             state.numbers = base + batch.num_rows - 1
 
-    def _masks(self, batch: Any) -> tuple[Mask, Mask]:
-        accepted: Mask = None
-        blank: Mask = None
-        some_value = False
-        for filter_, column in zip(self.filters, batch.columns, strict=False):
-            mask, absent = filter_.accept(column)
-            accepted = _and(accepted, mask)
-            if absent is None:
-                some_value = True
-            elif not some_value:
-                blank = absent if blank is None else pc.and_(blank, absent)
-        return accepted, None if some_value else blank
+    def _proofs(self, batch: Any) -> tuple[list[Mask], list[Mask]]:
+        """Return for each column which cells are proven, and which are absent."""
+        pairs = zip(self.filters, batch.columns, strict=False)
+        both = [filter_.accept(column) for filter_, column in pairs]
+        return [proof for proof, _ in both], [absent for _, absent in both]
 
-    def _rows(self, state: TableState, batch: Any, rejected: list[int], base: int) -> None:
-        if not rejected:
-            return
+    def _rows(
+        self, state: TableState, batch: Any, rejected: Any, base: int, doubts: _Doubts
+    ) -> int:
+        """Judge some rows one by one and return how many rows of the batch were looked at."""
         taken = batch.take(pa.array(rejected))
         columns = [_values(column) for column in taken.columns]
+        whole = batch.num_columns != len(self.filters)  # there are cells too many or too few
         before = 0
-        for n, offset in enumerate(rejected):
-            cells = [column[n] for column in columns]
+        cells_of = zip(*columns, strict=True)
+        rows = zip(rejected.tolist(), cells_of, doubts.cells, doubts.keys, strict=True)
+        for offset, cells, doubtful, keys in rows:
             state.rows += offset - before
-            self.check.rows(state, [(base + offset, cells)], self.reader)
+            state.numbers = base + offset - 1
+            if whole:
+                self.check.rows(state, [(base + offset, cells)], self.reader)
+            else:
+                self.check.row_with_doubts(
+                    state, base + offset, cells, doubtful, self.reader, keys=keys
+                )
             before = offset + 1
             if state.full:
-                return
+                return int(before)
         state.rows -= before - len(rejected)
+        return int(batch.num_rows)
 
-    def _keys(self, batch: Any, accepted: Mask) -> _Keyed:
-        return _Keyed(self.check.keys, batch, accepted)
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """What is not proven of some rows: columns of each, and whether its keys are still unknown."""
+
+    cells: list[list[int]]
+    keys: list[bool]
+
+
+def _doubts(proofs: Sequence[Mask], rejected: Any, keyed: _Keyed) -> _Doubts:
+    cells: list[list[int]] = [[] for _ in rejected]
+    for i, proof in enumerate(proofs):
+        if i in keyed.unspelled or proof is False:
+            places = list(range(len(rejected)))
+        elif proof is None:
+            continue
+        else:
+            places = np.flatnonzero(~_flags(proof)[rejected]).tolist()
+        for place in places:
+            cells[place].append(i)
+    if keyed.known is None or keyed.known is False:
+        return _Doubts(cells, [keyed.known is False] * len(cells))
+    return _Doubts(cells, (~_flags(keyed.known)[rejected]).tolist())
+
+
+def _blank(absent: Sequence[Mask]) -> Mask:
+    """Return which rows hold no value at all; None where every row does."""
+    if not absent or any(mask is None for mask in absent):
+        return None
+    return functools.reduce(pc.and_, absent)
 
 
 class _Keyed:
-    """The key texts of the accepted rows of one batch; rows it cannot spell are given back."""
+    """The keys of one batch as columns; `known` rows have keys that are proven and can be spelled.
 
-    def __init__(self, keys: Sequence[Key], batch: Any, accepted: Mask) -> None:
-        self.accepted = accepted
-        self.keys = keys
-        self.batch = batch
-        self.texts = [
-            [
-                None if family == "any" else _key_text(batch.column(i), alone=len(key.columns) == 1)
-                for i, family in zip(key.columns, key.families, strict=True)
-            ]
-            for key in keys
-        ]
-        for key, texts in zip(keys, self.texts, strict=True):
-            for text in texts:
+    The others are left to the exact path, and so are the columns that only it can spell.
+    """
+
+    def __init__(
+        self, check: Structure, batch: Any, proofs: Sequence[Mask], absent: Sequence[Mask]
+    ) -> None:
+        self.keys = check.keys
+        self.known: Mask = None
+        self.unspelled: set[int] = set()
+        self.texts: list[list[Any]] = []
+        for key in self.keys:
+            texts = []
+            for i in key.columns:
+                alone = len(key.columns) == 1
+                text = _key_text(check.columns[i], batch.column(i), alone=alone)
+                texts.append(text)
                 if text is None:
-                    self.accepted = False
-                    return
-                odd: Mask = None
-                if not pa.types.is_int64(text.type):
-                    odd = pc.match_substring_regex(text, f"[{ESCAPE}{PART}]")
-                if key.rule != "unique" and text.null_count:
-                    odd = text.is_null() if odd is None else pc.or_kleene(odd, text.is_null())
+                    self.unspelled.add(i)
+                    self.known = False
+                    continue
+                odd = _odd(text, absent[i], may_be_null=key.rule == "unique")
                 if odd is not None and pc.any(odd).as_py():
-                    self.accepted = _and(self.accepted, pc.invert(pc.fill_null(odd, False)))
+                    self.known = _and(self.known, pc.invert(pc.fill_null(odd, False)))
+                self.known = _and(self.known, proofs[i])
+            self.texts.append(texts)
 
-    def add(self, state: TableState, base: int) -> None:
-        if self.accepted is False or not self.keys:
+    def add(self, state: TableState, base: int, seen: int) -> None:
+        """Collect the known keys of the rows that were looked at."""
+        if self.known is False or not self.keys:
             return
-        rows = pa.arange(base, base + self.batch.num_rows)
+        rows = pa.arange(base, base + seen)
+        known = self.known if self.known is None else self.known.slice(0, seen)
         for texts, pairs in zip(self.texts, state.pairs, strict=True):
             joined: Any = texts[0]
             if len(texts) > 1:
                 ready = [pc.cast(t, pa.large_string()) for t in texts]
-                joined = pc.binary_join_element_wise(*ready, PART)
-            keep = joined.is_valid() if joined.null_count else None
-            if self.accepted is not None:
-                keep = _and(keep, self.accepted)
+                between = pa.scalar(PART, pa.large_string())
+                joined = pc.binary_join_element_wise(*ready, between)
+            joined = joined.slice(0, seen)
+            keep = _and(joined.is_valid() if joined.null_count else None, known)
             if keep is None:
                 pairs.add_arrays(joined, rows)
             else:
                 pairs.add_arrays(joined.filter(keep), rows.filter(keep))
 
 
-def _key_text(column: Any, *, alone: bool) -> Any:
+def _odd(text: Any, absent: Mask, *, may_be_null: bool) -> Mask:
+    """Return which keys are not what they seem: marked, or no values."""
+    odd: Mask = None
+    if not pa.types.is_int64(text.type):
+        odd = pc.match_substring_regex(text, f"[{ESCAPE}{PART}]")
+    if text.null_count and not may_be_null:
+        odd = text.is_null() if odd is None else pc.or_kleene(odd, text.is_null())
+    if absent is not None:
+        missing = pc.and_(absent, text.is_valid())
+        odd = missing if odd is None else pc.or_kleene(odd, missing)
+    return odd
+
+
+def _key_text(field: Field, column: Any, *, alone: bool) -> Any:
     """Return the keys as texts, or as numbers where they stand alone; None where it cannot."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     t = column.type
-    if pa.types.is_string(t) or pa.types.is_large_string(t):
+    if field.type == "string" and (pa.types.is_string(t) or pa.types.is_large_string(t)):
         return pc.if_else(pc.equal(column, ""), None, column)
-    if alone and pa.types.is_integer(t) and t != pa.uint64():
-        return pc.cast(column, pa.int64())
-    if pa.types.is_integer(t) or pa.types.is_date32(t):
+    if field.type in ("integer", "number", "year") and pa.types.is_integer(t):
+        short = alone and t != pa.uint64()
+        return pc.cast(column, pa.int64() if short else pa.string())
+    if field.type == "date" and pa.types.is_date32(t):
         return pc.cast(column, pa.string())
     return None
 
 
-def _rejected(accepted: Mask, rows: int) -> list[int]:
+def _rejected(accepted: Mask, rows: int) -> Any:
     if accepted is None:
-        return []
+        return np.empty(0, np.int64)
     if accepted is False:
-        return list(range(rows))
-    return pc.indices_nonzero(pc.invert(accepted)).to_pylist()  # type: ignore[no-any-return]
+        return np.arange(rows)
+    return np.flatnonzero(~_flags(accepted))
+
+
+def _flags(mask: Any) -> Any:
+    return mask.to_numpy(zero_copy_only=False)
 
 
 def _values(column: Any) -> list[Any]:
@@ -428,7 +486,7 @@ class ColumnFilter:
             there = pa.array(texts, pa.bool_())
         if not pc.any(there).as_py():
             return absent
-        return there if absent is None else pc.or_(absent, there)
+        return there if absent is None else pc.or_kleene(absent, there)  # `there` is null of a null
 
     def _proven(self, column: Any) -> Mask:
         field = self.field

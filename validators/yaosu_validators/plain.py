@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import Lines, places
+from .blocks import Lines, rare_places
 from .columns import ColumnFilter
 from .fields import Field
 from .grammar import literal
@@ -106,7 +106,7 @@ class PlainFilter:
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
         if self.spoils and self.spoils in data:
-            at = _places_by_line(lines, self.spoils)
+            at = rare_places(data, self.spoils)
             plain[np.searchsorted(lines.ends[1:], at, "right")] = False
         numbers = np.flatnonzero(plain)
         if 2 * len(numbers) < len(plain) or not is_utf8(data):
@@ -118,13 +118,13 @@ class PlainFilter:
         """Return for each plain line whether every cell of it is proven valid."""
         mask = np.ones(len(plain.numbers), bool)
         for i, sizes in self.sizes.items():
-            if sizes != _ANY:
-                mask &= _fits(*plain.bounds(i, i), sizes)
+            if sizes != ANY:
+                mask &= fits(*plain.bounds(i, i), sizes)
         for left, right, form in self.spans:
             cells = plain.spans(left, right)
-            mask &= _flags(pc.match_substring_regex(cells, rf"\A{form}\z"))
+            mask &= flags(pc.match_substring_regex(cells, rf"\A{form}\z"))
         for i, filter_ in self.filters.items():
-            mask &= _flags(filter_.each(plain.cells(i)))
+            mask &= flags(filter_.each(plain.cells(i)))
         return mask
 
     def doubts_of(self, plain: PlainLines, rejected: Any) -> dict[int, list[int]]:
@@ -145,7 +145,7 @@ class PlainFilter:
         cells = plain.lines.cells(starts[order], stops[order]).take(pa.array(places_))
         for i, (at, (first, last)) in enumerate(zip(self.asked, bounds, strict=True)):
             if at in self.sizes:
-                mask = _fits(first, last, self.sizes[at])
+                mask = fits(first, last, self.sizes[at])
             else:
                 mask = self._proven(at, cells.slice(i * len(chosen), len(chosen)))
             for line in np.flatnonzero(~mask).tolist():
@@ -155,27 +155,13 @@ class PlainFilter:
     def _proven(self, at: int, cells: Any) -> Any:
         mask = np.ones(len(cells), bool)
         if at in self.forms:
-            mask &= _flags(pc.match_substring_regex(cells, rf"\A(?:{self.forms[at]})\z"))
+            mask &= flags(pc.match_substring_regex(cells, rf"\A(?:{self.forms[at]})\z"))
         if at in self.filters:
-            mask &= _flags(self.filters[at].each(cells))
+            mask &= flags(self.filters[at].each(cells))
         return mask
 
 
-def _places_by_line(lines: Lines, mark: bytes) -> Any:
-    """Return places of a mark: one at least of each line that holds it."""
-    data, most = lines.data, len(lines) // _LINES_A_MARK
-    found: list[int] = []
-    at = data.find(mark)
-    while at >= 0 and len(found) < most:
-        found.append(at)
-        at = data.find(mark, data.find(b"\n", at))  # every line has its break
-    return places(lines.raw, mark) if at >= 0 else np.array(found, np.int64)
-
-
-_LINES_A_MARK = 16  # where more lines than one in so many hold it, all are found at once
-
-
-def _fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
+def fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
     """Say which cells have a size that proves them."""
     least, most, empty = sizes
     size = stops - starts
@@ -183,12 +169,12 @@ def _fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
     return fits | (size == 0) if empty else fits
 
 
-def _flags(mask: Any) -> Any:
+def flags(mask: Any) -> Any:
     return mask.to_numpy(zero_copy_only=False)
 
 
 _LONGEST = (1 << 31) - 1
-_ANY = (0, _LONGEST, True)
+ANY = (0, _LONGEST, True)
 
 
 def sizes_of(column: Field) -> Sizes | None:

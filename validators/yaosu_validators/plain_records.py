@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from .blocks import Lines
 from .fields import Field
 from .grammar import literal
-from .plain import PlainFilter, PlainLines, sizes_of
+from .plain import ANY, PlainFilter, PlainLines, fits, flags, sizes_of
 
 _S = "[ \\t]*"
 
@@ -59,6 +59,9 @@ class RecordFilter(PlainFilter):
         self.spans.append((start, len(pieces) - 1, '"'.join(pieces[start:])))
         self.asked, self.width = asked, len(pieces)
         self.forms = dict(enumerate(pieces))
+        self.between = {  # spans without a value
+            left for left, right, _ in self.spans if not set(asked) & set(range(left, right + 1))
+        }
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block by its quotes; None where it holds characters that JSON texts may not."""
@@ -68,6 +71,23 @@ class RecordFilter(PlainFilter):
             return None
         return super().cut(lines)
 
+    def accept(self, plain: PlainLines) -> Any:
+        """Return for each plain line whether every value of it is proven valid."""
+        mask = np.ones(len(plain.numbers), bool)
+        for i, sizes in self.sizes.items():
+            if sizes != ANY:
+                mask &= fits(*plain.bounds(i, i), sizes)
+        for left, right, form in self.spans:
+            if left in self.between:
+                mask &= _as_usual(plain, left, right, form)
+            elif left:
+                mask &= flags(_matching(plain.spans(left, right), form))
+            else:  # no form holds a quote, so that only the last piece can end before this one
+                end = '"' if right + 1 < self.width else r"\n\z"
+                found = pc.match_substring_regex(plain.lines.column(), rf"\A{form}{end}")
+                mask &= flags(found)[plain.numbers]
+        return mask
+
     def texts(self, plain: PlainLines, column: int, chosen: Any) -> Any:
         """Return the values of one column of some plain records, without what stands around."""
         cells = plain.cells(self.asked[column], chosen)
@@ -76,3 +96,25 @@ class RecordFilter(PlainFilter):
     def is_of_template(self, labels: Sequence[str], item: dict[str, Any]) -> bool:
         """Say whether a record's values stand at the places where plain records have them."""
         return list(item) == labels and [type(v) is str for v in item.values()] == self.quoted
+
+
+_LONGEST_USUAL = 32
+
+
+def _as_usual(plain: PlainLines, left: int, right: int, form: str) -> Any:
+    """Say which lines have between two values what the form allows: nearly all the very same."""
+    starts, stops = plain.bounds(left, right)
+    usual = plain.lines.data[starts[0] : stops[0]]
+    same = stops - starts == len(usual)
+    known = len(usual) <= _LONGEST_USUAL and flags(_matching([usual.decode()], form))[0]
+    for offset, byte in enumerate(usual if known else b""):
+        same &= plain.lines.raw.take(starts + offset, mode="clip") == byte
+    others = np.flatnonzero(~same) if known else np.arange(len(same))
+    if len(others):
+        cells = plain.lines.cells(*plain.bounds(left, right, others))
+        same[others] = flags(_matching(cells, form))
+    return same
+
+
+def _matching(cells: Any, form: str) -> Any:
+    return pc.match_substring_regex(cells, rf"\A{form}\z")

@@ -62,7 +62,7 @@ class RowReader:
         wrong: list[tuple[int, Any]] = []
         blank = True
         for i in self._keyed:
-            if cells[i] in self._missing[i]:
+            if _is_null(cells[i], self._missing[i]):
                 values[i] = None
         for i in doubtful:
             value, notes = self._readers[i](cells[i])

@@ -93,7 +93,7 @@ class Charges:
         body = {"number": number, "amount_fen": amount_fen, "issued_on": issued_on,
                 "tax_fen": tax_fen, "period_id": period_id}  # fmt: skip
         path = route("v1", "trades", trade_id, "invoices")
-        return dict(self._connection.post(path, _given(body)))
+        return dict(self._connection.post(path, _given(body), makes="inv"))
 
     def correct_invoice(
         self,
@@ -108,7 +108,7 @@ class Charges:
         body = {"number": number, "issued_on": issued_on, "reason": reason,
                 "amount_fen": amount_fen}  # fmt: skip
         path = route("v1", "invoices", invoice_id, "correct")
-        return dict(self._connection.post(path, _given(body)))
+        return dict(self._connection.post(path, _given(body), makes="inv"))
 
     def payout(
         self, since: str | None = None, until: str | None = None, party_id: str | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from yaosu.errors import InvalidInput, NotFound, Problem
 from .charges import Charges
 from .connection import Connection, error_from, problems_from, route
 from .organisation import Organisation
+from .own_ids import naming
 from .remote import Listing, Results, Trade, usage_sources
 
 if TYPE_CHECKING:
@@ -88,6 +90,10 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
 
+    def naming(self, *ids: str) -> AbstractContextManager[None]:
+        """Have what is made inside get ids of one's own: `with market.naming("trd_…"):`."""
+        return naming(*ids)
+
     # --- find -----------------------------------------------------------------------------------
 
     def search(
@@ -143,7 +149,7 @@ class Client:
         Options: venue, view_policy, invited, origin_id.
         """
         body = {"descriptor": descriptor, **_given(options)}
-        return dict(self.connection.post("/v1/datasets", body))
+        return dict(self.connection.post("/v1/datasets", body, makes="dst lst"))
 
     def datasets(self) -> Iterator[JSON]:
         """Yield one's own datasets with their versions."""
@@ -160,7 +166,7 @@ class Client:
     def new_version(self, dataset_id: str, descriptor: Mapping[str, Any]) -> JSON:
         """Start the next version of a dataset: `{listing, problems}`."""
         path = route("v1", "datasets", dataset_id, "versions")
-        return dict(self.connection.post(path, {"descriptor": descriptor}))
+        return dict(self.connection.post(path, {"descriptor": descriptor}, makes="lst"))
 
     def holds(self, sha256: str) -> bool:
         """Say whether the market has these bytes from us already."""
@@ -205,7 +211,7 @@ class Client:
     def order(self, listing_id: str, **wish: Any) -> Trade:
         """Say that one wants a listing (T1): mode, quantity, purpose, rights, …"""
         body = {"listing_id": listing_id, "wish": _given(wish)}
-        return Trade(self.connection, self.connection.post("/v1/trades", body))
+        return Trade(self.connection, self.connection.post("/v1/trades", body, makes="trd"))
 
     @property
     def organisation(self) -> Organisation:
@@ -255,7 +261,8 @@ class Client:
         given = {"model": model, "model_version": version, "sources": sources, **_given(more)}
         said = usage_document(str(self.me()["party"]["party_id"]), given)
         signature = signature_over(self.connection, said, key, platform)
-        return dict(self.connection.post("/v1/usage-receipts", {**given, "signature": signature}))
+        body = {**given, "signature": signature}
+        return dict(self.connection.post("/v1/usage-receipts", body, makes="usr"))
 
     def usage_receipts(self, model: str | None = None) -> Iterator[JSON]:
         """Yield one's own usage receipts, newest first."""
@@ -299,7 +306,7 @@ class Client:
     def register(self, slug: str, name: str, member: str, roles: list[str], **more: Any) -> JSON:
         """Register an organisation: `{party, key}`; the key is shown this once."""
         body = {"slug": slug, "name": name, "member": member, "roles": roles, **_given(more)}
-        return dict(self.connection.post("/v1/parties", body))
+        return dict(self.connection.post("/v1/parties", body, makes="pty mbr key"))
 
     def parties(self, verified: bool | None = None) -> Iterator[JSON]:
         """Yield the parties; operators filter by whether they are verified."""
@@ -316,7 +323,8 @@ class Client:
 
     def add_member(self, name: str, roles: list[str]) -> JSON:
         """Add a person to one's own organisation: `{member_id, key}`."""
-        return dict(self.connection.post("/v1/members", {"name": name, "roles": roles}))
+        body = {"name": name, "roles": roles}
+        return dict(self.connection.post("/v1/members", body, makes="mbr key"))
 
     def new_key(
         self,
@@ -333,7 +341,7 @@ class Client:
             body["operations"] = list(operations)
         if bound_to:
             body["bound_to"] = list(bound_to)
-        return dict(self.connection.post("/v1/keys", body))
+        return dict(self.connection.post("/v1/keys", body, makes="key"))
 
     def operations(self) -> Iterator[JSON]:
         """Yield the operations that a key can be made for, in words."""
@@ -341,8 +349,8 @@ class Client:
 
     def rotate_key(self, key_id: str, *, overlap_hours: int = 24) -> JSON:
         """Replace an access key; the new one is shown this once, the old one ends later."""
-        body = {"overlap_hours": overlap_hours}
-        return dict(self.connection.post(route("v1", "keys", key_id, "rotate"), body))
+        path, body = route("v1", "keys", key_id, "rotate"), {"overlap_hours": overlap_hours}
+        return dict(self.connection.post(path, body, makes="key"))
 
     def keys(self) -> Iterator[JSON]:
         """Yield one's access keys (never their secrets)."""
@@ -361,13 +369,12 @@ class Client:
         from .remote import signer_of
 
         body = {"public_key": signer_of(key).public_key, "label": label}
-        return dict(self.connection.post("/v1/signing-keys", body))
+        return dict(self.connection.post("/v1/signing-keys", body, makes="sgk"))
 
     def platform_signing_key(self, label: str = "") -> JSON:
         """Let the market hold a signing key; every signature made with it says so."""
-        return dict(
-            self.connection.post("/v1/signing-keys", {"held_by": "platform", "label": label})
-        )
+        body = {"held_by": "platform", "label": label}
+        return dict(self.connection.post("/v1/signing-keys", body, makes="sgk"))
 
     def revoke_signing_key(self, key_id: str) -> JSON:
         """Revoke a signing key; signatures made before stay valid."""

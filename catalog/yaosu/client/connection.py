@@ -34,6 +34,8 @@ from yaosu.errors import (
     YaosuError,
 )
 
+from .own_ids import taken
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -148,9 +150,12 @@ class Connection:
         """Return the JSON at a path."""
         return self.call("GET", path, params=params).json
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Take a step; whatever happens to the line, it happens once."""
-        return self.call("POST", path, body=body or {}).json
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, makes: str = "") -> Any:
+        """Take a step; whatever happens to the line, it happens once.
+
+        `makes` names the kinds (`dst lst`) that it makes: they get the ids the caller chose.
+        """
+        return self.call("POST", path, body=body or {}, headers=taken(makes)).json
 
     def call(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from yaosu.errors import InvalidInput
 
 from .connection import Connection, route
+from .own_ids import taken
 
 JSON = dict[str, Any]
 MEDIA: Mapping[str, str] = {
@@ -47,7 +48,7 @@ class Webhooks:
             "scheme": scheme,
             **({"form": form} if form else {}),
         }
-        return dict(self._connection.post("/v1/webhooks", body))
+        return dict(self._connection.post("/v1/webhooks", body, makes="whk"))
 
     def get(self, webhook_id: str) -> JSON:
         """Return a webhook: how far it has come, and what stops it."""
@@ -99,6 +100,7 @@ class Desk:
             self._path("reconciliation"),
             params={"day": day, "form": form or None},
             raw=(kind, path.read_bytes()),
+            headers=taken("rec"),
         )
         return dict(reply.json)
 
@@ -114,7 +116,7 @@ class Desk:
     def add_callback_key(self, public_key: str = "", label: str = "") -> JSON:
         """Register an Ed25519 key of one's own, or have a secret made (shown this once)."""
         body = {"public_key": public_key, "label": label}
-        return dict(self._connection.post(self._path("callback-keys"), body))
+        return dict(self._connection.post(self._path("callback-keys"), body, makes="cbk"))
 
     def revoke_callback_key(self, key_id: str) -> JSON:
         """End a key at once."""

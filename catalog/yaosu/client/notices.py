@@ -74,7 +74,7 @@ class Notices:
         """Save a search: a notice comes for every version that it finds from now on, once."""
         chosen = {f: [v] if isinstance(v, str) else list(v) for f, v in facets.items()}
         body = {"name": name, "q": query, "facets": chosen, "sort": sort}
-        return dict(self._connection.post("/v1/searches", body))
+        return dict(self._connection.post("/v1/searches", body, makes="ssr"))
 
     def change(self, search_id: str, *, name: str | None = None, on: bool | None = None) -> JSON:
         """Give a saved search another name, or switch its notices."""

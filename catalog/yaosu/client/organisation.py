@@ -19,9 +19,9 @@ class Organisation:
     def _list(self, *parts: str, **query: Any) -> list[JSON]:
         return list(self._connection.pages(route("v1", *parts), query or None))
 
-    def _post(self, *parts: str, **body: Any) -> JSON:
+    def _post(self, *parts: str, makes: str = "", **body: Any) -> JSON:
         given = {k: v for k, v in body.items() if v is not None}
-        return dict(self._connection.post(route("v1", *parts), given))
+        return dict(self._connection.post(route("v1", *parts), given, makes=makes))
 
     def waiting(self) -> list[JSON]:
         """Return what waits for the holder of the key."""
@@ -54,10 +54,11 @@ class Organisation:
     def add_rule(
         self, step: str, approvers: Sequence[str], *, above_fen: int | None = None, days: int = 7
     ) -> JSON:
-        """Set a rule (owner): order, sign, publish or price needs one of the approvers."""
+        """Set a rule (owner): order, sign, publish, price or declare needs one of the approvers."""
         return self._post(
-            "approval-rules", step=step, approvers=list(approvers), above_fen=above_fen, days=days
-        )
+            "approval-rules", step=step, approvers=list(approvers), above_fen=above_fen, days=days,
+            makes="rul",
+        )  # fmt: skip
 
     def end_rule(self, rule_id: str) -> JSON:
         """End a rule (owner), or the request to do so, where somebody else has to say yes."""
@@ -82,8 +83,9 @@ class Organisation:
     ) -> JSON:
         """Invite a person (owner); the link is shown this once."""
         return self._post(
-            "invitations", name=name, email=email, roles=list(roles), owner=owner, days=days
-        )
+            "invitations", name=name, email=email, roles=list(roles), owner=owner, days=days,
+            makes="inv",
+        )  # fmt: skip
 
     def invitations(self) -> list[JSON]:
         """Return the invitations (owner)."""

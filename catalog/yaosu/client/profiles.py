@@ -76,7 +76,7 @@ class Renewals:
             "text": text,
         }
         path = route("v1", "listings", listing_id, "renewals")
-        return dict(self._connection.post(path, body))
+        return dict(self._connection.post(path, body, makes="rnw"))
 
     def act(self, renewal_id: str, action: str, **body: Any) -> JSON:
         """Take a step: grant (certificate, text), refuse (reason) or withdraw."""

@@ -219,7 +219,7 @@ class Listing(_Thing):
     def order(self, *, purpose: str, **wish: Any) -> Trade:
         """Say that one wants it (T1); the provider answers."""
         body = {"listing_id": self.id, "wish": _wish(purpose, wish)}
-        return Trade(self._connection, self._connection.post("/v1/trades", body))
+        return Trade(self._connection, self._connection.post("/v1/trades", body, makes="trd"))
 
     def quote(self, *, purpose: str, **wish: Any) -> JSON:
         """Return the terms and the agreement that buying now would make; nothing is stored."""

@@ -15,6 +15,7 @@ from .terminal import (
     Market,
     client,
     command,
+    makes,
     print_facts,
     print_json,
     print_table,
@@ -132,7 +133,7 @@ def waiting(market: Market = None, as_json: Json = False) -> None:
         ("what 事项", "about 对象", "title 名称", "amount 金额", "until 截止"),
         [
             (
-                i["kind"],
+                f"{i['kind']} {i['action'] or ''}".strip(),
                 i["subject_id"],
                 i["title"],
                 yuan(i["amount_fen"]) if i["amount_fen"] is not None else "",
@@ -147,7 +148,10 @@ def _told(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_facts({k: v for k, v in found.items() if v not in (None, "", [], False)})
+        says = (found.get("declares") or {}).values()
+        words = ", ".join(" ".join(v) if isinstance(v, list) else str(v) for v in says if v)
+        facts = {**found, "declares": words}
+        print_facts({k: v for k, v in facts.items() if v not in (None, "", [], False)})
 
 
 # --- the organisation -------------------------------------------------------------------------
@@ -221,9 +225,10 @@ def rules(market: Market = None, as_json: Json = False) -> None:
 
 @organisation.command("set-rule")
 @command
+@makes("rul")
 def set_rule(
     step: Annotated[
-        str, typer.Argument(metavar="STEP", help="order, sign, publish or price. 事项。")
+        str, typer.Argument(metavar="STEP", help="order, sign, publish, price or declare. 事项。")
     ],
     approver: Annotated[
         list[str], typer.Option(metavar="MEMBER", help="Who may say yes; may be repeated. 审批人。")
@@ -259,6 +264,7 @@ def end_rule(
 
 @organisation.command()
 @command
+@makes("inv")
 def invite(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person. 姓名。")],
     role: Annotated[

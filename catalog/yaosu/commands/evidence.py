@@ -15,10 +15,12 @@ from .terminal import (
     Market,
     client,
     command,
+    makes,
     print_facts,
     print_json,
     print_table,
     say,
+    tell_approval,
 )
 
 usage = family("Which trades fed which model.\n\n训练使用回执。")
@@ -32,6 +34,7 @@ Recall = Annotated[str, typer.Argument(metavar="RECALL", help="Id of the recall.
 
 @usage.command()
 @command
+@makes("usr")
 def record(
     model: Model,
     trade: Annotated[
@@ -61,6 +64,8 @@ def record(
     )
     if as_json:
         print_json(kept)
+    elif kept.get("approval_id"):
+        tell_approval(kept)
     else:
         print_facts({"receipt 回执": kept["usage_receipt_id"], "digest 摘要": kept["digest"]})
 
@@ -198,6 +203,9 @@ def confirm(
     签名确认被召回数据的处理情况。
     """
     done = client(market).trade(trade).confirm_deletion(statement, key=key, platform=platform)
+    if done.get("approval_id"):
+        tell_approval(done)
+        return
     n = len(done["notices"])
     say(Text(f"confirmed: {statement} ({n} recalls)", f"已确认：{statement}（{n} 项召回）"))
 

@@ -11,7 +11,7 @@ import typer
 from yaosu.errors import Text
 
 from .family import family
-from .terminal import NOT_VALID, Json, Market, client, command, print_json, print_table, say
+from .terminal import NOT_VALID, Json, Market, client, command, makes, print_json, print_table, say
 
 app = family("The desk of an exchange: statement, reconciliation, callbacks.\n\n交易所对账与回调。")
 
@@ -50,6 +50,7 @@ def statement(
 
 @app.command()
 @command
+@makes("rec")
 def reconcile(
     venue: Venue,
     day: Day,
@@ -102,6 +103,7 @@ def callback_keys(venue: Venue, market: Market = None, as_json: Json = False) ->
 
 @app.command("new-callback-key")
 @command
+@makes("cbk")
 def new_callback_key(
     venue: Venue,
     public_key: Annotated[

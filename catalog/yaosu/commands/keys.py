@@ -10,7 +10,7 @@ import typer
 from yaosu.errors import NotFound, Text
 
 from .family import family
-from .terminal import Json, Market, client, command, note, print_json, print_table, say
+from .terminal import Json, Market, client, command, makes, note, print_json, print_table, say
 
 app = family("Access keys, and signing keys of one's own.\n\n访问密钥与签名密钥。")
 
@@ -68,6 +68,7 @@ def list_(market: Market = None, as_json: Json = False) -> None:
 
 @app.command()
 @command
+@makes("key")
 def new(
     label: Label = "",
     role: Annotated[
@@ -133,6 +134,7 @@ def tell_secret(key_id: str, secret: object) -> None:
 
 @app.command()
 @command
+@makes("key")
 def rotate(
     key_id: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key. 密钥编号。")],
     overlap_hours: Annotated[
@@ -174,6 +176,7 @@ def revoke(
 
 @app.command("new-signing")
 @command
+@makes("sgk")
 def new_signing(
     file: Annotated[
         Path | None,
@@ -221,6 +224,7 @@ def _told(made: dict[str, object], place: Path | None, as_json: bool) -> None:
 
 @app.command("add-signing")
 @command
+@makes("sgk")
 def add_signing(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Private key file. 私钥文件。")],
     label: Label = "",

@@ -15,6 +15,7 @@ from .terminal import (
     Market,
     client,
     command,
+    makes,
     print_facts,
     print_json,
     print_table,
@@ -235,6 +236,7 @@ def invoices(market: Market = None, as_json: Json = False) -> None:
 
 @invoice_app.command("new")
 @command
+@makes("inv")
 def new_invoice(
     trade: Trade,
     number: Number,
@@ -259,6 +261,7 @@ def new_invoice(
 
 @invoice_app.command("correct")
 @command
+@makes("inv")
 def red_invoice(
     invoice: Annotated[str, typer.Argument(metavar="INVOICE", help="The wrong one. 原发票。")],
     number: Number,

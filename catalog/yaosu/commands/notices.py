@@ -10,7 +10,17 @@ from yaosu.errors import Text
 
 from .family import family
 from .search import facets
-from .terminal import Json, Market, client, command, print_facts, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    makes,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 
 app = family("What the market has told you.\n\n查看与管理通知。")
 searches = family("Searches that tell of new listings.\n\n保存检索，新挂牌时获得通知。")
@@ -204,6 +214,7 @@ def list_searches(market: Market = None, as_json: Json = False) -> None:
 
 @searches.command()
 @command
+@makes("ssr")
 def save(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it. 名称。")],
     query: Annotated[str, typer.Argument(metavar="QUERY", help="Words to look for. 检索词。")] = "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from .terminal import (
     client,
     command,
     confirmed,
+    makes,
     print_facts,
     print_json,
     say,
@@ -25,6 +27,9 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from yaosu.client.remote import Trade
+
+DELIVERY_S = 10.0
+"""How long `buy` waits for a delivery that has begun."""
 
 Id = Annotated[str, typer.Argument(metavar="LISTING", help="Id of the listing. 挂牌编号。")]
 Purpose = Annotated[str, typer.Option(help="What the data is for. 使用目的。")]
@@ -42,6 +47,7 @@ Note = Annotated[str | None, typer.Option(help="A note to the provider. 备注�
 
 
 @command
+@makes("trd")
 def order(
     listing: Id,
     purpose: Purpose,
@@ -135,7 +141,21 @@ def buy(
         quote=quote,
         **wish,
     )
-    told(trade, as_json)
+    told(arrived(trade), as_json)
+
+
+def arrived(trade: Trade) -> Trade:
+    """Wait a moment where the market is delivering already: what comes next is then known."""
+    end = time.monotonic() + DELIVERY_S
+    while on_its_way(trade) and time.monotonic() < end:
+        time.sleep(0.2)
+        trade.refresh()
+    return trade
+
+
+def on_its_way(trade: Trade) -> bool:
+    """Tell whether it is the market that delivers now, not the provider after an objection."""
+    return trade.state == "delivering" and not trade.data.get("objection")
 
 
 def _tell_quote(title: str, quote: dict[str, Any]) -> None:
@@ -161,7 +181,18 @@ def told(trade: Trade, as_json: bool) -> None:
     if as_json:
         print_json(trade.data)
         return
-    say(stood(trade.id, trade.state, trade.data.get("next")))
+    if trade.state in ("delivered", "accepted", "vouchered", "completed"):
+        say(Text(f"the data: yaosu fetch {trade.id}", f"取数据：yaosu fetch {trade.id}"))
+    following = trade.data.get("next")
+    if on_its_way(trade):
+        say(
+            Text(
+                f"it is being delivered; in a moment: yaosu fetch {trade.id}",
+                f"正在交付，稍后请执行 yaosu fetch {trade.id}",
+            )
+        )
+        following = [step for step in following or () if step != "redeliver"]
+    say(stood(trade.id, trade.state, following))
     approval = trade.data.get("approval") or {}
     if approval.get("waits_for") == "approver":
         tell_approval(approval)
@@ -183,5 +214,3 @@ def told(trade: Trade, as_json: bool) -> None:
                 f"待付款：{paid}，附言 {words}；确认到账后开始交付",
             )
         )
-    if trade.state in ("delivering", "delivered", "accepted", "vouchered", "completed"):
-        say(Text(f"the data: yaosu fetch {trade.id}", f"取数据：yaosu fetch {trade.id}"))

@@ -11,7 +11,17 @@ from yaosu.errors import InvalidInput, Text
 
 from .family import family
 from .keys import tell_secret
-from .terminal import Json, Market, client, command, print_facts, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    makes,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 
 app = family("Organisations and people on the market.\n\n市场主体与成员。")
 
@@ -43,6 +53,7 @@ def me(market: Market = None, as_json: Json = False) -> None:
 
 @app.command()
 @command
+@makes("pty", "mbr", "key")
 def register(
     slug: Annotated[str, typer.Argument(metavar="SLUG", help="Short name, a-z 0-9 -. 标识名。")],
     name: Annotated[str, typer.Option(help="Full name. 全称。")],
@@ -156,6 +167,7 @@ def verify(
 
 @app.command()
 @command
+@makes("mbr", "key")
 def member(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person. 姓名。")],
     role: Role,

@@ -11,7 +11,17 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
-from .terminal import Json, Market, client, command, print_facts, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    makes,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 
 app = family("What parties show of themselves.\n\n机构公开信息与名录。")
 renewals = family("Renewals of registration certificates.\n\n登记凭证续期。")
@@ -153,6 +163,7 @@ def list_(
 
 @renewals.command()
 @command
+@makes("rnw")
 def ask(
     listing: ListingId,
     number: Annotated[str, typer.Option(help="Of the new certificate. 新凭证编号。")],

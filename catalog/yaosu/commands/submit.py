@@ -17,6 +17,7 @@ from .terminal import (
     Watch,
     client,
     command,
+    makes,
     note,
     print_json,
     print_problems,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @command
+@makes("dst", "lst")
 def submit(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with a datapackage.json. 数据目录。")

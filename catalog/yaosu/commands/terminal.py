@@ -7,13 +7,14 @@ and errors go to stderr. Words of strangers are shown without the characters tha
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast
 
 import typer
 
@@ -65,6 +66,32 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(tell_error(error, as_json=bool(kwargs.get("as_json")))) from None
 
     return run
+
+
+def makes(*kinds: str) -> Callable[[Callable[P, None]], Callable[..., None]]:
+    """Give a command that makes things the option `--id`: ids of one's own for them."""
+    said = f"Id of your own for what is made: {', '.join(k + '_…' for k in kinds)}. 自定编号。"
+    option = Annotated[list[str] | None, typer.Option("--id", metavar="ID", help=said)]
+
+    def with_option(function: Callable[P, None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            from yaosu.client.own_ids import naming
+
+            ids = cast("list[str] | None", kwargs.pop("own_ids", None))
+            with naming(*(ids or ())):
+                function(*args, **kwargs)
+
+        known = inspect.signature(function, eval_str=True)
+        more = inspect.Parameter(
+            "own_ids", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option
+        )
+        run.__signature__ = known.replace(  # type: ignore[attr-defined]
+            parameters=[*known.parameters.values(), more]
+        )
+        return run
+
+    return with_option
 
 
 def guarded(run: Callable[[], object]) -> int:

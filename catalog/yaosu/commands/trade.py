@@ -14,7 +14,7 @@ from yaosu_schemas.canonical import jcs
 
 from .family import family
 from .listing import Platform, SigningKey, print_events
-from .order import order, told
+from .order import arrived, order, told
 from .reads import reads
 from .standing import commands_for, state_word, steps_of
 from .terminal import (
@@ -326,7 +326,7 @@ def take(
     按长期报价成交。
     """
     found = client(market).trade(trade).take(accept_on_delivery=accept_on_delivery)
-    told(found, as_json)
+    told(arrived(found), as_json)
 
 
 @app.command()

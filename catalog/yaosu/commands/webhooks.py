@@ -9,7 +9,17 @@ import typer
 from yaosu.errors import Text
 
 from .family import family
-from .terminal import Json, Market, client, command, print_facts, print_json, print_table, say
+from .terminal import (
+    Json,
+    Market,
+    client,
+    command,
+    makes,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 
 app = family("Events sent to addresses of one's own, signed.\n\n事件推送。")
 
@@ -35,6 +45,7 @@ def list_(market: Market = None, as_json: Json = False) -> None:
 
 @app.command()
 @command
+@makes("whk")
 def new(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to. 接收地址。")],
     topic: Annotated[

@@ -6,7 +6,8 @@ import hmac
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from yaosu import present
@@ -16,7 +17,7 @@ from yaosu.model import JSON, AccessKey, Actor, Role, new_id
 from yaosu.model_notices import Inbox, Notice
 from yaosu.model_organisation import SignIn
 from yaosu.organisation.members import living
-from yaosu.ports import Reader, Transaction
+from yaosu.ports import Reader, Store, Transaction
 
 from .causes import KINDS
 
@@ -150,6 +151,33 @@ def mark_all(tx: Transaction, actor: Actor, kind: str = "") -> tuple[int, int]:
     for notice in found:
         tx.put(replace(notice, unread_by=None, read_at=tx.now))
     return len(found), tx.count(Notice, **mine)
+
+
+def forget_read(store: Store, now: datetime, days: int) -> int:
+    """Remove what was read more than `days` days ago, 0 keeps all; returns how many are gone.
+
+    The events that they told of stay. What nobody has read stays, too.
+    """
+    gone, after, before = 0, "", now - timedelta(days=days)
+    while days:
+        with store.read() as reader:
+            page = reader.find(Notice, unread_by=None, after=after, limit=AT_ONCE)
+        old = [n for n in page if n.at < before]  # in the order of ids: none read before it was
+        over = [n.id for n in old if n.read_at is not None and n.read_at < before]
+        if over:
+            store.write(partial(_forget, ids=over))
+        gone += len(over)
+        if len(old) < AT_ONCE:
+            return gone
+        after = old[-1].id
+    return gone
+
+
+def _forget(tx: Transaction, ids: Sequence[str]) -> None:
+    for notice_id in ids:
+        kept = tx.one(Notice, id=notice_id)
+        if kept is not None and kept.read_at is not None:  # not called unread meanwhile
+            tx.forget_notice(notice_id)
 
 
 def checked(kinds: Sequence[str]) -> tuple[str, ...]:

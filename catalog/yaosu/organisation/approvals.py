@@ -15,6 +15,7 @@ from typing import Any
 from yaosu.errors import Conflict, Forbidden, InvalidInput
 from yaosu.identity import absent
 from yaosu.model import JSON, SYSTEM, AccessKey, Actor, Listing, Member, Trade, new_id
+from yaosu.model_evidence import RecallNotice
 from yaosu.model_organisation import Approval, Decision, Rule
 from yaosu.ports import Reader, Transaction
 from yaosu_schemas.canonical import digest
@@ -320,6 +321,11 @@ def _possible(tx: Reader, kept: Approval) -> bool:
     """Tell whether the step can still be taken from where its thing stands."""
     from yaosu.steps import LISTING_STEPS, TRADE_STEPS, next_actions
 
+    if kept.action == "record_usage":
+        return True
+    if kept.action == "confirm_deletion":
+        notices = tx.find(RecallNotice, trade_id=kept.subject_id, limit=100)
+        return any(n.state == "pending" for n in notices)
     if kept.subject_id.startswith("trd_"):
         return kept.action in next_actions(TRADE_STEPS, tx.get(Trade, kept.subject_id).state)
     if kept.subject_id.startswith("lst_"):

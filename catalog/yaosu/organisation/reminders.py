@@ -8,7 +8,7 @@ from functools import partial
 from yaosu.errors import YaosuError
 from yaosu.ports import Store
 
-from . import approvals, invitations
+from . import approvals, confirmations, invitations
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,7 @@ def run(store: Store) -> None:
     with store.read() as reader:
         due = [partial(approvals.tick, approval_id=i) for i in approvals.waiting(reader)]
         due += [partial(invitations.tick, invitation_id=i) for i in invitations.open_ones(reader)]
+        due += [partial(confirmations.tick, approval_id=i) for i in confirmations.open_ones(reader)]
     for step in due:
         try:
             store.write(step)

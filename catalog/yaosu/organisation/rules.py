@@ -12,10 +12,11 @@ from dataclasses import replace
 from yaosu.errors import Conflict, InvalidInput
 from yaosu.identity import absent
 from yaosu.model import Actor, Listing, Trade, new_id
+from yaosu.model_evidence import UsageReceipt
 from yaosu.model_organisation import Rule
 from yaosu.ports import Reader, Transaction
 
-from .kinds import LISTING, STEPS, TRADE
+from .kinds import LISTING, STEPS, TRADE, USAGE
 from .members import living, need_owner, owners
 
 MOST_RULES = 50
@@ -27,6 +28,8 @@ def kinds(thing: object, action: str, party_id: str) -> Sequence[str]:
     if isinstance(thing, Trade):
         side = "buyer" if party_id == thing.user_id else "provider"
         return TRADE[side].get(action, ())
+    if isinstance(thing, UsageReceipt):
+        return USAGE.get(action, ())
     return LISTING.get(action, ()) if isinstance(thing, Listing) else ()
 
 

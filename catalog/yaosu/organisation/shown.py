@@ -32,6 +32,7 @@ def approval(reader: Reader, found: Approval, viewer: Actor | None = None) -> di
         "action": found.action,
         "subject_id": found.subject_id,
         "amount_fen": found.amount_fen,
+        "declares": _declares(found),
         "state": found.state,
         "asked_by": found.member_id,
         "rules": list(found.rule_ids),
@@ -41,6 +42,21 @@ def approval(reader: Reader, found: Approval, viewer: Actor | None = None) -> di
         "created_at": plain(found.created_at),
         "expires_at": plain(found.expires_at),
         "ended_at": plain(found.ended_at),
+    }
+
+
+def _declares(found: Approval) -> dict[str, Any] | None:
+    """Return what a statement says, to who is asked to stand for it; None for other steps."""
+    asked = found.asked or {}
+    if found.action == "confirm_deletion":
+        return {"statement": asked.get("statement")}
+    if found.action != "record_usage":
+        return None
+    given = asked.get("given") or {}
+    return {
+        "model": given.get("model"),
+        "model_version": given.get("model_version"),
+        "trades": [s["trade_id"] for s in given.get("sources") or ()],
     }
 
 

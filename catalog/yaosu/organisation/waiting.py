@@ -14,7 +14,7 @@ from yaosu.model_money import Period
 from yaosu.ports import Reader
 from yaosu.present import plain
 
-from . import approvals
+from . import approvals, confirmations
 
 MOST = 100
 """So many of each kind are looked at: the number in the navigation is shown as 99+."""
@@ -82,6 +82,17 @@ def _items(reader: Reader, actor: Actor) -> list[Item]:
         for a in asked
         if approvals.answers(reader, actor, a)
     ]
+    found += [
+        Item(
+            kind="confirm",
+            subject_id=trade.id,
+            action=a.action,
+            about=trade.id,
+            since=a.created_at,
+            amount_fen=trade.terms.amount_fen,
+        )
+        for a, trade in confirmations.to_give(reader, actor)
+    ]
     held = {(a.subject_id, a.action) for a in asked}
     if Role.BUYER in actor.roles or Role.PROVIDER in actor.roles:
         found += [i for i in _trades(reader, actor) if (i.subject_id, i.kind) not in held]
@@ -95,6 +106,8 @@ def _items(reader: Reader, actor: Actor) -> list[Item]:
 def place(subject_id: str) -> str:
     """Return the page of a thing; none for a rule."""
     pages = {"trd": "/trades/", "lst": "/review/", "apv": "/waiting#", "rnw": "/renewals/"}
+    if subject_id.startswith("usr_"):
+        return "/training"
     page = pages.get(subject_id[:3])
     return page + subject_id if page else ""
 

@@ -26,6 +26,20 @@ COVERED = (
 """What the digest of an event is taken over: all of it but its number in the store."""
 
 
+READS, READS_ANCHORED = "market:reads", "reads_anchored"
+"""Whose chain holds the anchors of the audit of reads, and the type of its events."""
+READ_COVERED = (
+    "id", "delivery_id", "trade_id", "key_id", "way", "name", "sha256", "start", "end", "bytes",
+    "count", "status", "address", "corrects", "hour",
+)  # fmt: skip
+
+
+def read_leaf(read: Mapping[str, Any]) -> bytes:
+    """Return what an anchor covers of a read: all of it, its time as the ledger writes it."""
+    facts = {name: read.get(name) for name in READ_COVERED}
+    return jcs({**facts, "hour": facts["hour"] or "", "at": stamp(read["at"])})
+
+
 def stamp(at: object) -> object:
     """Return a time as the ledger writes it (RFC 3339, UTC, microseconds, Z); else what it is."""
     read = at

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from yaosu.organisation.kinds import LISTING, TRADE
+from yaosu.organisation.kinds import LISTING, TRADE, USAGE
 
 from .proofs import Findings, strict_json
 from .verify_database import Database, PostgresDatabase
@@ -27,6 +27,8 @@ _OF_EVENT = {
     ("trd", "offer"): "answer",
     ("trd", "counter"): "counter",
     ("trd", "agree"): "agree",
+    ("trd", "deletion_confirmed"): "confirm_deletion",
+    ("usr", "usage_recorded"): "record_usage",
     ("lst", "submit"): "submit",
     ("lst", "offer"): "offer",
 }
@@ -203,7 +205,7 @@ class _Steps:
         """Return the rules of the party that held when the step was taken."""
         buyer, amount = self.trades.get(subject, ("", None))
         table = TRADE["buyer" if buyer == party else "provider"]
-        kinds = (table if subject.startswith("trd_") else LISTING).get(action, ())
+        kinds = {"trd": table, "usr": USAGE}.get(subject[:3], LISTING).get(action, ())
         return [
             (rule_id, rule)
             for rule_id, rule in self.rules.items()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import merkle
+from .evidence import READS, READS_ANCHORED, read_leaf
 from .proofs import Findings, strict_json
 from .verify_database import Database
 
@@ -19,11 +21,16 @@ def check_reads(db: Database, found: Findings) -> None:
     keys = _bodies(db, "access_key")
     sums: dict[tuple[str, str, str, str], dict[str, int]] = {}
     reads: dict[str, Mapping[str, Any]] = {}
+    leaves: dict[str, list[bytes]] = {}
     for number, body in db.execute("SELECT id, body FROM data_read ORDER BY id"):
         place = f"/reads/{number}"
         with found.shape(place):
             read = strict_json(body)
             reads[number] = read
+            hour = read.get("hour") or ""
+            leaves.setdefault(hour, []).append(merkle.leaf_hash(read_leaf(read)))
+            late = not hour or hour >= read["at"][:13]
+            found.need(late, f"{place}/hour", "hour", "it is earlier than the read", "早于读取时间")
             found.checked["reads"] += 1
             _read(read, deliveries.get(read["delivery_id"]), keys, reads, place, found)
             name = (read["delivery_id"], read["at"][:10], read["way"], read["name"])
@@ -44,6 +51,7 @@ def check_reads(db: Database, found: Findings) -> None:
                 f"汇总为 {use['count']} 次、{use['bytes']} 字节，"
                 f"明细为 {total['count']} 次、{total['bytes']} 字节",
             )
+    _anchors(db, leaves, found)
     for delivery, day, *_ in sums:
         found.wrong(
             f"/uses/{delivery}",
@@ -51,6 +59,40 @@ def check_reads(db: Database, found: Findings) -> None:
             f"the reads of {day} are in no sum",
             f"{day} 的读取未计入汇总",
         )
+
+
+def _anchors(db: Database, leaves: Mapping[str, Sequence[bytes]], found: Findings) -> None:
+    """Every hour up to the last that is anchored holds the reads that its anchor says."""
+    anchored: set[str] = set()
+    rows = db.execute(
+        f"SELECT id, payload FROM event WHERE subject_id = '{READS}' "
+        f"AND type = '{READS_ANCHORED}' ORDER BY id"
+    )
+    for number, payload in rows:
+        with found.shape(f"/events/{number}"):
+            said = strict_json(payload)
+            hour = str(said["hour"])
+            anchored.add(hour)
+            found.checked["hours of reads"] += 1
+            held = leaves.get(hour, ())
+            root = merkle.root(merkle.node_in_memory(held), len(held)).hex()
+            found.need(
+                (said["count"], said["root"]) == (len(held), f"sha256:{root}"),
+                f"/reads/{hour}",
+                "anchor",
+                f"the reads of {hour or 'the time before anchors'} are not those that were "
+                f"anchored in the log: {said['count']} then, {len(held)} now",
+                f"{hour or '锚定之前'} 的读取记录与日志锚定不符：当时 {said['count']} 条，"
+                f"现有 {len(held)} 条",
+            )
+    for hour in sorted(set(leaves) - anchored):
+        if anchored and hour < max(anchored):
+            found.wrong(
+                f"/reads/{hour}",
+                "anchor",
+                f"{len(leaves[hour])} reads stand in an hour that was anchored without any",
+                f"{len(leaves[hour])} 条读取记录出现在未锚定任何读取的时段",
+            )
 
 
 def _bodies(db: Database, table: str) -> dict[str, Mapping[str, Any]]:

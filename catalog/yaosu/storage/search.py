@@ -103,7 +103,7 @@ class TantivyIndex:
     # Reading
 
     def search(self, query: SearchQuery) -> SearchPage:
-        """Return one page; InvalidInput for an unknown facet or sort, Malformed for a cursor."""
+        """Return one page; InvalidInput for an unknown facet, sort or cursor."""
         check_query(query)
         asked = ask(query.text, ALIASES)
         cursor = Cursor.read(query.cursor, _fingerprint(query)) if query.cursor else None

@@ -78,6 +78,8 @@ def schema() -> Schema:
 def texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value] if value else []
+    if isinstance(value, list) and all(type(v) is str for v in value):
+        return [v for v in value if v]  # nearly always: to ask after abstract types costs much
     if isinstance(value, Mapping):
         return [t for v in value.values() for t in texts(v)]
     if isinstance(value, Iterable):

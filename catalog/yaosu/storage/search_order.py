@@ -12,7 +12,7 @@ from typing import Any
 
 from tantivy import FieldType, Occur, Order, Query, Schema, Searcher, SearchResult
 
-from yaosu.errors import Malformed
+from yaosu.errors import InvalidInput
 
 from .search_terms import Terms
 
@@ -53,7 +53,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str, fingerprint: str) -> Cursor:
-        """Read a cursor; Malformed when it is cut, changed, or of another query."""
+        """Read a cursor; InvalidInput when it is cut, changed, or of another query."""
         try:
             raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
             check, body = raw[:16].decode("ascii"), raw[16:].decode()
@@ -61,7 +61,7 @@ class Cursor:
                 raise ValueError("check")
             return cls(*json.loads(body))
         except (ValueError, TypeError):
-            raise Malformed(
+            raise InvalidInput(
                 "the cursor is not one of this search; start again from the first page",
                 "游标不属于本次检索，请从第一页重新开始",
                 field="cursor",

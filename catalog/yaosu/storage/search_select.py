@@ -62,7 +62,7 @@ def select(searcher: Searcher, terms: Terms, asked: Selection) -> Selected:
     return Selected(
         total=total,
         listings=[str(doc["id"][0]) for doc in stored],
-        cards=[json.loads(bytes(doc["card"][0])) for doc in stored],
+        cards=[json.loads(bytes(doc["card"][0])) for doc in stored] if asked.cards else [],
         facets=_facets(searcher, whole, asked),
     )
 

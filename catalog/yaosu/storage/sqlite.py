@@ -203,7 +203,9 @@ class SqliteStore:
             self._connection.execute("BEGIN IMMEDIATE")
             for step in batch:
                 results.append((step, *self._take(step, woken)))
-            self._connection.execute("COMMIT")
+            # Where every step was refused nothing is left to make durable: no sync is paid for it.
+            kept = any(error is None for _, _, error in results)
+            self._connection.execute("COMMIT" if kept else "ROLLBACK")
         except BaseException as e:
             self._abandon(batch, e)
             return

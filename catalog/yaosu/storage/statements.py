@@ -14,11 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from yaosu.model_notices import Notice
+
 from .tables import (
     Kind,
     escrow,
     events,
     jobs,
+    kind_of,
     leaves,
     log_queue,
     outbox,
@@ -227,6 +230,7 @@ class Statements:
     def _followers(self) -> dict[str, Any]:
         o = outbox.c
         view: Binds = {c.name: sa.bindparam(c.name) for c in views.c}
+        notices = kind_of(Notice).table
         topic = o.topic == sa.bindparam("topic_")
         insert = self._insert(views).values(view)
         # One writer numbers rows in the order it commits them; many need a place given later.
@@ -242,6 +246,7 @@ class Statements:
             .order_by(position)
             .limit(sa.bindparam("limit", type_=sa.Integer())),
             "outbox_head": sa.select(sa.func.max(position)).where(topic, placed),
+            "notice_forget": sa.delete(notices).where(notices.c.id == sa.bindparam("notice_id")),
             "outbox_forget": sa.delete(outbox).where(
                 topic, placed, position <= sa.bindparam("upto")
             ),

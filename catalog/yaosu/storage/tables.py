@@ -184,7 +184,7 @@ _keep(
     Call, "metered_call", "delivery_id", "trade_id", unique=[("delivery_id", "call_id")],
     summed=["units", "rows", "bytes"],
 )  # fmt: skip
-_keep(DataRead, "data_read", "delivery_id", "trade_id", summed=["bytes", "count"])
+_keep(DataRead, "data_read", "delivery_id", "trade_id", "hour", summed=["bytes", "count"])
 _keep(DataUse, "data_use", "delivery_id", "trade_id", summed=["bytes", "count"], locked=True)
 _keep(
     Invoice, "invoice", "trade_id", "provider_id", "user_id", "corrects",

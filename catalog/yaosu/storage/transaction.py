@@ -439,6 +439,10 @@ class SqlTransaction(SqlReader):
         """Remove jobs that were done before a time; return how many."""
         return self._run("jobs_forget", before=stamp(before)).rowcount
 
+    def forget_notice(self, notice_id: str) -> None:
+        """Remove a notice: what a person was told, not what happened."""
+        self._run("notice_forget", notice_id=notice_id)
+
     def notify(self, topic: str, key: str) -> None:
         self._run("outbox_insert", topic=topic, key=key)
         self._wake()

@@ -11,6 +11,7 @@ from yaosu.listing import venue_of
 from yaosu.model import JSON, SYSTEM, Actor, Event, Trade, TradeState, Venue, new_id
 from yaosu.model_money import Period
 from yaosu.model_organisation import Approval
+from yaosu.organisation import confirmations
 from yaosu.organisation.approvals import AwaitsSecond, hold
 from yaosu.ports import Reader, Transaction
 from yaosu.steps import TRADE_STEPS, Relation, Step, check
@@ -106,6 +107,7 @@ def _four_eyes(tx: Transaction, trade: Trade, action: str, actor: Actor, payload
             payload_digest=wanted,
             member_id=actor.member_id,
             created_at=tx.now,
+            state=confirmations.STATE,
         )
         if first is None:
             tx.add(approval)
@@ -118,7 +120,8 @@ def _four_eyes(tx: Transaction, trade: Trade, action: str, actor: Actor, payload
                 payload={"action": action, "payload_digest": wanted},
             )
         raise AwaitsSecond(approval)
-    tx.put(replace(other, used_by=actor.member_id))
+    for asked in waiting:  # of whoever else asked for the same, too: it is taken once
+        tx.put(replace(asked, used_by=actor.member_id, state="done", ended_at=tx.now))
 
 
 def move(

@@ -13,7 +13,7 @@ from yaosu.organisation import rules
 from yaosu.organisation.approvals import Perform
 from yaosu.ports import Transaction
 
-from . import negotiation
+from . import negotiation, recall, usage
 
 Do = Callable[[Transaction, Actor, str, Any, PlatformSigner], object]
 
@@ -21,14 +21,22 @@ TRADE: dict[str, Do] = {
     "sign": lambda t, a, i, k, s: negotiation.sign(t, a, i, k["signature"], s),
     "answer": lambda t, a, i, k, s: negotiation.answer(t, a, i, k["changes"]),
     "counter": lambda t, a, i, k, s: negotiation.counter(t, a, i, k["changes"]),
+    "confirm_deletion": lambda t, a, i, k, s: recall.confirm(
+        t, a, i, k["statement"], k["signature"], s
+    ),
     "agree": lambda t, a, i, k, s: negotiation.agree(t, a, i, k["offer_digest"]),
 }
 LISTING: dict[str, Do] = {
     "submit": lambda t, a, i, k, s: shelf.submit(t, a, i, apply=k["apply"]),
     "offer": lambda t, a, i, k, s: negotiation.offer_standing(t, a, i, k["signature"], s),
 }
+USAGE: dict[str, Do] = {
+    "record_usage": lambda t, a, i, k, s: usage.record(
+        t, a, k["given"], k["signature"], s, receipt_id=i
+    ),
+}
 RULE: dict[str, Do] = {"end_rule": lambda t, a, i, k, s: rules.end(t, a, i)}
-_OF = {"trd": TRADE, "lst": LISTING, "rul": RULE}
+_OF = {"trd": TRADE, "lst": LISTING, "usr": USAGE, "rul": RULE}
 
 
 def performer(sign: PlatformSigner) -> Perform:

@@ -23,6 +23,7 @@ from yaosu.model_money import DataRead, DataUse
 from yaosu.ports import Reader, Store, Transaction
 from yaosu.steps import Relation
 
+from .anchors import open_hour
 from .moves import load
 
 PAGE = 500
@@ -91,8 +92,9 @@ def keep(tx: Transaction, reads: Iterable[DataRead]) -> None:
     """Add reads to the record, and to the sums of their day."""
     sums: dict[str, DataUse] = {}
     known: set[str] = set()
+    hour = open_hour(tx, tx.now)
     for given in reads:
-        read = replace(given, at=tx.now)
+        read = replace(given, at=tx.now, hour=hour)
         tx.add(read)
         id = use_id(read)
         if id not in sums:

@@ -32,6 +32,7 @@ from yaosu.model import (
     new_id,
 )
 from yaosu.model_evidence import Recall, RecallNotice
+from yaosu.organisation.approvals import hold
 from yaosu.ports import Reader, Transaction
 from yaosu_schemas.canonical import digest
 
@@ -319,6 +320,8 @@ def confirm(
     if not said["recall_ids"]:
         raise Conflict("no recall waits for your word here", "没有待确认的召回", trade_id=trade.id)
     signed = contract.sign_as(tx, actor, "deletion", digest(said), signature, platform, tx.now)
+    asked = {"statement": statement, "signature": present.plain(signature)}
+    passed = hold(tx, actor, trade, "confirm_deletion", asked, digest(said))
     for notice in notices(tx, trade.id):
         if notice.recall_id in said["recall_ids"]:
             tx.put(
@@ -342,6 +345,7 @@ def confirm(
             "statement": statement,
             "key_id": signed.key_id,
             "recall_ids": said["recall_ids"],
+            **passed,
         },
     )
     return trade

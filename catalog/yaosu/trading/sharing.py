@@ -148,8 +148,12 @@ def _is_open(delivery: Delivery | None, now: datetime) -> bool:
     return delivery is not None and (delivery.closes_at is None or now < delivery.closes_at)
 
 
-def delivery_of(reader: Reader, delivery_id: str) -> Delivery | None:
-    return reader.one(Delivery, id=delivery_id)
+def still_shared(reader: Reader, delivery_id: str, key_id: str) -> Delivery | None:
+    """Return the delivery of a link, unless its version or its token was called back since."""
+    found, key = reader.one(Delivery, id=delivery_id), reader.one(AccessKey, id=key_id)
+    if found is None or key is None or key.revoked_at is not None:
+        return None
+    return found if flows(reader, found) else None
 
 
 def table_of(reader: Reader, listing: Listing, resource: str) -> SharedTable | None:

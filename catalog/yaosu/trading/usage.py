@@ -16,7 +16,9 @@ from yaosu.errors import Conflict, InvalidInput, NotFound
 from yaosu.identity import absent, allow
 from yaosu.model import JSON, Actor, Delivery, Trade, new_id
 from yaosu.model_evidence import UsageReceipt, UsageSource
+from yaosu.organisation.approvals import hold
 from yaosu.ports import Reader, Transaction
+from yaosu.present import plain
 from yaosu_schemas.canonical import digest
 
 from .moves import load
@@ -30,8 +32,13 @@ def record(
     given: Mapping[str, Any],
     signature: Mapping[str, JSON],
     platform: PlatformSigner,
+    *,
+    receipt_id: str = "",
 ) -> UsageReceipt:
-    """Keep a signed usage receipt, with one event in the log; providers who ask are told."""
+    """Keep a signed usage receipt, with one event in the log; providers who ask are told.
+
+    One that was approved has the id under which it was asked for.
+    """
     allow(actor, "usage.record")
     said = usage_document(actor.party_id, given)
     trades = [_source(tx, actor, source) for source in said["sources"]]
@@ -44,7 +51,7 @@ def record(
         )
     signed = contract.sign_as(tx, actor, "usage", digest(said), signature, platform, tx.now)
     kept = UsageReceipt(
-        id=new_id("usr"),
+        id=receipt_id or new_id("usr"),
         party_id=actor.party_id,
         model=said["model"]["name"],
         model_version=said["model"]["version"],
@@ -54,8 +61,15 @@ def record(
         signature=signed,
         created_at=tx.now,
     )
+    asked = {"given": plain(given), "signature": plain(signature)}
+    passed = hold(tx, actor, kept, "record_usage", asked, kept.digest)
     tx.add(kept)
-    payload = {"document_digest": kept.digest, "key_id": signed.key_id, "trades": len(trades)}
+    payload = {
+        "document_digest": kept.digest,
+        "key_id": signed.key_id,
+        "trades": len(trades),
+        **passed,
+    }
     tx.record(kept.id, "usage_recorded", actor_id=actor.id, payload=payload)
     for trade in {t.id: t for t in trades}.values():
         tx.add(
@@ -168,7 +182,6 @@ def used_by(reader: Reader, party_id: str, model: str | None = None) -> list[Usa
 
 def present(kept: UsageReceipt, leaf: int | None = None) -> dict[str, Any]:
     """Return a usage receipt as its party sees it."""
-    from yaosu.present import plain
 
     return {
         "usage_receipt_id": kept.id,

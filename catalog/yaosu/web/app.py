@@ -148,6 +148,7 @@ _SAID = {
     "string_type": ("must be text", "应为文本"),
     "int_type": ("must be a whole number", "应为整数"),
     "value_error": ("must be a whole number, without a decimal point", "应为整数（不带小数点）"),
+    "no_day": ("is no day of the calendar", "不是日历中的日期"),
     "string_pattern_mismatch": ("does not have the form asked for", "格式不符"),
 }
 

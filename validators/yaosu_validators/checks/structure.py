@@ -118,14 +118,19 @@ class Structure:
         cells: Sequence[Any],
         doubtful: Sequence[int],
         reader: RowReader,
+        *,
+        keys: bool = True,
     ) -> None:
-        """Judge the next row by its doubtful cells; every other cell is proven valid."""
+        """Judge the next row by its doubtful cells; every other cell is proven valid.
+
+        Its keys are collected, unless the caller has them.
+        """
         state.rows += 1
         state.numbers = number
         values, wrong = reader.read_some(cells, number, doubtful)
         if wrong:
             state.found += wrong
-        if self.keys:
+        if keys and self.keys:
             self.collect(state, number, values)
         if self.limit and len(state.found) >= self.limit:
             state.full = True

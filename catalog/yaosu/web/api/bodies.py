@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from yaosu.model import Role
 
@@ -20,6 +22,21 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Line = Annotated[str, Field(max_length=300)]
 Paragraph = Annotated[str, Field(max_length=4000)]
 Id = Annotated[str, Field(max_length=80)]
+
+
+def _in_the_calendar(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise PydanticCustomError("no_day", "no day of the calendar") from None
+    return text
+
+
+Day = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}),
+    AfterValidator(_in_the_calendar),
+]
 
 
 class Body(BaseModel):
@@ -144,8 +161,8 @@ class CertificateBody(Body):
     scheme: Id = Field(examples=["nda"])
     number: Line = Field(examples=["SJ4412026090001"])
     agency: Line = ""
-    registered_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
-    valid_until: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    registered_at: Day | None = None
+    valid_until: Day | None = None
     seized: bool = False
 
 
@@ -312,7 +329,7 @@ class Handover(Body):
 class InvoiceBody(Body):
     number: Line = Field(min_length=1, examples=["24442000000000000001"])
     amount_fen: Whole = Field(ge=1, le=10**15)
-    issued_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    issued_on: Day
     tax_fen: Whole | None = Field(default=None, ge=0, le=10**15)
     period_id: Id | None = None
     invoice_id: Id | None = None
@@ -320,7 +337,7 @@ class InvoiceBody(Body):
 
 class RedInvoice(Body):
     number: Line = Field(min_length=1)
-    issued_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    issued_on: Day
     reason: Paragraph = Field(min_length=1)
     amount_fen: Whole | None = Field(default=None, ge=1, le=10**15)
     invoice_id: Id | None = None

@@ -278,6 +278,8 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     operation["security"] = [{"key": []}, {}]
     if method == "POST" and path.startswith(_HELD):
         answers["202"] = {"description": "noted: it waits for the yes of another person"}
+    if path.endswith("/invitations/accept"):
+        answers["410"] = {"description": "it ended, was taken, or was taken back"}
     if f"{method} {path}" in _FILES:
         answers[good]["content"] = {
             **(answers[good].get("content") or {} if ".csv" not in path else {}),
@@ -307,13 +309,14 @@ _KEY = "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 """What of ISO 8859-1 can be printed, without space at the ends: HTTP takes that away."""
 
 # Steps on these may wait for another person: four eyes, and the rules of an organisation.
-_HELD = ("/v1/trades/{", "/v1/periods/{", "/v1/listings/{", "/v1/approval-rules/{")
+_HELD = ("/v1/trades/{", "/v1/periods/{", "/v1/listings/{", "/v1/approval-rules/{", "/v1/usage-")
 
 # Answers that are files, beside or instead of JSON.
 _FILES = {
     "GET /v1/statements/payout.csv": ("text/csv",),
     "GET /v1/training-content": ("text/csv",),
     "GET /v1/source-records": ("text/csv",),
+    "GET /v1/trades/{trade_id}/reads": ("text/csv",),
     "GET /v1/venues/{venue_id}/statement": ("text/csv", MEDIA[XLSX]),
 }
 

@@ -112,7 +112,7 @@ def _one(reader: Reader, found: Approval) -> dict[str, Any]:
 
 @router.get("/waiting")
 async def what_waits(request: Request) -> Response:
-    """List what waits for the asker: approvals, next steps of trades and listings."""
+    """List what waits for the asker: approvals, confirmations of operators, next steps."""
 
     def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
         assert actor is not None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from yaosu import identity, operations, present
+from yaosu import identity, operations, present, profiles
 from yaosu.identity import absent, allow, may
 from yaosu.model import AccessKey, Actor, Party, SigningKey, Venue
 from yaosu.ports import Reader, Transaction
@@ -96,13 +96,17 @@ async def parties(
 
 @router.get("/parties/{party_id}")
 async def one_party(request: Request, party_id: str) -> Response:
-    """Show a party: contacts and evidence only to itself and to the operator."""
+    """Show a party: contacts and evidence only to itself and to operators, its code as it may be.
+
+    The credit code is whole to those who trade with it, masked to others.
+    """
 
     def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
         party = reader.one(Party, id=party_id)
         if party is None:
             raise absent("party", party_id)
-        return present.party(party, private=may(actor, "party.read_private", party))
+        shown = present.party(party, private=may(actor, "party.read_private", party))
+        return {**shown, "uscc": profiles.code_shown(reader, party, actor)}
 
     return json_response(await read(request, look))
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import Markup
 
 from yaosu import present
-from yaosu.errors import Malformed, YaosuError
+from yaosu.errors import InvalidInput, YaosuError
 from yaosu.identity import absent, can_see, may, relations
 from yaosu.listing import venue_of
 from yaosu.model import (
@@ -140,7 +140,9 @@ async def search(request: Request) -> Response:
         try:
             query = search_query(asked, viewer, lang)
             found = market.search.search(query)
-        except Malformed as error:
+        except InvalidInput as error:
+            if error.facts.get("field") != "cursor":
+                raise
             problem = error  # an old or foreign cursor: begin with the first page
             asked.pop("cursor", None)
             query = search_query(asked, viewer, lang)

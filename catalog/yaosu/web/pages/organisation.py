@@ -141,7 +141,7 @@ def _organisation_facts(
 def _steps(actor: Actor) -> list[str]:
     """Return the kinds of rules that mean something to this organisation."""
     found = {"sign"}
-    found |= {"order"} if Role.BUYER in actor.roles else set()
+    found |= {"order", "declare"} if Role.BUYER in actor.roles else set()
     found |= {"publish", "price"} if Role.PROVIDER in actor.roles else set()
     return [s for s in STEPS if s in found]
 

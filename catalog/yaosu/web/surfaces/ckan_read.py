@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yaosu import __version__
-from yaosu.errors import Forbidden, InvalidInput, Malformed
+from yaosu.errors import Forbidden, InvalidInput, Malformed, NotFound
 from yaosu.identity import absent
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party
@@ -97,8 +97,9 @@ class Asked:
 
     def package(self, listing_id: str) -> dict[str, Any] | None:
         """Return the package of a listing of the index, or None when it has gone meanwhile."""
-        listing = self.reader.one(Listing, id=listing_id)
-        if listing is None:
+        try:
+            listing = self.reader.get(Listing, listing_id)
+        except NotFound:
             return None
         dataset = self.reader.get(Dataset, listing.dataset_id)
         version = faces.published(self.market, self.reader, dataset, listing, self.actor)
@@ -192,7 +193,7 @@ def package_list(asked: Asked) -> list[str]:
     while left > 0:
         size = min(ROWS, left)
         page = asked.market.search.select(
-            Selection(where=Every(), sort=(("id", False),), offset=offset, limit=size)
+            Selection(where=Every(), sort=(("id", False),), offset=offset, limit=size, cards=True)
         )
         names += [words.flat_name(c["publisher"], c["name"]) for c in page.cards]
         offset, left = offset + size, left - size

@@ -114,16 +114,9 @@ def _once(triples: list[Triple]) -> Iterator[Triple]:
 def _everything(market: Market) -> Iterator[Triple]:
     base = market.settings.public_url.rstrip("/")
     yield from dcat.catalog(base, TITLE, (), market.clock.now())
-    offset = 0
-    while True:
-        with market.store.read() as reader:
-            found = list(faces.listed(market, reader, offset=offset, limit=SIZE))
-        for version in found:
-            yield f"{base}/catalog#catalog", "dcat:dataset", rdf.Iri(dcat.iri_of(version))
-            yield from dcat.dataset(version)
-        offset += SIZE
-        if offset >= faces.count_listed(market):
-            return
+    for version in faces.everything(market):
+        yield f"{base}/catalog#catalog", "dcat:dataset", rdf.Iri(dcat.iri_of(version))
+        yield from dcat.dataset(version)
 
 
 # --- one dataset -------------------------------------------------------------------------------

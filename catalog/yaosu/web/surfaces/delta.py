@@ -432,7 +432,7 @@ async def shared_file(
     if not right or expires < now.timestamp():
         return refused
     with market.store.read() as reader:
-        delivery = sharing.delivery_of(reader, delivery_id)
+        delivery = sharing.still_shared(reader, delivery_id, key)
         if delivery is None or not is_open(delivery, now):
             return refused
     size = market.blobs.size(sha256)

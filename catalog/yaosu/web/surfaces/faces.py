@@ -10,6 +10,7 @@ import binascii
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,8 +18,9 @@ from yaosu import present
 from yaosu.errors import Forbidden, Unauthenticated
 from yaosu.identity import absent, authenticate, can_see, may
 from yaosu.market import Market
-from yaosu.model import Actor, Dataset, Delivery, Listing, Party, Trade, Venue
+from yaosu.model import Actor, Dataset, Delivery, Listing, ListingState, Party, Trade, Venue
 from yaosu.ports import Reader, Selection
+from yaosu.trading.recall import flows
 from yaosu.web.api.trade import is_open
 from yaosu.web.door import asked, market_of
 from yaosu.web.pages.visit import read_of
@@ -168,6 +170,25 @@ def listed(
             return
 
 
+def everything(market: Market) -> Iterator[Published]:
+    """Yield all that anyone may see on the market, in the order of listings.
+
+    Each page is read from the store behind the last one, in a snapshot of its own: a long reader
+    holds nothing up, and the last page costs what the first did.
+    """
+    after: str | None = None
+    open_to_all: dict[str, Any] = {"state": ListingState.LISTED, "view_policy": "public"}
+    while True:
+        with market.store.read() as reader:
+            page = reader.find(Listing, after=after, limit=100, **open_to_all)
+            found = [published(market, reader, reader.get(Dataset, one.dataset_id), one, None)
+                     for one in page]  # fmt: skip
+        yield from found
+        if not page:
+            return
+        after = page[-1].id
+
+
 def count_listed(market: Market) -> int:
     """Return how many datasets anyone may see."""
     return market.search.select(Selection(where=Every(), limit=1)).total
@@ -205,7 +226,8 @@ def bought(
             continue
         delivery = reader.get(Delivery, trade.delivery_id)
         venue = reader.get(Venue, trade.venue)
-        if is_open(delivery, now) and may(actor, "delivery.read", delivery, venue):
+        allowed = is_open(delivery, now) and may(actor, "delivery.read", delivery, venue)
+        if allowed and flows(reader, delivery):
             return delivery
     return None
 
