@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from yaosu.market import Market
-from yaosu.model import Certificate, Dataset, Listing, ListingState, Party, new_id
+from yaosu.market import Market, new_venue
+from yaosu.model import Certificate, Dataset, Listing, ListingState, Party, Venue, new_id
 from yaosu.settings import load
 
 
@@ -35,6 +35,7 @@ def test_a_look_each_day_takes_a_step_only_where_something_is_due(
     now = market.clock.now()
     party = Party(id=new_id("pty"), slug="seller", name="卖方", created_at=now)
     market.store.write(lambda tx: tx.add(party))
+    new_venue(market, Venue(id="otc", name="场外", name_en="Over the counter"))
     for n in range(20):
         _put(market, party, f"open-{n}", "2999-01-01")
     over = _put(market, party, "over", "2020-01-01")
