@@ -202,7 +202,7 @@ def _fetch(url: str, size: int) -> float:
 
 
 def _profile(hall: Hall, rows: int) -> tuple[str, str]:
-    """Sell a table of 80 bytes a row that do not compress; return the buyer's endpoint and token."""
+    """Sell a table of 80 bytes a row, no two alike; return the buyer's endpoint and token."""
     provider = hall.person("bench-seller", "provider", uscc=USCC[2])
     buyer = hall.person("bench-buyer", "buyer")
     sink = pa.BufferOutputStream()
