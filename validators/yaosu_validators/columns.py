@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .fields import BOUNDS, Field, Schema
 from .keys import ESCAPE, PART
 from .patterns import translate
 from .readers import CellReader, cell_reader, value_reader
+from .steady import steady
 from .streams import problem
 from .utf8 import is_text
 
@@ -76,10 +78,11 @@ def _parquet(source: Any) -> ColumnReader:
         buffer_size=1 << 20,
         page_checksum_verification=True,
     )
-    file = open_()
-    meta = file.metadata
-    names = _repeated(meta, file.schema_arrow)
-    coded = open_(metadata=meta, read_dictionary=names) if names else file
+    with steady():  # a reader keeps to the memory that it was opened with
+        file = open_()
+        meta = file.metadata
+        names = _repeated(meta, file.schema_arrow)
+        coded = open_(metadata=meta, read_dictionary=names) if names else file
 
     def batches(groups: Sequence[int] | None = None, *, source: Any = file) -> Iterator[Any]:
         chosen = None if groups is None else list(groups)
@@ -391,6 +394,14 @@ def _flags(mask: Any) -> Any:
 
 def _values(column: Any) -> list[Any]:
     """Return Python values; times in nanoseconds lose what Python cannot hold."""
+    t = column.type
+    if not column.null_count and (pa.types.is_int64(t) or pa.types.is_float64(t)):
+        return np.asarray(column).tolist()  # type: ignore[no-any-return]
+    if not column.null_count and pa.types.is_string(t) and len(column):
+        _, ends, data = column.buffers()
+        at = np.frombuffer(ends, np.int32)[column.offset : column.offset + len(column) + 1].tolist()
+        raw = memoryview(data or b"")
+        return [str(raw[start:stop], "utf-8") for start, stop in pairwise(at)]
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except (ValueError, OverflowError, pa.ArrowException):

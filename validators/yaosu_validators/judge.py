@@ -306,13 +306,15 @@ def open_for_parts(resource: Resource, limits: Limits) -> tuple[Outcome, Table] 
 
 def _judge_columns(table: Table, check: Structure, state: TableState) -> None:
     from .columns import ColumnJudge, checked
+    from .steady import steady
 
     columns = ColumnJudge(check)
-    for batch in checked(table.arrow.to_judge(), full=table.format != "parquet"):
-        columns.observe(state, batch)
-        check.settle(state)
-        if state.full:
-            return
+    with steady():
+        for batch in checked(table.arrow.to_judge(), full=table.format != "parquet"):
+            columns.observe(state, batch)
+            check.settle(state)
+            if state.full:
+                return
 
 
 def _prepare(table: Table, outcome: Outcome, limits: Limits) -> Header:

@@ -147,12 +147,13 @@ def _texts(cells: Sequence[Any]) -> tuple[str, ...]:
 
 def spelled(value: Any) -> str:
     """Return a value as the data writes it: `true`, never `True`; nothing for a null."""
-    if isinstance(value, str):
-        return value
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is bool:
+        return "true" if value else "false"
     if value is None:
         return ""
-    if type(value) is bool:
-        return "true" if value else "false"
-    if isinstance(value, list | dict):
+    if kind is list or kind is dict:
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
