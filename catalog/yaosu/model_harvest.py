@@ -16,7 +16,8 @@ ACTIVE = ("queued", "fetching", "importing")
 class Harvest:
     """A catalog of others that a party brings over as drafts; `rights` says on what ground.
 
-    `interval_hours` 0 means by hand only. `run_id` is the run that is not over, or "".
+    `interval_hours` 0 means by hand only. `run_id` is the run that is not over, or "". `since`
+    is the source's mark of its last run, `whole_at` when all of it was read last.
     """
 
     id: str
@@ -30,22 +31,31 @@ class Harvest:
     state: str = "on"
     next_at: datetime | None = None
     run_id: str = ""
+    since: str = ""
+    whole_at: datetime | None = None
     created_by: str
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestRun:
-    """One run: queued, fetching, importing, then done, failed or stopped, with its report."""
+    """One run: queued, fetching, importing, then done, failed or stopped, with its report.
+
+    It reads what has changed since its mark `since`, all where there is none; `mark` is the one
+    that the source gave it.
+    """
 
     id: str
     harvest_id: str
     party_id: str
     state: str = "queued"
+    since: str = ""
+    mark: str = ""
     stop: bool = False
     fetched: int = 0
     imported: int = 0
     complete: bool = True
+    again: bool = False  # a record waits for the next run
     failures: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     report: Mapping[str, JSON] = field(default_factory=dict)

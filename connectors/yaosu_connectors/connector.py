@@ -49,6 +49,13 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """One thing that the source says it has no more: only where it is asked for changes."""
+
+    origin_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What one record of the source means for the receiving side."""
 
@@ -166,9 +173,24 @@ class Pages(Protocol):
     ) -> Iterator[tuple[Any, list[Record | Skipped]]]: ...
 
 
+@runtime_checkable
+class Changes(Protocol):
+    """Reads only what has changed in a catalog since a mark that an earlier read left.
+
+    A mark is text of the source's own clock: `mark` of the last `after` that `pages` or `changes`
+    yielded, "" where the source tells too little. What a source drops without a word is seen
+    by reading all of it alone.
+    """
+
+    def changes(
+        self, source: str, since: str, /, after: Any = None, ask: Any = None
+    ) -> Iterator[tuple[Any, list[Record | Skipped | Gone]]]: ...
+
+
 CAPABILITIES: Mapping[str, type[Any]] = {
     "harvests": Harvests,
     "pages": Pages,
+    "changes": Changes,
     "publishes": Publishes,
     "delivers": Delivers,
     "describes": Describes,

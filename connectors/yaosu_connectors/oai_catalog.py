@@ -1,7 +1,8 @@
 """Repositories of OAI-PMH 2.0 as a source, page by page: oai_dc, or DCAT where it is served.
 
 At an address the list is asked for and its tokens are followed; from a folder kept answers are
-read. A record that is marked as deleted does not come: whoever knew it sees that it is gone.
+read. A record that is marked as deleted does not come in a list of all: whoever knew it sees that
+it is gone; in a list of what has changed it comes as such.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from xml.etree.ElementTree import Element, tostring
 
 from yaosu_schemas import licences
 from yaosu_schemas.canonical import digest
-from yaosu_schemas.errors import InvalidInput, Malformed, Text, YaosuError
+from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, YaosuError
 from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip
 
 from . import dcat_catalog, local, plain_xml, remote
-from .connector import About, Record, Skipped
+from .connector import About, Gone, Record, Skipped
 from .oai import DIVISION, FORMATS_KEPT
 from .plain_xml import local_name, text_of
-from .remote import After, Ask, Page
+from .remote import After, Ask, Changed, Page
 
 _OAI = "{http://www.openarchives.org/OAI/2.0/}"
 _ACCEPT = "text/xml, application/xml;q=0.9"
@@ -48,12 +49,20 @@ class OaiRepository:
 
     def pages(self, source: str, /, after: After = None, ask: Ask | None = None) -> Iterator[Page]:
         """Yield pages; `after` is the prefix in use and the token of the next one."""
-        return _pages(remote.address(source), after, ask or remote.plain)
+        for place, items in _pages(remote.address(source), "", after, ask or remote.plain):
+            yield place, [item for item in items if not isinstance(item, Gone)]
+
+    def changes(
+        self, source: str, since: str, /, after: After = None, ask: Ask | None = None
+    ) -> Iterator[Changed]:
+        """Yield what the repository dates since the mark: the time of its answer of then."""
+        return _pages(remote.address(source), since, after, ask or remote.plain)
 
 
-def _pages(source: str, after: After, ask: Ask) -> Iterator[Page]:
+def _pages(source: str, since: str, after: After, ask: Ask) -> Iterator[Changed]:
     base, given = _base(source)
     prefix = after["prefix"] if after else given.get("metadataPrefix") or _prefix(base, ask)
+    mark = after.get("mark", "") if after else _clock(base, ask)
     token = after["token"] if after else None
     begun = after is not None
     while token or not begun:
@@ -62,12 +71,29 @@ def _pages(source: str, after: After, ask: Ask) -> Iterator[Page]:
             asked["resumptionToken"] = token
         else:
             asked |= {"metadataPrefix": prefix, **{k: given[k] for k in given if k == "set"}}
+            asked |= {"from": since} if since else {}
         answer = _answer(ask, base, asked)
         begun = True
-        if answer is None:
-            return
-        token = text_of(answer.find(f"{_OAI}resumptionToken")) or None
-        yield {"prefix": prefix, "token": token}, list(_records(answer))
+        token = text_of(answer.find(f"{_OAI}resumptionToken")) or None if answer else None
+        items = list(_records(answer)) if answer is not None else []
+        yield {"prefix": prefix, "token": token, "mark": mark}, items
+
+
+def _clock(base: str, ask: Ask) -> str:
+    """Return the repository's time as its `from` takes it; "" where it does not say how (§3.3.2).
+
+    Its own time of before the list: clocks differ, and what changes meanwhile comes again.
+    """
+    try:
+        root = _root(ask, base, {"verb": "Identify"})
+        said = _verb(root, "Identify")
+    except (InvalidInput, Malformed, NotFound):
+        return ""  # the list itself says what is wrong
+    fine = text_of(said.find(f"{_OAI}granularity")) if said is not None else ""
+    now = text_of(root.find(f"{_OAI}responseDate"))
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", now):
+        return ""
+    return {"YYYY-MM-DD": now[:10], "YYYY-MM-DDThh:mm:ssZ": now}.get(fine, "")
 
 
 def _base(source: str) -> tuple[str, dict[str, str]]:
@@ -81,10 +107,13 @@ def _base(source: str) -> tuple[str, dict[str, str]]:
 
 def _answer(ask: Ask, base: str, asked: dict[str, str]) -> Element | None:
     """Return the element of the verb; None where nothing matches; an error in its words."""
+    return _verb(_root(ask, base, asked), asked["verb"])
+
+
+def _root(ask: Ask, base: str, asked: dict[str, str]) -> Element:
     mark = "&" if urlsplit(base).query else "?"
     reply = remote.get(ask, f"{base}{mark}{urlencode(asked)}", _ACCEPT)
-    root = plain_xml.parse(remote.no_html(reply).body)
-    return _verb(root, asked["verb"])
+    return plain_xml.parse(remote.no_html(reply).body)
 
 
 def _verb(root: Element, verb: str) -> Element | None:
@@ -132,17 +161,20 @@ def records(root: Element) -> Iterator[Record | Skipped]:
     """Yield the records of a kept answer."""
     verb = next((v for v in ("ListRecords", "GetRecord") if root.find(_OAI + v) is not None), "")
     answer = _verb(root, verb or "ListRecords")
-    yield from _records(answer) if answer is not None else ()
+    found = _records(answer) if answer is not None else iter(())
+    yield from (item for item in found if not isinstance(item, Gone))
 
 
 # --- records -----------------------------------------------------------------------------------
 
 
-def _records(answer: Element) -> Iterator[Record | Skipped]:
+def _records(answer: Element) -> Iterator[Record | Skipped | Gone]:
     for number, one in enumerate(answer.iter(f"{_OAI}record")):
         head = one.find(f"{_OAI}header")
         origin = text_of(head.find(f"{_OAI}identifier")) if head is not None else ""
         if head is not None and head.get("status") == "deleted":
+            if origin:
+                yield Gone(origin_id=clip(origin, 400))
             continue
         try:
             if not origin:

@@ -27,7 +27,7 @@ from yaosu_schemas.errors import (
 )
 from yaosu_schemas.texts import clip
 
-from .connector import Record, Skipped
+from .connector import Gone, Record, Skipped
 
 NTH = "#"
 """Before the number of a record that says no id of its own."""
@@ -67,6 +67,7 @@ InvalidInput for an address that is not reached from here."""
 After = Any
 """Where the next page begins, as JSON; None before the first."""
 Page = tuple[After, list[Record | Skipped]]
+Changed = tuple[After, list[Record | Skipped | Gone]]
 
 
 def plain(asked: Asked) -> Reply:

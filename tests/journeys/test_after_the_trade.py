@@ -15,11 +15,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
 import yaosu
 from paper import Paper
 from people import USCC, Hall, Person, Refused, small_corpus, until
 from stall import delivered, offered, sold_as
+from yaosu.cli import app as cli
 from yaosu.client.agreements import usage_document
 from yaosu.model_evidence import RecallNotice
 from yaosu.organisation import reminders
@@ -192,6 +194,12 @@ def test_what_an_organisation_declares_waits_for_a_colleague(
     assert owner.get(path)["declares"] == {
         "model": "held-model", "model_version": "1.2", "trades": [trade["trade_id"]],
     }  # fmt: skip
+    shown = CliRunner().invoke(
+        cli,
+        ["approvals", "show", asked.json()["approval_id"]],
+        env={"YAOSU_MARKET": hall.address, "YAOSU_KEY": str(owner.key)},
+    )
+    assert f"held-model, 1.2, {trade['trade_id']}" in shown.output
     for language, said in (("en", "held-model"), ("zh", "登记训练使用")):
         paper = Paper(hall.address, language)
         paper.log_in(str(owner.key))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ import pytest
 from people import USCC, Hall, Person, open_hall, until
 from stall import offered
 from yaosu.harvest import harvester
+from yaosu.model_harvest import Harvest
 from yaosu_connectors import names
 
 LOOPBACK = "127.0.0.1/32"
+OLD, NOW, LATER = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
 PAGE = 40
 Answer = tuple[int, dict[str, str], bytes]
 HTML: Answer = (200, {"content-type": "text/html"}, b"<html><body>Welcome</body></html>")
@@ -36,6 +40,9 @@ class Site:
         self.kind = kind
         self.titles: dict[int, str] = {}
         self.gone: set[int] = set()
+        self.dates: dict[int, str] = {}
+        self.granularity = "YYYY-MM-DDThh:mm:ssZ"
+        self.since: list[str] = []
         self.endless = False
         self.spoil: Callable[[int], Answer | None] = lambda place: None
         self.asked: list[str] = []
@@ -64,11 +71,11 @@ class Site:
     def fill(self, count: int) -> None:
         self.titles = {n: f"Set {n}" for n in range(count)}
 
-    def page(self, start: int) -> tuple[list[int], bool]:
+    def page(self, start: int, since: str = "") -> tuple[list[int], bool]:
         """Return the numbers of a page, and whether another follows."""
         if self.endless:
             return list(range(start, start + PAGE)), True
-        listed = sorted(self.titles)
+        listed = sorted(n for n in self.titles if self.dates.get(n, OLD) >= since)
         return listed[start : start + PAGE], start + PAGE < len(listed)
 
     def reply(self, to: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
@@ -92,11 +99,13 @@ class Site:
         said: Any = "ok"
         if path.endswith("package_search"):
             start = int(asked["start"])
+            self.since.append(str(asked.get("fq", "")))
             if (spoilt := self.spoil(start)) is not None:
                 return spoilt
-            found, _ = self.page(start)
+            found, _ = self.page(start, since=self.since[-1][19:45])
             said = {"results": [
-                {"id": f"id-{n}", "name": f"set-{n}", "title": self.title(n)} for n in found
+                {"id": f"id-{n}", "name": f"set-{n}", "title": self.title(n),
+                 "metadata_modified": self.dates.get(n, OLD).removesuffix("Z")} for n in found
             ]}  # fmt: skip
         return 200, {}, json.dumps({"success": True, "result": said}).encode()
 
@@ -122,10 +131,18 @@ class Site:
             said = ("<ListMetadataFormats><metadataFormat><metadataPrefix>oai_dc</metadataPrefix>"
                     "</metadataFormat></ListMetadataFormats>")  # fmt: skip
             return 200, {"content-type": "text/xml"}, f"{head}{said}</OAI-PMH>".encode()
+        if query["verb"] == "Identify":
+            said = (f"<responseDate>{NOW}</responseDate><Identify><granularity>{self.granularity}"
+                    "</granularity></Identify>")  # fmt: skip
+            return 200, {"content-type": "text/xml"}, f"{head}{said}</OAI-PMH>".encode()
         start = int(query.get("resumptionToken", 0))
+        self.since.append(query.get("from", ""))
         if (spoilt := self.spoil(start)) is not None:
             return spoilt
-        found, more = self.page(start)
+        found, more = self.page(start, since=self.since[-1])
+        if not found:
+            said = '<error code="noRecordsMatch"/>'
+            return 200, {"content-type": "text/xml"}, f"{head}{said}</OAI-PMH>".encode()
         records = "".join(self._record(n) for n in found)
         token = f"<resumptionToken>{start + PAGE}</resumptionToken>" if more else ""
         said = f"<ListRecords>{records}{token}</ListRecords>"
@@ -201,6 +218,20 @@ def drafts(provider: Person) -> list[str]:
     return [d["name"] for d in found if d["publisher"] == provider.party["slug"]]
 
 
+def due(house: Hall, provider: Person, harvest_id: str, **facts: Any) -> dict[str, Any]:
+    """Let the time of the next run come, and return that run."""
+    before = len(provider.get(f"/v1/harvests/{harvest_id}/runs")["items"])
+
+    def step(tx: Any) -> None:
+        found = tx.get(Harvest, harvest_id)
+        tx.put(replace(found, next_at=tx.now - timedelta(hours=1), **facts))
+
+    house.market.store.write(step)
+    runs = f"/v1/harvests/{harvest_id}/runs"
+    until(lambda: len(provider.get(runs)["items"]), lambda n: n > before, seconds=60)
+    return over(provider, harvest_id)
+
+
 # --- what comes --------------------------------------------------------------------------------
 
 
@@ -225,13 +256,57 @@ def test_all_pages_come_once_then_what_changed_and_what_is_gone(
     assert changed.endswith("3")
 
 
+@pytest.mark.parametrize("site", ["ckan", "oai-pmh"], indirect=True)
+def test_a_due_run_asks_for_what_has_changed_and_a_whole_one_sees_what_went_silently(
+    house: Hall, provider: Person, site: Site
+) -> None:
+    site.fill(PAGE + 5)
+    site.dates[7] = NOW
+    site.dates[8] = "2999-01-01T00:00:00Z"  # a clock that is wrong hides nothing
+    name = harvest(provider, site.kind, site.url)
+    assert over(provider, name)["counts"] == {"added": 45}
+    site.titles[3], site.dates[3] = "Another title", LATER
+    del site.titles[5]  # says nothing about it
+    if site.kind == "oai-pmh":
+        site.gone.add(9)
+        site.dates[9] = LATER
+    asked = len(site.since)
+    second = due(house, provider, name)
+    said = {"changed": 1, "removed": 1} if site.kind == "oai-pmh" else {"changed": 1}
+    assert {k: n for k, n in second["counts"].items() if k != "unchanged"} == said
+    assert second["since"][:19] == NOW[:19]
+    assert second["fetched"] <= 4
+    assert all(site.since[asked:])  # never for all
+    silent = due(house, provider, name, whole_at=None)
+    assert silent["since"] == ""
+    assert len(silent["report"]["removed"]) == (2 if site.kind == "oai-pmh" else 1)
+    site.dates.clear()
+    assert due(house, provider, name)["counts"].keys() <= {"unchanged"}  # nothing matches
+    assert again(provider, name)["since"] == ""  # by hand: all
+
+
+@pytest.mark.parametrize("site", ["oai-pmh"], indirect=True)
+def test_a_repository_is_asked_in_its_own_granularity_or_for_all(
+    house: Hall, provider: Person, site: Site
+) -> None:
+    site.fill(3)
+    site.granularity = "YYYY-MM-DD"
+    name = harvest(provider, site.kind, site.url)
+    over(provider, name)
+    assert due(house, provider, name)["since"] == NOW[:10]
+    site.granularity = "a fortnight"
+    again(provider, name)
+    assert due(house, provider, name)["counts"] == {"unchanged": 3}
+
+
 def test_a_run_goes_on_with_the_page_that_it_had_not_seen(
     provider: Person, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harvester, "TURN_S", 0.0)  # every page is a turn of its own
     site.fill(2 * PAGE + 5)
     assert over(provider, harvest(provider, site.kind, site.url))["counts"] == {"added": 85}
-    pages = [a for a in site.asked if not a.endswith(("site_read", "sitemap.xml", "Formats"))]
+    others = ("site_read", "sitemap.xml", "Formats", "Identify")
+    pages = [a for a in site.asked if not a.endswith(others)]
     assert len(pages) == len(set(pages)) or site.kind == "ckan"
 
 
@@ -264,7 +339,7 @@ def test_pages_in_a_circle_and_pages_without_end_are_told_apart_from_a_catalog(
     assert "does not end" in run["why"]["en"]
     if site.kind != "croissant":  # a list has no next page
         plain, second = site.page, "/" if site.kind == "ckan" else "?x=1"
-        site.page = lambda start: (plain(0)[0], True)  # type: ignore[method-assign]
+        site.page = lambda *_, **__: (plain(0)[0], True)  # type: ignore[method-assign]
         run = over(provider, harvest(provider, site.kind, site.url + second))
         assert "does not end" in run["why"]["en"]
     assert drafts(provider) == []

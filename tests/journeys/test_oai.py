@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import httpx2
@@ -20,7 +21,11 @@ from sickle.oaiexceptions import (
 
 from people import USCC, Hall, Person, small_corpus
 from stall import sold_as
+from yaosu.market import Market
+from yaosu.settings import load
+from yaosu.web.surfaces import oai
 from yaosu_connectors.oai import Cursor, OaiError
+from yaosu_connectors.solr_query import Each
 
 NAMES = ("oai-a", "oai-b", "oai-gone")
 
@@ -68,6 +73,19 @@ def test_a_harvester_gets_every_record_over_its_pages(
         raw = sickle.harvest(verb="ListIdentifiers", resumptionToken=token.group(1)).raw
         token = re.search(r"<resumptionToken[^>]*>([^<]+)<", raw)
     assert "<resumptionToken/>" in raw
+
+
+def test_lists_are_in_the_order_of_ids_whatever_the_index_holds_first(tmp_path: Path) -> None:
+    market = Market(load(data=str(tmp_path), reserve_bytes=0))
+    ids = [f"{ms:012x}7{n:019x}" for ms in (1 << 40, (1 << 40) + 1) for n in range(oai.SIZE + 30)]
+    cards = {
+        f"lst_{id}": {"listing_id": f"lst_{id}", "dataset_id": f"dst_{id}", "state": "listed",
+                      "view_policy": "public", "title": id}
+        for id in reversed(ids)
+    }  # fmt: skip
+    market.search.apply(cards, checkpoint=1)
+    assert list(oai._in_order(market, Each(()))) == [f"lst_{id}" for id in ids]
+    market.close()
 
 
 def test_times_select_inclusively(hall: Hall, provider: Person, base: str) -> None:

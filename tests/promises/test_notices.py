@@ -164,7 +164,7 @@ def test_a_notice_that_was_read_is_kept_so_many_days_and_one_that_was_not_for_ev
     world.run()
 
     def held(days: int) -> list[int]:
-        inbox.forget_read(world.store, days)
+        inbox.forget_read(world.store, world.clock.now(), days)
         return [len(world.notices(who)) for who in (buyer, other)]
 
     world.clock.forward(days=50)

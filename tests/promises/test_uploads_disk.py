@@ -17,6 +17,7 @@ from yaosu.errors import (
     Unavailable,
     Unverified,
 )
+from yaosu.storage.files import write_all
 from yaosu.storage.uploads import UploadFiles
 
 DATA = bytes(range(256)) * 1000
@@ -161,3 +162,14 @@ def test_expired_uploads_are_removed_and_the_rest_keep_their_room(tmp_path: Path
     assert sorted(os.listdir(restarted.root)) == ["upl_1", "upl_young"]
     with pytest.raises(NoSpace):
         restarted.create("upl_3", 5)
+
+
+@pytest.mark.parametrize(
+    ("device", "error"), [("/dev/full", NoSpace), ("/proc/self/mem", Unavailable)]
+)
+def test_a_disk_that_is_full_or_fails_is_a_refusal_with_a_name(
+    device: str, error: type[Exception]
+) -> None:
+    """Both are real: a device without room, and one that fails a write at address 0 (EIO)."""
+    with open(device, "wb", buffering=0) as there, pytest.raises(error):
+        write_all(there.fileno(), b"x")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from yaosu_schemas.errors import InvalidInput, Text
-from yaosu_schemas.report import Metric
+from yaosu_schemas.report import Metric, ReportError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +47,7 @@ class Finding:
     labels: tuple[str, ...] | None = None
     pointer: str | None = None
     severity: Severity = "error"
+    words: ReportError | None = field(default=None, init=False, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes as plain values: there may be millions of them."""
@@ -60,18 +61,18 @@ class Finding:
         return _finding(kind, note, row + shift, *others)
 
 
-_NAMES = tuple(f.name for f in fields(Finding))
+_NAMES = tuple(f.name for f in fields(Finding) if f.init)
 _values = operator.attrgetter(*_NAMES)
 
 
 def _finding(*values: Any) -> Finding:
     found = object.__new__(Finding)
-    for put, value in zip(_PUTS, values, strict=True):
+    for put, value in zip(_PUTS, (*values, None), strict=True):
         put(found, value)
     return found
 
 
-_PUTS = tuple(getattr(Finding, name).__set__ for name in _NAMES)
+_PUTS = tuple(getattr(Finding, name).__set__ for name in (*_NAMES, "words"))
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -434,8 +435,16 @@ def _sentence(
 _ROW_EN, _ROW_ZH = "row {row}", "第 {row} 行"
 
 
+def write_ahead(found: Sequence[Finding]) -> None:
+    """Write the words of findings before their report is made: while others still read."""
+    for finding in found:
+        object.__setattr__(finding, "words", report_error(finding))
+
+
 def report_error(finding: Finding) -> ReportError:
     """Return the finding in words: titles, sentences in both languages, facts."""
+    if finding.words is not None:
+        return finding.words
     row, note = finding.row, finding.note
     cell = None if finding.cell is None else clip(finding.cell, _CELL_LIMIT)
     kind, sentence, by_row = _sentence(

@@ -21,10 +21,11 @@ from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
 from .judge import Limits, Outcome, Tell, fast_form, fold_again, judge, open_for_parts
+from .messages import write_ahead
 from .resources import Resource
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
-PART_BYTES = 16 << 20
+PART_BYTES = (16 << 20) - (1 << 16)  # two blocks with the line they end in, not two and a rest
 _HASHED_AT_ONCE = 1 << 18  # stays in the cache between the two digests
 ROW_GROUPS = 8
 
@@ -303,7 +304,9 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             again = True
             continue
         end = result.end
+        known = 0 if state is None else len(state.found)
         state = found if state is None else check.merge(state, found)
+        write_ahead(state.found[known:])
     outcome.digests = next(results).digests
     if again:
         whole = judge(planned.resource, planned.limits, fold=False)

@@ -33,6 +33,7 @@ class PlainLines:
     separators: Any  # offsets of all delimiters and line breaks
     first: Any  # for each plain line the place of its first separator
     width: int
+    returns: bool  # some lines end with CRLF
 
     def cells(self, column: int, chosen: Any = None) -> Any:
         """Return the cells of one column, of all plain lines or of some of them (by place)."""
@@ -49,7 +50,7 @@ class PlainLines:
             first, numbers = first[chosen], numbers[chosen]
         stops = self.separators[first + right]
         starts = self.separators[first + left - 1] + 1 if left else self.lines.ends[numbers]
-        if right == self.width - 1:  # CRLF: a lone CR was refused before
+        if self.returns and right == self.width - 1:  # a lone CR was refused before
             returns = self.lines.raw[np.maximum(stops, 1) - 1] == ord("\r")
             stops = np.where(returns & (stops > starts), stops - 1, stops)
         return starts, stops
@@ -99,7 +100,8 @@ class PlainFilter:
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block into cells by its separators; None where that is not safe or not worth it."""
         data = lines.data
-        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        returns = b"\r" in data
+        if returns and data.count(b"\r") != data.count(b"\r\n"):
             return None
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
@@ -110,7 +112,7 @@ class PlainFilter:
         if 2 * len(numbers) < len(plain) or not is_utf8(data):
             return None
         first = breaks[numbers] - (self.width - 1)
-        return PlainLines(lines, numbers, lines.separators, first, self.width)
+        return PlainLines(lines, numbers, lines.separators, first, self.width, returns)
 
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every cell of it is proven valid."""

@@ -148,7 +148,10 @@ def _told(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_facts({k: v for k, v in found.items() if v not in (None, "", [], False)})
+        says = (found.get("declares") or {}).values()
+        words = ", ".join(" ".join(v) if isinstance(v, list) else str(v) for v in says if v)
+        facts = {**found, "declares": words}
+        print_facts({k: v for k, v in facts.items() if v not in (None, "", [], False)})
 
 
 # --- the organisation -------------------------------------------------------------------------

@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yaosu.errors import InvalidInput, TooLarge, Unavailable, YaosuError
+from yaosu.errors import Conflict, InvalidInput, TooLarge, Unavailable, YaosuError
 from yaosu.model_harvest import ACTIVE, Harvest, HarvestItem, HarvestRun
 from yaosu.outgoing import Gate, NotSent
 from yaosu.package_files import judged
 from yaosu.ports import Clock, Reader, Store, Transaction
-from yaosu_connectors import NTH, After, Asked, Record, Reply, Watch
+from yaosu_connectors import NTH, After, Asked, Gone, Record, Reply, Watch
 from yaosu_connectors import load as load_connector
 
 from . import harvests
@@ -126,8 +126,13 @@ class Harvester:
         """Bring pages to disk until the source or the turn ends; say whether all is here."""
         start, fetched, watch = stage.resume()
         source = load_connector(harvest.kind)
-        pages = source.pages(harvest.url, start, _Way(self._gate, lambda: self._left(run)))
+        way = _Way(self._gate, lambda: self._left(run))
+        if run.since:
+            pages = source.changes(harvest.url, run.since, start, way)
+        else:
+            pages = source.pages(harvest.url, start, way)
         self._look(run.id, fetched=fetched, state="fetching")
+        after = start
         for after, items in pages:
             watch.saw(after, (item.origin_id for item in items))
             fetched += len(items)
@@ -140,7 +145,8 @@ class Harvester:
             self._look(run.id, fetched=fetched)
             if time.monotonic() > until or self._stop.is_set():
                 return False
-        self._look(run.id, fetched=fetched, state="importing")
+        mark = str(after.get("mark") or "") if isinstance(after, dict) else ""
+        self._look(run.id, fetched=fetched, state="importing", mark=mark)
         return True
 
     def _left(self, run: HarvestRun) -> float:
@@ -233,10 +239,15 @@ def _take(
         try:
             if "why" in said:
                 raise InvalidInput(said["why"]["en"], said["why"]["zh"])
+            if "gone" in said:
+                known = tx.one(HarvestItem, id=harvests.item_of(harvest.id, origin))
+                run = harvests.noted(run, "removed", origin) if known is not None else run
+                continue
             run = harvests.noted(run, harvests.take(tx, harvest, run_id, said), origin)
         except YaosuError as error:
             run = harvests.noted(run, "skipped", origin, error)
-            run = replace(run, complete=run.complete and not origin.startswith(NTH))
+            run = replace(run, complete=run.complete and not origin.startswith(NTH),
+                          again=run.again or isinstance(error, Conflict))  # fmt: skip
             known = tx.one(HarvestItem, id=harvests.item_of(harvest.id, origin))
             if known is not None:  # there, only not to be had today
                 tx.put(replace(known, run_id=run_id))
@@ -256,7 +267,7 @@ def _is_new(reader: Reader, harvest: Harvest, said: dict[str, Any]) -> bool:
 def _close(tx: Transaction, harvest: Harvest, run_id: str) -> None:
     """Report what is no longer there and end the run; a draft that is gone there stays here."""
     run = tx.get(HarvestRun, run_id)
-    if run.complete:
+    if run.complete and not run.since:
         for item in _items(tx, harvest.id):
             if item.run_id != run_id:
                 run = harvests.noted(run, "removed", item.origin_id)
@@ -275,6 +286,8 @@ def _items(reader: Reader, harvest_id: str) -> Iterator[HarvestItem]:
 
 
 def _staged(item: Any) -> dict[str, Any]:
+    if isinstance(item, Gone):
+        return {"origin_id": item.origin_id, "gone": True}
     if not isinstance(item, Record):
         return {"origin_id": item.origin_id, "why": {"en": item.why.en, "zh": item.why.zh}}
     said = {"origin_id": item.origin_id, "digest": item.digest, "document": dict(item.document)}

@@ -27,6 +27,8 @@ MOST_PER_PARTY = 20
 LISTED = 200
 """Origin ids that a report lists for each outcome; the counts say how many there are."""
 LONGEST_S = 24 * 3600
+WHOLE_EVERY = timedelta(days=7)
+"""After so long a run reads all again: what a source drops without a word is seen by that alone."""
 _FREE = ("draft", "returned")
 _ON_MARKET = ("listed", "suspended", "delisted", "withdrawn")
 
@@ -91,11 +93,11 @@ def switch(
 
 
 def start(tx: Transaction, actor: Actor, harvest_id: str) -> Harvest:
-    """Begin a run now."""
+    """Begin a run now, over all of the source."""
     found = _own(tx, actor, harvest_id)
     if found.run_id:
         raise Conflict("it is running already", "该采集正在运行", run_id=found.run_id)
-    return begin(tx, found)
+    return begin(tx, replace(found, since=""))
 
 
 def stop(tx: Transaction, actor: Actor, harvest_id: str) -> Harvest:
@@ -127,7 +129,9 @@ def _put(tx: Transaction, actor: Actor, harvest: Harvest, what: str) -> Harvest:
 
 def begin(tx: Transaction, harvest: Harvest) -> Harvest:
     """Queue a run; the next one is due an interval from now."""
+    fresh = harvest.whole_at is not None and tx.now - harvest.whole_at < WHOLE_EVERY
     run = HarvestRun(
+        since=harvest.since if fresh else "",
         id=new_id("hvr"), harvest_id=harvest.id, party_id=harvest.party_id, started_at=tx.now,
         deadline_at=tx.now + timedelta(seconds=harvest.deadline_s),
     )  # fmt: skip
@@ -160,10 +164,18 @@ def end(
     tx.put(over)
     harvest = tx.get(Harvest, run.harvest_id)
     if harvest.run_id == run.id:
-        tx.put(replace(harvest, run_id=""))
+        tx.put(replace(harvest, run_id="", **_marks(harvest, over)))
     payload = {"harvest_id": harvest.id, "run_id": run.id, "state": state, **dict(run.counts)}
     tx.record(run.party_id, "harvest_ended", actor_id=harvest.id, payload=payload)
     return over
+
+
+def _marks(harvest: Harvest, run: HarvestRun) -> dict[str, Any]:
+    """Return from where the next run goes on; a record that has to wait is asked for again."""
+    if run.state != "done":
+        return {}
+    since = harvest.since if run.again else run.mark or run.since
+    return {"since": since} if run.since else {"since": since, "whole_at": run.started_at}
 
 
 def actor_of(reader: Reader, harvest: Harvest) -> Actor:
@@ -263,6 +275,6 @@ def shown(harvest: Harvest) -> dict[str, Any]:
 
 def run_shown(run: HarvestRun) -> dict[str, Any]:
     """Return one run with its report; `listed` says how many of each outcome it names."""
-    hidden = ("id", "leased_until", "not_before", "stop")
+    hidden = ("id", "leased_until", "not_before", "stop", "mark", "again")
     facts = {k: v for k, v in present.plain(run).items() if k not in hidden}
     return {"run_id": run.id, **facts, "listed": LISTED}

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from yaosu import present
@@ -152,29 +153,31 @@ def mark_all(tx: Transaction, actor: Actor, kind: str = "") -> tuple[int, int]:
     return len(found), tx.count(Notice, **mine)
 
 
-def forget_read(store: Store, days: int) -> int:
+def forget_read(store: Store, now: datetime, days: int) -> int:
     """Remove what was read more than `days` days ago, 0 keeps all; returns how many are gone.
 
     The events that they told of stay. What nobody has read stays, too.
     """
-    gone, after = 0, ""
+    gone, after, before = 0, "", now - timedelta(days=days)
     while days:
-
-        def step(tx: Transaction, after: str = after) -> tuple[int, str | None]:
-            before = tx.now - timedelta(days=days)
-            page = tx.find(Notice, unread_by=None, after=after, limit=AT_ONCE)
-            old = [n for n in page if n.at < before]  # in the order of ids: none read before it was
-            over = [n for n in old if n.read_at is not None and n.read_at < before]
-            for notice in over:
-                tx.forget_notice(notice.id)
-            return len(over), old[-1].id if len(old) == AT_ONCE else None
-
-        done, following = store.write(step)
-        gone += done
-        if following is None:
+        with store.read() as reader:
+            page = reader.find(Notice, unread_by=None, after=after, limit=AT_ONCE)
+        old = [n for n in page if n.at < before]  # in the order of ids: none read before it was
+        over = [n.id for n in old if n.read_at is not None and n.read_at < before]
+        if over:
+            store.write(partial(_forget, ids=over))
+        gone += len(over)
+        if len(old) < AT_ONCE:
             return gone
-        after = following
+        after = old[-1].id
     return gone
+
+
+def _forget(tx: Transaction, ids: Sequence[str]) -> None:
+    for notice_id in ids:
+        kept = tx.one(Notice, id=notice_id)
+        if kept is not None and kept.read_at is not None:  # not called unread meanwhile
+            tx.forget_notice(notice_id)
 
 
 def checked(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from .files import (
     CHUNK_BYTES,
     Disk,
     Turn,
-    out_of_space_is_typed,
+    failures_are_typed,
     write_all,
 )
 
@@ -114,7 +114,7 @@ class LocalBlobs:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
             name = self._tmp / uuid.uuid4().hex
-            with out_of_space_is_typed():
+            with failures_are_typed():
                 fd = os.open(name, flags, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.fstat(fd).st_nlink:
@@ -143,7 +143,7 @@ class LocalBlobs:
         self._disk.make_folder(target.parent)
         with self._turn:
             try:
-                with out_of_space_is_typed():
+                with failures_are_typed():
                     os.link(name, target, follow_symlinks=False)
             except FileExistsError:
                 facts = target.lstat()
@@ -342,7 +342,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except OSError as e:
         if e.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
             raise
-        with source.open("rb") as have, target.open("xb") as copy, out_of_space_is_typed():
+        with source.open("rb") as have, target.open("xb") as copy, failures_are_typed():
             shutil.copyfileobj(have, copy, CHUNK_BYTES)
         target.chmod(0o444)
 

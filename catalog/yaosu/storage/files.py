@@ -20,21 +20,29 @@ _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write every byte; NoSpace when the disk takes no more."""
+    """Write every byte; NoSpace when the disk takes no more, Unavailable when it fails."""
     rest = memoryview(data)
-    with out_of_space_is_typed():
+    with failures_are_typed():
         while rest:
             rest = rest[os.write(fd, rest) :]
 
 
 @contextlib.contextmanager
-def out_of_space_is_typed() -> Iterator[None]:
-    """Turn the operating system's "disk full" into NoSpace."""
+def failures_are_typed() -> Iterator[None]:
+    """Turn the operating system's "disk full" into NoSpace, and a device's failure into a refusal.
+
+    What fails here was not acknowledged and is rolled back; a failed sync is another matter (P1).
+    """
     try:
         yield
     except OSError as e:
         if e.errno in _OUT_OF_SPACE:
             raise no_space() from e
+        if e.errno == errno.EIO:
+            raise Unavailable(
+                f"the disk did not take what was to be written: {e.strerror}",
+                f"磁盘写入失败：{e.strerror}",
+            ) from e
         raise
 
 
@@ -104,7 +112,7 @@ class Disk:
         if folder.is_dir():
             return
         self.make_folder(folder.parent)
-        with out_of_space_is_typed(), contextlib.suppress(FileExistsError):
+        with failures_are_typed(), contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         self.sync_folder(folder.parent)
 

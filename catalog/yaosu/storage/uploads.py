@@ -15,7 +15,7 @@ from typing import Any
 
 from yaosu.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable, Unverified
 
-from .files import CHUNK_BYTES, Disk, out_of_space_is_typed, write_all
+from .files import CHUNK_BYTES, Disk, failures_are_typed, write_all
 
 # A file of an upload is made just before its record.
 YOUNG_SECONDS = 3600.0
@@ -52,7 +52,7 @@ class UploadFiles:
             self._promised[upload_id] = length
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with out_of_space_is_typed():
+            with failures_are_typed():
                 os.close(os.open(path, flags, 0o600))
         except FileExistsError:
             raise Conflict("this upload has begun already", "该上传已开始") from None

@@ -187,23 +187,36 @@ def _live(
         milliseconds = int(cursor.last[-32:-20], 16)
         begin = datetime.fromtimestamp((milliseconds - 1) / 1000, UTC)
         trees.append(Between("metadata_created", begin.isoformat(), None))
-    offset, sent = 0, 0
-    while True:
-        asked = Selection(where=Each(tuple(trees)), sort=(("id", False),), offset=offset,
-                          limit=SIZE + 1)  # fmt: skip
-        page = market.search.select(asked)
-        for listing_id in page.listings:
-            listing = reader.one(Listing, id=listing_id)
-            if listing is None or listing.state != "listed" or listing.dataset_id <= cursor.last:
-                continue
-            dataset = reader.get(Dataset, listing.dataset_id)
-            yield faces.published(market, reader, dataset, listing, None)
-            sent += 1
-            if sent > SIZE:
-                return
-        offset += SIZE + 1
-        if len(page.listings) <= SIZE:
+    sent = 0
+    for listing_id in _in_order(market, Each(tuple(trees))):
+        listing = reader.one(Listing, id=listing_id)
+        if listing is None or listing.state != "listed" or listing.dataset_id <= cursor.last:
+            continue
+        dataset = reader.get(Dataset, listing.dataset_id)
+        yield faces.published(market, reader, dataset, listing, None)
+        sent += 1
+        if sent > SIZE:
             return
+
+
+def _in_order(market: Market, where: Tree) -> Iterator[str]:
+    """Yield listings in the order of dataset ids; the index knows it to the millisecond alone."""
+    alike: list[tuple[str, str]] = []
+    offset = 0
+    while True:
+        page = market.search.select(
+            Selection(where=where, sort=(("id", False),), offset=offset, limit=SIZE + 1, cards=True)
+        )
+        for card in page.cards:
+            one = str(card["dataset_id"]), str(card["listing_id"])
+            if alike and one[0][:-20] != alike[0][0][:-20]:
+                yield from (listing_id for _, listing_id in sorted(alike))
+                alike = []
+            alike.append(one)
+        offset += SIZE + 1
+        if len(page.cards) <= SIZE:
+            break
+    yield from (listing_id for _, listing_id in sorted(alike))
 
 
 def _gone(
