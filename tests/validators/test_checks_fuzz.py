@@ -343,3 +343,70 @@ def test_wide_records_and_long_numbers_have_one_verdict(
     assert exact == theirs(resource, 1000)
     monkeypatch.setattr(judge, "SMALL", 0)
     assert ours(resource, 0) == exact
+
+
+def make_keyed_records(r: random.Random, path: Path) -> dict[str, Any]:
+    """Write mostly plain records with keys, some of them wrong; return their schema."""
+    kind = r.choice(("integer", "string", "date"))
+    text = r.choice(({}, {"minLength": 3}, {"required": True}, {"pattern": "[a-z]+"}))
+    fields: list[dict[str, Any]] = [
+        {"name": "id", "type": kind, "constraints": {"unique": True} if r.random() < 0.3 else {}},
+        {"name": "a", "type": "integer", "constraints": {"maximum": 5}},
+        {"name": "s", "type": "string", "constraints": text},
+        {"name": "b", "type": "boolean"},
+    ]
+    r.shuffle(fields)
+    rows = r.choice((5, 60, 200))
+    lines = []
+    for number in range(rows):
+        k = number if r.random() < 0.95 else r.randint(0, rows)
+        key = {"integer": k, "string": f"k{k}", "date": f"20{k % 90 + 10}-01-{k % 28 + 1:02}"}[kind]
+        values = {
+            "id": key,
+            "a": r.choice((1, 2)),
+            "s": r.choice(("abcdef", "长文本字")),
+            "b": True,
+        }
+        if r.random() < 0.15:
+            values["a"] = r.choice((9, None))
+        if r.random() < 0.1:
+            values["s"] = r.choice(("", "x", "NA", 'q"q', None))
+        if r.random() < 0.05:
+            values["id"] = r.choice((None, "", 0, "NA"))
+        if r.random() < 0.04:
+            values = dict.fromkeys(values, r.choice((None, "")))
+        lines.append(json.dumps({f["name"]: values[f["name"]] for f in fields}, ensure_ascii=False))
+    path.write_text("\n".join(lines), encoding="utf-8", newline=r.choice(("\n", "\r\n")))
+    key_of = r.choice(({}, {"primaryKey": ["id"]}, {"primaryKey": ["s", "id"]}))
+    return {"fields": fields, **key_of, **r.choice(({}, {"missingValues": ["", "NA"]}))}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=SEEDS, block=st.sampled_from([200, 4 << 20]), limit=st.sampled_from([0, 20]))
+def test_keys_of_records_are_the_same_whichever_way_their_rows_went(
+    in_folder: Path, seed: int, block: int, limit: int
+) -> None:
+    schema = make_keyed_records(random.Random(seed), in_folder / "t.jsonl")
+    resource = {"name": "t", "path": "t.jsonl", "schema": schema}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "SMALL", 1 << 40)
+        exact = ours(resource, limit)
+        patch.setattr(judge, "SMALL", 0)
+        patch.setattr(blocks, "BLOCK", block)
+        assert ours(resource, limit) == exact
+
+
+def test_keys_are_found_where_no_plain_record_is_right(in_folder: Path) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "s", "type": "string"}]
+    fields[1]["constraints"] = {"minLength": 3}
+    resource = {
+        "name": "t",
+        "path": "t.jsonl",
+        "schema": {"fields": fields, "primaryKey": ["id"]},
+    }
+    lines = ['{"id": 1, "s": "x"}'] * 3 + ['{"id": 1, "s": "a\\"bc"}'] * 2
+    (in_folder / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "SMALL", 0)
+        found = ours(resource, 0)
+    assert found == theirs(resource, 1000)

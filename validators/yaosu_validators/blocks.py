@@ -97,6 +97,8 @@ class Lines:
 
     def cells(self, starts: Any, stops: Any) -> Any:
         """Return one text for each pair of offsets, in order of where they lie."""
+        if not len(starts):
+            return pa.array([], pa.utf8())
         ends = np.empty(2 * len(starts), np.int32)
         ends[0::2], ends[1::2] = starts, stops
         return self.texts(ends).take(pa.arange(0, len(ends), 2))

@@ -327,10 +327,10 @@ class RecordJudge:
         self.form = form
         self.reader = check.reader()
         self.line = 0
+        self.keyed = {c for key in check.keys for c in key.columns}
         self.plain: RecordFilter | None = None
         if form.values and not form.short:
-            keyed = {c for key in check.keys for c in key.columns}
-            self.plain = RecordFilter(check.columns, labels, form.values, keyed)
+            self.plain = RecordFilter(check.columns, labels, form.values, self.keyed)
 
     def read(self, state: TableState, blocks: Blocks, *, head: bool = True) -> None:
         """Judge a whole stream; the header row that Frictionless imagines is row 1."""
@@ -366,20 +366,24 @@ class RecordJudge:
             self.plain = None  # what is not plain here will hardly be further on
         judged = self._judged(lines, plain)
         runs: list[tuple[int, int, int]] = []
+        left: list[int] = []  # lines that are no rows of a run but for their keys
         at = 0
         for rejected in np.flatnonzero(~judged.mask).tolist():
             self._accept(state, runs, at, rejected)
             at = rejected + 1
             try:
-                self._exact(state, lines[rejected], judged.doubts.get(rejected))
+                keyed = self._exact(state, lines[rejected], judged.doubts.get(rejected))
             except Exception:
-                self._keys(state, lines, plain, judged, runs)
+                self._keys(state, lines, plain, judged, runs, left)
                 raise
+            if not keyed:
+                runs.append((rejected, at, state.numbers))
+                left.append(rejected)
             if state.full:
                 break
         else:
             self._accept(state, runs, at, len(lines))
-        self._keys(state, lines, plain, judged, runs)
+        self._keys(state, lines, plain, judged, runs, left)
 
     def _judged(self, lines: Lines, plain: PlainLines | None) -> Judged:
         column = lines.column()
@@ -415,7 +419,9 @@ class RecordJudge:
             state.numbers += count
             self.line += count
 
-    def _exact(self, state: TableState, raw: bytes, doubts: Sequence[int] | None) -> None:
+    def _exact(self, state: TableState, raw: bytes, doubts: Sequence[int] | None) -> bool:
+        """Judge a line by its values and say whether its keys were collected, too."""
+        keyed = True
         text = raw.decode("utf-8")
         for line in io.StringIO(text, newline=None) if "\r" in text else (text,):
             self.line += 1
@@ -437,12 +443,14 @@ class RecordJudge:
             number = state.numbers + 1
             if doubts is not None and self.plain and self.plain.is_of_template(self.labels, item):
                 cells = list(item.values())
-                self.check.row_with_doubts(state, number, cells, doubts, self.reader)
+                keyed = not self.check.keys or not self.keyed.isdisjoint(doubts)
+                self.check.row_with_doubts(state, number, cells, doubts, self.reader, keys=keyed)
             else:
                 cells = [item.get(label) for label in self.labels]
                 self.check.rows(state, [(number, cells)], self.reader)
             if state.full:
-                return
+                break
+        return keyed
 
     def _keys(
         self,
@@ -451,11 +459,14 @@ class RecordJudge:
         plain: PlainLines | None,
         judged: Judged,
         runs: list[tuple[int, int, int]],
+        left: list[int],
     ) -> None:
         if not self.check.keys or not runs:
             return
         picked, rows = picked_rows(runs)
         chosen = easy_places(lines, plain, judged, picked)
+        if plain is not None and left:
+            chosen[np.searchsorted(picked, left)] = np.searchsorted(plain.numbers, left)
         if plain is not None and self.plain is not None:
             easy = {i: self.plain.texts(plain, i, chosen[chosen >= 0]) for i in self.form.taken}
         else:
