@@ -404,7 +404,7 @@ def test_keys_are_found_where_no_plain_record_is_right(in_folder: Path) -> None:
         "path": "t.jsonl",
         "schema": {"fields": fields, "primaryKey": ["id"]},
     }
-    lines = ['{"id": 1, "s": "x"}'] * 3 + ['{"id": 1, "s": "a\\"bc"}'] * 2
+    lines = ['{"id": 1.5, "s": "abc"}'] * 3 + ['{"id": 1, "s": "a\\"bc"}'] * 2
     (in_folder / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "SMALL", 0)
