@@ -157,7 +157,6 @@ class Market:
         self.store.write(follower.begin)
         if self.embedded:
             self.queue.take_back()  # every worker has ended with the process it was in
-        self.sweep()
         for name, loop, pause in (
             ("index", self.follow, FOLLOW_S),
             ("log", self.integrate, LOG_S),
