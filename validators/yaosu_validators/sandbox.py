@@ -307,9 +307,11 @@ class _Run:
                     ready_at, deadline = now, now + limits.wall_s
                 if stop():
                     raise Unavailable("the job was stopped", "任务已停止")
+                if self.stopped is not None:
+                    break  # the first reason is the reason
                 if now > deadline:
                     self.stopped = Stop("time", limits.wall_s)
-                if now - looked > 0.5:
+                elif now - looked > 0.5:
                     looked = now
                     if _size_bytes(self.scratch) > limits.scratch_bytes:
                         self.stopped = Stop("disk", limits.scratch_bytes)
