@@ -68,7 +68,7 @@ class Statements:
             values: Binds = {c: sa.bindparam(c) for c in [*kind.columns, "body"]}
             # A conflict is an answer, not an error: on PostgreSQL an error ends the transaction.
             return self._sql(self._insert(table).values(values).on_conflict_do_nothing())
-        statement = self._body(kind, writing=verb == "lock").where(by_id)
+        statement = self._body(kind, writing=verb != "select").where(by_id)
         lock = verb == "lock" and kind.locked
         return self._sql(statement.with_for_update() if lock else statement)
 

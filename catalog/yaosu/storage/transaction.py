@@ -50,24 +50,26 @@ class SqlReader:
     # --- records --------------------------------------------------------------------------------
 
     def get(self, kind: type[T], id: str) -> T:
+        found = self._by_id(kind, id, "lock")
+        if found is None:
+            raise absent(kind_of(kind).table.name, id)
+        return found
+
+    def _by_id(self, kind: type[T], id: str, verb: str) -> T | None:
+        """Return the record of this id; in a step, `lock` has it alone and `look` does not."""
         stored = kind_of(kind)
-        sql = self._statements.compiled(stored, "lock" if self.writing else "select")
+        sql = self._statements.compiled(stored, verb if self.writing else "select")
         self._cursor.execute(sql, {"id_": id})
         row = self._cursor.fetchone()
-        if row is None:
-            raise absent(stored.table.name, id)
-        return self._load(stored, row)
+        return None if row is None else self._load(stored, row)
 
     def _load(self, stored: Kind[T], row: Sequence[Any]) -> T:
         return stored.load(row[0])
 
     def one(self, kind: type[T], /, **equals: object) -> T | None:
         lookup: Mapping[str, Any] = equals
-        if kind_of(kind).kept and equals.keys() == {"id"}:
-            try:
-                return self.get(kind, lookup["id"])
-            except NotFound:
-                return None
+        if equals.keys() == {"id"}:
+            return self._by_id(kind, lookup["id"], "look")
         return next(iter(self.find(kind, limit=1, **lookup)), None)
 
     def find(
@@ -265,10 +267,10 @@ class SqlTransaction(SqlReader):
 
     # --- records --------------------------------------------------------------------------------
 
-    def get(self, kind: type[T], id: str) -> T:
+    def _by_id(self, kind: type[T], id: str, verb: str) -> T | None:
         record: T | None = self._known((kind, id))
         if record is None:
-            return super().get(kind, id)
+            return super()._by_id(kind, id, verb)
         self._seen[kind, id] = (record, None)
         return record
 

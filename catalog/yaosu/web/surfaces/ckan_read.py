@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yaosu import __version__
-from yaosu.errors import Forbidden, InvalidInput, Malformed, NotFound
+from yaosu.errors import Forbidden, InvalidInput, Malformed
 from yaosu.identity import absent
 from yaosu.market import Market
 from yaosu.model import Actor, Dataset, Delivery, Listing, Party
@@ -97,9 +97,8 @@ class Asked:
 
     def package(self, listing_id: str) -> dict[str, Any] | None:
         """Return the package of a listing of the index, or None when it has gone meanwhile."""
-        try:
-            listing = self.reader.get(Listing, listing_id)
-        except NotFound:
+        listing = self.reader.one(Listing, id=listing_id)
+        if listing is None:
             return None
         dataset = self.reader.get(Dataset, listing.dataset_id)
         version = faces.published(self.market, self.reader, dataset, listing, self.actor)
