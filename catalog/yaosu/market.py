@@ -1,7 +1,7 @@
 """The composition root: settings in, a running market out.
 
 Holds the store, blobs, search, log and workers, and the few loops that follow the store: the
-index follower, the log sequencer, the daily sweep. Nothing here decides anything about a trade.
+index follower, the log sequencer, the hourly sweep. Nothing here decides anything about a trade.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
 from yaosu_validators.sandbox import Limits, run_in_sandbox
 
-from . import deadlines, outgoing, present
+from . import housekeeping, outgoing, present
 from . import listing as shelf
 from .errors import (
     Conflict,
@@ -36,36 +35,33 @@ from .errors import (
     Unsupported,
     Unverified,
     WrongState,
-    YaosuError,
 )
 from .harvest.harvester import Harvester
 from .jobs import Hopeless, SqlJobQueue, Worker
 from .model import (
     SYSTEM,
     Delivery,
-    Holding,
     Listing,
     ListingState,
     Party,
     StoredReport,
     Trade,
-    Upload,
     Venue,
 )
-from .notices import follower, inbox
-from .organisation import openid, reminders
+from .notices import follower
+from .organisation import openid
 from .ports import Clock, Reader, SearchIndex, Store, Transaction
 from .proof import receipt, signing, voucher
 from .proof.log import Log
 from .proof.witness_client import Witnesses, read_places
 from .quality import market_overlap, registered
 from .settings import Settings
-from .storage.blobs import LocalBlobs, sweep_orphans
+from .storage.blobs import LocalBlobs
 from .storage.search import TantivyIndex
 from .storage.search_one import OneListing
 from .storage.sql import open_store
 from .storage.uploads import UploadFiles
-from .trading import anchors, fulfilment, handover, periods, recall, sharing
+from .trading import fulfilment, handover, periods, recall, sharing
 from .trading.reads import ReadLog
 from .webhooks.courier import Courier
 
@@ -82,7 +78,6 @@ WITNESS_S = 0.5
 SWEEP_S = 3600.0
 HARVEST_S = 1.0
 NOTICES_S = 0.5
-SCRUB_S = 30 * 24 * 3600.0  # every stored byte is read again within that time (B7)
 UNSEEN = (ListingState.DELISTED, ListingState.WITHDRAWN)
 """Versions that nobody searches for any more."""
 
@@ -263,46 +258,12 @@ class Market:
         return self.log.integrate(4096)
 
     def sweep(self) -> None:
-        """Delist what has expired, drop uploads that were never finished (B5)."""
-        now = self.clock.now()
-        self.tick()
-        with self.store.read() as reader:
-            open_ones = reader.find(Upload, state="open", limit=100_000)
-        for upload in open_ones:
-            if upload.expires_at <= now:
-                self.store.write(partial(_expire_upload, upload_id=upload.id))
-                self.uploads.remove(upload.id)
-        live = [u for u in open_ones if u.expires_at > now]
-        self.uploads.expire({u.id: u.length - u.offset for u in live})
-        for chore in (
-            partial(anchors.anchor, self.store, now),
-            partial(inbox.forget_read, self.store, now, self.settings.notice_days),
-        ):
-            try:
-                chore()
-            except YaosuError:  # a full disk: the next sweep finds the same to do
-                log.exception("%s was not done", chore.func.__name__)
-        sweep_orphans(self.blobs, self.store, lambda tx, blob: tx.count(Holding, sha256=blob) > 0)
-        for sha256 in self.blobs.scrub(SWEEP_S / SCRUB_S):
-            log.critical("the bytes of blob %s have changed on disk: set aside", sha256)
-            self.store.write(partial(_record_damage, sha256=sha256))
+        """Do what comes round: what time asks, what was never finished, what is no longer kept."""
+        housekeeping.sweep(self, SWEEP_S)
 
     def tick(self) -> None:
-        """Do what time asks of listings and periods; one that fails holds up no other."""
-        with self.store.read() as reader:
-            timed = list(deadlines.due(reader, self.clock.now()))
-            running = list(periods.running(reader))
-        for listing_id in timed:
-            try:
-                self.store.write(partial(deadlines.tick, listing_id=listing_id))
-            except YaosuError:
-                log.exception("the deadlines of %s were not kept", listing_id)
-        for trade_id in running:
-            try:
-                self.store.write(partial(periods.tick, trade_id=trade_id))
-            except YaosuError:
-                log.exception("the periods of %s did not move on", trade_id)
-        reminders.run(self.store)
+        """Do what time asks of listings, periods and requests."""
+        housekeeping.tick(self.store, self.clock.now())
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -600,16 +561,6 @@ def _of_the_market(report: dict[str, Any], options: dict[str, dict[str, Any]]) -
         means = measure(str(metric.get("id")))
         if means is not None and means.check in options:
             metric["basis"] = "market"
-
-
-def _record_damage(tx: Transaction, sha256: str) -> None:
-    tx.record(f"blob_{sha256}", "quarantined", actor_id=SYSTEM.id)
-
-
-def _expire_upload(tx: Transaction, upload_id: str) -> None:
-    upload = tx.get(Upload, upload_id)
-    if upload.state == "open":
-        tx.put(replace(upload, state="expired"))
 
 
 def _secret(path: Path) -> bytes:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import MAX_SKIPS, Structure, TableState
-from .columns import ColumnFilter
+from .column_proofs import ColumnFilter
 from .dialects import Dialect, csv_reader
 from .fields import Field
 from .grammar import form_of, literal

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .blocks import Lines, rare_places
-from .columns import ColumnFilter
+from .column_proofs import ColumnFilter, flags
 from .fields import Field
 from .grammar import literal
 from .utf8 import is_utf8
@@ -167,10 +167,6 @@ def fits(starts: Any, stops: Any, sizes: Sizes) -> Any:
     size = stops - starts
     fits = (size >= least) & (size <= most)
     return fits | (size == 0) if empty else fits
-
-
-def flags(mask: Any) -> Any:
-    return mask.to_numpy(zero_copy_only=False)
 
 
 _LONGEST = (1 << 31) - 1

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from .blocks import Lines
+from .column_proofs import flags
 from .fields import Field
 from .grammar import literal
-from .plain import ANY, PlainFilter, PlainLines, fits, flags, sizes_of
+from .plain import ANY, PlainFilter, PlainLines, fits, sizes_of
 
 _S = "[ \\t]*"
 

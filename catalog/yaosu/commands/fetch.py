@@ -9,7 +9,7 @@ import typer
 
 from yaosu.errors import Text
 
-from .terminal import Json, Market, Watch, client, command, print_json, say, size
+from .terminal import Json, Market, Watch, client, command, counted, print_json, say, size
 
 VOUCHERED = ("vouchered", "completed")
 RECEIPT_S = 5.0  # the log takes a voucher in within a second
@@ -55,7 +55,7 @@ def fetch(
         return
     say(
         Text(
-            f"{len(files)} files, {size(purchase.size_bytes)}, all as sold, in {purchase.folder}",
+            f"{counted(len(files))}, {size(purchase.size_bytes)}, all as sold, in {purchase.folder}",
             f"{len(files)} 个文件，{size(purchase.size_bytes)}，均与所售一致：{purchase.folder}",
         )
     )

@@ -17,6 +17,7 @@ from .terminal import (
     Watch,
     client,
     command,
+    counted,
     makes,
     note,
     print_json,
@@ -125,7 +126,7 @@ def _tell(done: Submission) -> None:
     stands = state_of(listing.id, listing.state)
     say(
         Text(
-            f"{listing.id} is {stands.en}: {len(done.sent)} files sent, "
+            f"{listing.id} is {stands.en}: {counted(len(done.sent))} sent, "
             f"{len(done.held)} were there already",
             f"{listing.id} 状态：{stands.zh}；上传 {len(done.sent)} 个文件，"
             f"{len(done.held)} 个已存在",

@@ -304,6 +304,11 @@ def yuan(amount_fen: object) -> str:
     return "free 免费" if amount_fen == 0 else f"¥{amount_fen / 100:,.2f}"
 
 
+def counted(files: int) -> str:
+    """Return a number of files as people read it."""
+    return f"{files} file{'s' * (files != 1)}"
+
+
 def size(count: object) -> str:
     """Return a number of bytes as people read it."""
     if not isinstance(count, int):

@@ -295,19 +295,7 @@ def answer(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, A
     """T2: the provider answers, as it was wished or with other terms; the buyer's turn."""
     trade, venue = load(tx, actor, trade_id)
     row = permit(tx, trade, venue, "answer", actor, None)
-    offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered["offer_digest"]}
-    return move(
-        tx,
-        trade,
-        row,
-        actor,
-        payload,
-        asked={"changes": present.plain(changes)},
-        about=trade.offer_digest,
-        turn=trade.user_id,
-        **offered,
-    )[0]
+    return _offer(tx, actor, trade, row, changes, turn=trade.user_id)
 
 
 def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, Any]) -> Trade:
@@ -316,17 +304,29 @@ def counter(tx: Transaction, actor: Actor, trade_id: str, changes: Mapping[str, 
     row = permit(tx, trade, venue, "counter", actor, None)
     _need_turn(trade, actor)
     other = trade.provider_id if actor.party_id == trade.user_id else trade.user_id
+    return _offer(tx, actor, trade, row, changes, turn=other)
+
+
+def _offer(
+    tx: Transaction,
+    actor: Actor,
+    trade: Trade,
+    row: Step[TradeState],
+    changes: Mapping[str, Any],
+    *,
+    turn: str,
+) -> Trade:
+    """Put other terms before the side whose turn it is then."""
     offered = _changed(tx, trade, changes)
-    payload = {"offer_digest": offered["offer_digest"]}
     return move(
         tx,
         trade,
         row,
         actor,
-        payload,
+        {"offer_digest": offered["offer_digest"]},
         asked={"changes": present.plain(changes)},
         about=trade.offer_digest,
-        turn=other,
+        turn=turn,
         **offered,
     )[0]
 
