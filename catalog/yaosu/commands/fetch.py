@@ -53,10 +53,11 @@ def fetch(
             }
         )
         return
+    much = size(purchase.size_bytes)
     say(
         Text(
-            f"{counted(len(files))}, {size(purchase.size_bytes)}, all as sold, in {purchase.folder}",
-            f"{len(files)} 个文件，{size(purchase.size_bytes)}，均与所售一致：{purchase.folder}",
+            f"{counted(len(files))}, {much}, all as sold, in {purchase.folder}",
+            f"{len(files)} 个文件，{much}，均与所售一致：{purchase.folder}",
         )
     )
     if found.state == "delivered":
