@@ -207,10 +207,13 @@ class SqlReader:
         return {state: (n, _time(at)) for state, n, at in self._run("job_states").fetchall()}
 
     def due_job(self, now: datetime) -> Job | None:
-        """Return the first job whose time has come or whose lease ran out; a write locks it."""
-        name = "job_due_lock" if self.writing else "job_due"
-        row = self._run(name, now=stamp(now)).fetchone()
-        return None if row is None else _job(row)
+        """Return a job whose lease ran out, or the first whose time has come; a write locks it."""
+        lock = "_lock" if self.writing else ""
+        for name in ("job_lost", "job_due"):
+            row = self._run(name + lock, now=stamp(now)).fetchone()
+            if row is not None:
+                return _job(row)
+        return None
 
 
 Name = tuple[type[Any], str]
