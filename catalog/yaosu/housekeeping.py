@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import deadlines
+from . import deadlines, jobs
 from .errors import YaosuError
 from .model import SYSTEM, Holding, Upload
 from .notices import inbox
@@ -36,6 +36,7 @@ def sweep(market: Market, every_s: float) -> None:
     for chore in (
         partial(_uploads, market, now),
         partial(anchors.anchor, store, now),
+        partial(jobs.forget_done, store, now),
         partial(inbox.forget_read, store, now, market.settings.notice_days),
     ):
         try:

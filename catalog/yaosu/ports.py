@@ -179,8 +179,8 @@ class Transaction(Reader, Protocol):
         """Replace what changes of a job: state, attempts, times, lease and error."""
         ...
 
-    def forget_jobs(self, before: datetime) -> int:
-        """Remove jobs that were done before a time; return how many."""
+    def forget_jobs(self, before: datetime, *, limit: int) -> int:
+        """Remove the first jobs that were done before a time; return how many."""
         ...
 
     def forget_notice(self, notice_id: str) -> None:
@@ -259,7 +259,15 @@ class JobQueue(Protocol):
 
     def beat(self, lease: JobLease, *, seconds: float) -> JobLease: ...
 
-    def done(self, lease: JobLease) -> None: ...
+    def done(
+        self,
+        lease: JobLease,
+        leave: Callable[[Transaction], object] | None = None,
+        *,
+        next_seconds: float = 0.0,
+    ) -> JobLease | None:
+        """Mark as done together with what the job leaves; the same step may take the next one."""
+        ...
 
     def fail(self, lease: JobLease, error: str, *, retry: bool = True) -> None:
         """Put back with backoff, or, when the attempts are used up, among the dead letters."""

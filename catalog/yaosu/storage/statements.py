@@ -200,7 +200,7 @@ class Statements:
         changed = ("state", "attempts", "run_at", "leased_by", "lease_until", "error")
         limit = sa.bindparam("limit", type_=sa.Integer())
         now: sa.BindParameter[Any] = sa.bindparam("now")
-        # Two looks along an index: an `or` of both would read and sort all that is due for each job.
+        # Two looks along an index: an `or` of both would read and sort all that is due.
         due = sa.and_(j.state == sa.literal_column("'ready'"), j.run_at <= now)
         lost = sa.and_(j.state == sa.literal_column("'leased'"), j.lease_until <= now)
         by_id = j.id == sa.bindparam("id_")
@@ -225,7 +225,14 @@ class Statements:
             .where(by_id)
             .values({c: sa.bindparam(c) for c in changed}),
             "jobs_forget": sa.delete(jobs).where(
-                j.state == sa.literal_column("'done'"), j.run_at < sa.bindparam("before")
+                j.id.in_(
+                    sa.select(j.id)
+                    .where(
+                        j.state == sa.literal_column("'done'"), j.run_at < sa.bindparam("before")
+                    )
+                    .order_by(j.run_at, j.id)
+                    .limit(limit)
+                )
             ),
         }
 

@@ -440,9 +440,9 @@ class SqlTransaction(SqlReader):
             error=job.error,
         )
 
-    def forget_jobs(self, before: datetime) -> int:
-        """Remove jobs that were done before a time; return how many."""
-        return self._run("jobs_forget", before=stamp(before)).rowcount
+    def forget_jobs(self, before: datetime, *, limit: int) -> int:
+        """Remove the first jobs that were done before a time; return how many."""
+        return self._run("jobs_forget", before=stamp(before), limit=limit).rowcount
 
     def forget_notice(self, notice_id: str) -> None:
         """Remove a notice: what a person was told, not what happened."""
