@@ -51,8 +51,9 @@ def sweep(market: Market, every_s: float) -> None:
 
 def tick(store: Store, now: datetime) -> None:
     """Do what time asks of listings, periods and requests."""
+    deadlines.date_all(store)
     with store.read() as reader:
-        timed = list(deadlines.due(reader, now))
+        timed = deadlines.due_now(reader, now)
         running = list(periods.running(reader))
     for listing_id in timed:
         try:

@@ -59,6 +59,10 @@ class Reader(Protocol):
         """Return the sum of a column (bytes of holdings, length of uploads) over records."""
         ...
 
+    def due_listings(self, now: str, *, limit: int) -> list[str]:
+        """Return the ids of the listings whose `due` is not after a moment, the first one first."""
+        ...
+
     def events(self, subject_id: str) -> list[Event]:
         """Return the evidence chain of one subject, seq 0 first."""
         ...

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from yaosu.model import Listing
 from yaosu.model_notices import Notice
 
 from .tables import (
@@ -240,6 +241,7 @@ class Statements:
         o = outbox.c
         view: Binds = {c.name: sa.bindparam(c.name) for c in views.c}
         notices = kind_of(Notice).table
+        listing = kind_of(Listing).table.c
         topic = o.topic == sa.bindparam("topic_")
         insert = self._insert(views).values(view)
         # One writer numbers rows in the order it commits them; many need a place given later.
@@ -255,6 +257,10 @@ class Statements:
             .order_by(position)
             .limit(sa.bindparam("limit", type_=sa.Integer())),
             "outbox_head": sa.select(sa.func.max(position)).where(topic, placed),
+            "listing_due": sa.select(listing.id)
+            .where(listing.due <= sa.bindparam("now"))
+            .order_by(listing.due, listing.id)
+            .limit(sa.bindparam("limit", type_=sa.Integer())),
             "notice_forget": sa.delete(notices).where(notices.c.id == sa.bindparam("notice_id")),
             "outbox_forget": sa.delete(outbox).where(
                 topic, placed, position <= sa.bindparam("upto")

@@ -109,6 +109,10 @@ class SqlReader:
         self._cursor.execute(self._statements.total(stored, where, column), parameters)
         return int(self._cursor.fetchone()[0] or 0)
 
+    def due_listings(self, now: str, *, limit: int) -> list[str]:
+        """Return the ids of the listings whose `due` is not after a moment, the first one first."""
+        return [row[0] for row in self._run("listing_due", now=now, limit=limit).fetchall()]
+
     # --- evidence and money ---------------------------------------------------------------------
 
     def events(self, subject_id: str) -> list[Event]:
