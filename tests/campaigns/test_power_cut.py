@@ -29,7 +29,7 @@ from yaosu.proof.verify import verify_path
 
 IMAGE_BYTES = 192 << 20
 CUTS_PER_DISK = 25
-"""After so many a new disk: all that was uploaded stays on one, and all of it is looked at again."""
+"""After so many a new disk: all that was uploaded stays on one, and is looked at each time."""
 NEEDED = ("mkfs.ext4", "mount", "umount", "losetup", "findmnt")
 
 
