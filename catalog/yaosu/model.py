@@ -282,6 +282,7 @@ class Listing:
     updated_at: datetime
     listed_at: datetime | None = None
     title: str = ""
+    due: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
