@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
-from yaosu_validators.sandbox import Limits, run_in_sandbox
+from yaosu_validators.sandbox import Limits, kept_warm, run_in_sandbox
 
 from . import housekeeping, outgoing, present
 from . import listing as shelf
@@ -143,11 +143,13 @@ class Market:
             self.store, self.clock, self.gate, folder / "harvests", self._stop
         )
         self._threads: list[threading.Thread] = []
+        self._held = contextlib.ExitStack()
 
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to follow the store and to run jobs."""
+        self._held.enter_context(kept_warm())
         self._venues()
         self.store.write(follower.begin)
         if self.embedded:
@@ -176,6 +178,7 @@ class Market:
         self.reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
+        self._held.close()
         self.search.close()
         self.witnesses.close()
         self.log.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -62,6 +63,10 @@ def test_numbers_that_mostly_grow_are_sorted_with_the_few_that_do_not(
     table = pa.table({"key": pa.array(ids, pa.int64()), "row": pa.array(rows, pa.int64())})
     ordered = keys._by_key(table)
     assert list(zip(*(c.to_pylist() for c in ordered.columns), strict=True)) == pairs
+    found = KeyIndex()
+    found.add(table.to_batches(max_chunksize=7))
+    same = [(b[1], a[1]) for a, b in pairwise(pairs) if a[0] == b[0]]
+    assert sorted(duplicates(found)) == sorted(same)
 
 
 @given(

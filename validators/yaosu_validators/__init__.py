@@ -7,7 +7,12 @@ starts with `from yaosu_validators.check import Finding, check`.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# NumPy's OpenBLAS starts a thread per core, and each turns idly for 2**26 cycles, which is as much
+# CPU as the rest of NumPy's start takes; for 2**4 they are still there for those who need them.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
     from .check import Check as Check

@@ -29,31 +29,35 @@ class Block:
 _STEP = 1 << 18  # what is worked on stays in the cache
 
 
-def places(raw: Any, chars: bytes) -> Any:
-    """Return where one of these characters stands, as 32-bit numbers."""
-    found = []
+def places(raw: Any, chars: bytes) -> tuple[Any, Any]:
+    """Return where one of these characters stands, as 32-bit numbers, and which are the last."""
+    found, last = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
     room, other = np.empty(_STEP, bool), np.empty(_STEP, bool)
+    count = 0
     for start in range(0, len(raw), _STEP):
         part = raw[start : start + _STEP]
         hit, more = room[: len(part)], other[: len(part)]
         np.equal(part, chars[0], out=hit)
         for char in chars[1:]:
             np.logical_or(hit, np.equal(part, char, out=more), out=hit)
-        at = np.flatnonzero(hit).astype(np.int32)
-        at += start
-        found.append(at)
-    return np.concatenate(found) if found else np.empty(0, np.int32)
+        at = np.flatnonzero(hit)
+        if len(chars) > 1:
+            last.append(np.flatnonzero(more.take(at)) + count)
+        count += len(at)
+        found.append(at.astype(np.int32) + np.int32(start))
+    return np.concatenate(found), np.concatenate(last)
 
 
-def rare_places(data: bytes, char: bytes) -> Any:
-    """Return where a character stands that may be rare: the C library leaps to each."""
+def spoiled_lines(data: bytes, char: bytes) -> Any:
+    """Return a place in each line that holds a character, which is rare: the C library leaps."""
     found: list[int] = []
     at = data.find(char)
     while at >= 0:
         if len(found) * _STEP > len(data) * _LEAPS:
-            return places(np.frombuffer(data, np.uint8), char)
+            return places(np.frombuffer(data, np.uint8), char)[0]
         found.append(at)
-        at = data.find(char, at + 1)
+        end = data.find(b"\n", at)
+        at = data.find(char, end) if end >= 0 else -1
     return np.array(found, np.int32)
 
 
@@ -72,11 +76,8 @@ class Lines:
             data += b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
-        self.separators = places(self.raw, delimiter + b"\n")
-        breaks = self.separators
-        if delimiter:
-            self.breaks = np.flatnonzero(self.raw.take(breaks) == ord("\n"))
-            breaks = breaks[self.breaks]
+        self.separators, self.breaks = places(self.raw, delimiter + b"\n")
+        breaks = self.separators.take(self.breaks) if delimiter else self.separators
         self.ends = np.zeros(len(breaks) + 1, np.int32)
         np.add(breaks, 1, out=self.ends[1:])
 

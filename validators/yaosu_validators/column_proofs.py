@@ -33,8 +33,11 @@ def both(left: Mask, right: Mask) -> Mask:
 
 
 def flags(mask: Any) -> Any:
-    """Return a mask of Arrow as one of NumPy."""
-    return mask.to_numpy(zero_copy_only=False)
+    """Return a mask of Arrow as one of NumPy; by `to_numpy` Arrow would load pandas."""
+    packed = pc.fill_null(mask, False).buffers()[1] if mask.null_count else mask.buffers()[1]
+    bits = np.frombuffer(packed, np.uint8) if packed is not None else np.empty(0, np.uint8)
+    stop = mask.offset + len(mask)
+    return np.unpackbits(bits, count=stop, bitorder="little")[mask.offset :].view(bool)
 
 
 def values_of(column: Any) -> list[Any]:

@@ -366,6 +366,16 @@ class _Runs:
         del table
         pa.default_memory_pool().release_unused()
 
+    def repeated(self) -> Iterator[tuple[Any, Any]]:
+        """Yield (keys, rows) sorted by both that hold at least every key that stands twice."""
+        if self._type == "int64" and not self._runs:
+            few = _suspects([(c.column(0), c.column(1)) for c in self._held])
+            if few is not None:
+                yield few
+                return
+        for table in self.ranges():
+            yield table.column(0).combine_chunks(), table.column(1).combine_chunks()
+
     def ranges(self) -> Iterator[pa.Table]:
         """Yield sorted tables of (key, row), in order; no key is in two of them."""
         if not self._runs:
@@ -422,6 +432,44 @@ def _numbers_by_key(keys: Any, rows: Any) -> tuple[Any, Any]:
 
 
 _FEW_OTHERS = 8  # a part of all keys
+
+
+def _suspects(chunks: list[tuple[Any, Any]]) -> tuple[Any, Any] | None:
+    """Return the whole numbers that may stand twice, with their rows, sorted by both; None if many.
+
+    Numbers above all before them are different from each other: only the rest can be the same.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    peak: int | None = None
+    grown: list[tuple[Any, Any]] = []
+    others: list[tuple[Any, Any]] = []
+    for keys, rows in ((k.to_numpy(), r.to_numpy()) for k, r in chunks if len(k)):
+        peaks = np.maximum.accumulate(keys)
+        grows = np.empty(len(keys), bool)
+        np.greater(keys[1:], peaks[:-1], out=grows[1:])
+        grows[0] = True
+        if peak is not None and keys[0] <= peak:
+            grows &= keys > peak
+        peak = int(peaks[-1]) if peak is None else max(peak, int(peaks[-1]))
+        if grows.all():
+            grown.append((keys, rows))
+            continue
+        grown.append((keys[grows], rows[grows]))
+        others.append((keys[~grows], rows[~grows]))
+    if not others:
+        return pa.array([], pa.int64()), pa.array([], pa.int64())
+    few, few_rows = (np.concatenate(side) for side in zip(*others, strict=True))
+    if _FEW_OTHERS * len(few) > sum(len(k) for k, _ in chunks):
+        return None
+    keys, rows = (np.concatenate(side) for side in zip(*grown, strict=True))
+    wanted = np.unique(few)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    at = at[keys[at] == wanted]
+    keys, rows = np.append(keys[at], few), np.append(rows[at], few_rows)
+    order = np.lexsort((rows, keys))
+    return pa.array(keys[order]), pa.array(rows[order])
 
 
 def _grows(table: Any) -> bool:
@@ -499,11 +547,9 @@ def duplicates(index: KeyIndex) -> Iterator[tuple[int, int]]:
     import pyarrow.compute as pc
 
     for runs in index.parts():
-        for table in runs.ranges():
-            if table.num_rows < 2:
+        for keys, rows in runs.repeated():
+            if len(keys) < 2:
                 continue
-            keys = table.column(0).combine_chunks()
-            rows = table.column(1).combine_chunks()
             same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
             at = pc.indices_nonzero(same)
             if len(at):

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import MAX_SKIPS, Structure, TableState
-from .column_proofs import ColumnFilter
+from .column_proofs import ColumnFilter, flags
 from .dialects import Dialect, csv_reader
 from .fields import Field
 from .grammar import form_of, literal
@@ -318,7 +318,7 @@ class LineJudge:
         mask[plain.numbers[good]] = True
         odd = np.zeros(len(lines), bool)
         for pattern in self.form.reject:
-            odd |= pc.match_substring_regex(column, pattern).to_numpy(zero_copy_only=False)
+            odd |= flags(pc.match_substring_regex(column, pattern))
         mask &= ~odd
         others = np.flatnonzero(~mask)
         if len(others):
@@ -330,12 +330,12 @@ class LineJudge:
         mask = pc.match_substring_regex(lines, self.form.accept)
         for pattern in self.form.reject:
             mask = pc.and_not(mask, pc.match_substring_regex(lines, pattern))
-        mask = mask.to_numpy(zero_copy_only=False).copy()
+        mask = flags(mask)
         picked = np.flatnonzero(mask)
         if self.filters and len(picked):
             cells = self.cells(lines.take(pa.array(picked)))
             for i, filter_ in self.filters.items():
-                mask[picked] &= filter_.each(cells[i]).to_numpy(zero_copy_only=False)
+                mask[picked] &= flags(filter_.each(cells[i]))
         return mask
 
     def cells(self, lines: Any) -> dict[int, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import Lines, rare_places
+from .blocks import Lines, spoiled_lines
 from .column_proofs import ColumnFilter, flags
 from .fields import Field
 from .grammar import literal
@@ -47,9 +47,10 @@ class PlainLines:
         """Return where the cells of some neighbouring columns start and stop."""
         first, numbers = self.first, self.numbers
         if chosen is not None:
-            first, numbers = first[chosen], numbers[chosen]
-        stops = self.separators[first + right]
-        starts = self.separators[first + left - 1] + 1 if left else self.lines.ends[numbers]
+            first, numbers = first.take(chosen), numbers.take(chosen)
+        take = self.separators.take
+        stops = take(first + right)
+        starts = take(first + (left - 1)) + 1 if left else self.lines.ends.take(numbers)
         if self.returns and right == self.width - 1:  # a lone CR was refused before
             returns = self.lines.raw[np.maximum(stops, 1) - 1] == ord("\r")
             stops = np.where(returns & (stops > starts), stops - 1, stops)
@@ -106,7 +107,7 @@ class PlainFilter:
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
         if self.spoils and self.spoils in data:
-            at = rare_places(data, self.spoils)
+            at = spoiled_lines(data, self.spoils)
             plain[np.searchsorted(lines.ends[1:], at, "right")] = False
         numbers = np.flatnonzero(plain)
         if 2 * len(numbers) < len(plain) or not is_utf8(data):

@@ -12,6 +12,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from .blocks import Lines
@@ -81,12 +82,8 @@ class RecordFilter(PlainFilter):
         for left, right, form in self.spans:
             if left in self.between:
                 mask &= _as_usual(plain, left, right, form)
-            elif left:
+            else:
                 mask &= flags(_matching(plain.spans(left, right), form))
-            else:  # no form holds a quote, so that only the last piece can end before this one
-                end = '"' if right + 1 < self.width else r"\n\z"
-                found = pc.match_substring_regex(plain.lines.column(), rf"\A{form}{end}")
-                mask &= flags(found)[plain.numbers]
         return mask
 
     def texts(self, plain: PlainLines, column: int, chosen: Any) -> Any:
@@ -99,21 +96,16 @@ class RecordFilter(PlainFilter):
         return list(item) == labels and [type(v) is str for v in item.values()] == self.quoted
 
 
-_LONGEST_USUAL = 32
-
-
 def _as_usual(plain: PlainLines, left: int, right: int, form: str) -> Any:
     """Say which lines have between two values what the form allows: nearly all the very same."""
-    starts, stops = plain.bounds(left, right)
-    usual = plain.lines.data[starts[0] : stops[0]]
-    same = stops - starts == len(usual)
-    known = len(usual) <= _LONGEST_USUAL and flags(_matching([usual.decode()], form))[0]
-    for offset, byte in enumerate(usual if known else b""):
-        same &= plain.lines.raw.take(starts + offset, mode="clip") == byte
-    others = np.flatnonzero(~same) if known else np.arange(len(same))
+    cells = plain.spans(left, right)
+    usual = cells[0]
+    if not flags(_matching(pa.array([usual]), form))[0]:
+        return flags(_matching(cells, form))
+    same = flags(pc.equal(cells, usual))
+    others = np.flatnonzero(~same)
     if len(others):
-        cells = plain.lines.cells(*plain.bounds(left, right, others))
-        same[others] = flags(_matching(cells, form))
+        same[others] = flags(_matching(cells.take(pa.array(others)), form))
     return same
 
 

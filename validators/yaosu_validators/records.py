@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import Structure, TableState
+from .column_proofs import flags
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
@@ -394,7 +395,7 @@ class RecordJudge:
         mask[plain.numbers[good]] = True
         if self.form.blank:
             blank = pc.match_substring_regex(column, self.form.blank)
-            mask &= ~blank.to_numpy(zero_copy_only=False)
+            mask &= ~flags(blank)
         others = np.flatnonzero(~mask)
         if len(others):
             mask[others] = self._whole(column.take(pa.array(others)))
@@ -407,7 +408,7 @@ class RecordJudge:
             mask = pc.and_(mask, pc.match_substring_regex(lines, self.form.short))
         if self.form.blank:
             mask = pc.and_not(mask, pc.match_substring_regex(lines, self.form.blank))
-        return mask.to_numpy(zero_copy_only=False)
+        return flags(mask)
 
     def _accept(
         self, state: TableState, runs: list[tuple[int, int, int]], start: int, stop: int
