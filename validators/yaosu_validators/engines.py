@@ -25,7 +25,7 @@ from yaosu_schemas.errors import Unavailable
 
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
-from .steady import few_looks
+from .steady import few_looks, leave_pandas_out
 
 if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
@@ -264,6 +264,7 @@ def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> No
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
+    leave_pandas_out()
     if _EARLY in sys.argv:
         from . import lines, records  # noqa: F401 (they bring Arrow)
     with few_looks():
