@@ -90,7 +90,7 @@ COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 
 
 lock:
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements.lock
-	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra postgres --group test -c requirements.lock \
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra postgres --extra sm2 --group test -c requirements.lock \
 	  -o requirements-test.lock
 	for client in $(CLIENTS); do (cat tests/clients/$$client.in 2>/dev/null || echo $$client) | $(UV) pip compile - --quiet --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) \

@@ -99,6 +99,15 @@ def scratch_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
             os.environ["TMPDIR"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def children_of_one_warm_process(scratch_of_ones_own: None) -> Iterator[None]:
+    """Fork the sandbox's children of all tests of a worker process from the same zygote."""
+    from yaosu_validators.sandbox import kept_warm
+
+    with kept_warm():
+        yield
+
+
 # --- real data ---------------------------------------------------------------------------------
 
 

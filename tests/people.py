@@ -59,6 +59,7 @@ class Person:
         self.party = party or {}
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self.http = httpx2.Client(base_url=address, headers=headers, timeout=60, verify=NO_TLS)
+        self.algorithm = "ed25519"
         self._signer: signing.Signer | None = None
         self._signing_id = ""
 
@@ -87,7 +88,7 @@ class Person:
     def sign(self, digest: str) -> dict[str, str]:
         """Sign with a key of one's own, registered on first use."""
         if self._signer is None:
-            self._signer = signing.generate()
+            self._signer = signing.Signer.generate(self.algorithm)
             made = self.post("/v1/signing-keys", {"public_key": self._signer.public_key})
             self._signing_id = made["key_id"]
         return {"key_id": self._signing_id, "value": self._signer.sign(digest)}

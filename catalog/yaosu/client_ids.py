@@ -18,7 +18,7 @@ from .model import chosen_ids
 HEADER = "yaosu-id"
 KINDS: dict[str, str] = {
     "pty": "party", "mbr": "member", "key": "key", "sgk": "signing key", "dst": "dataset",
-    "lst": "listing", "trd": "trade", "inv": "invoice or invitation", "whk": "webhook",
+    "lst": "listing", "trd": "trade", "inv": "invoice", "ivt": "invitation", "whk": "webhook",
     "hvs": "harvest", "usr": "usage receipt", "cbk": "callback key",
     "rec": "reconciliation", "ssr": "saved search", "rul": "rule", "rnw": "renewal",
 }  # fmt: skip

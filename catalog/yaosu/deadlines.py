@@ -1,32 +1,51 @@
 """What time does to a listing: reminders before an end, notices that close, offers that expire.
 
-The sweep runs it for each listing by itself, so that one that fails holds up no other. Running it
-twice changes nothing more.
+The sweep runs it for each listing that is due by itself, so that one that fails holds up no other.
+Running it twice changes nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 
+from .due_dates import REMIND_DAYS, certified_until, due, expired, moment
 from .listing import step
 from .model import SYSTEM, Listing, Remark
-from .ports import Reader, Transaction
+from .ports import Reader, Store, Transaction
 from .review import notice_reasons
 
-REMIND_DAYS = (7, 30, 90)
-"""How long before the end of a certificate its holder is reminded."""
 _EXPIRING = "certificate_expiring"
+_DATED = "listings:dated"
+_TIMED = ("notice", "registered", "listed", "suspended")
+MOST = 100_000
+PAGE = 200
 
 
-def due(reader: Reader, now: datetime) -> Iterator[str]:
-    """Return the listings that time moves now; each costs a step, all others only this look."""
-    for state in ("notice", "registered", "listed", "suspended"):
-        # One state at a time is read along its index; several would be sorted for every page.
-        after: str | None = None
-        while page := reader.find(Listing, state=state, after=after, limit=500):
-            after = page[-1].id
-            yield from (found.id for found in page if _moves(found, now))
+def due_now(reader: Reader, now: datetime) -> list[str]:
+    """Return the listings that time may move now; all others are not even looked at."""
+    return reader.due_listings(moment(now), limit=MOST)
+
+
+def date_all(store: Store) -> None:
+    """Say once of every listing of an older version when it is due."""
+    with store.read() as reader:
+        if reader.view(_DATED) is not None:
+            return
+    for state in _TIMED:
+        after: str | None = ""
+        while after is not None:
+            after = store.write(partial(_date_page, state=state, after=after))
+    store.write(lambda tx: tx.keep_view(_DATED, b"{}"))
+
+
+def _date_page(tx: Transaction, state: str, after: str) -> str | None:
+    page = tx.find(Listing, state=state, after=after, limit=PAGE)
+    for listing in page:
+        if (at := due(listing)) != listing.due:
+            tx.put(replace(listing, due=at))
+    return page[-1].id if page else None
 
 
 def tick(tx: Transaction, listing_id: str) -> None:
@@ -36,59 +55,31 @@ def tick(tx: Transaction, listing_id: str) -> None:
     if listing.state == "notice":
         if not notice_reasons(listing, tx.now):
             step(tx, listing, "close_notice", SYSTEM, {"reason": "notice_ended"})
-    elif listing.state in ("listed", "suspended") and (why := _expired(listing, today)):
+            return
+    elif listing.state in ("listed", "suspended") and (why := expired(listing, today)):
         note = Remark(kind="delist", by=SYSTEM.id, party_id=SYSTEM.party_id, text=why, at=tx.now)
         step(tx, listing, "delist", SYSTEM, {"reason": "expired"}, remarks=(*listing.remarks, note))
+        return
     elif listing.state in ("registered", "listed", "suspended"):
         _remind(tx, listing, today)
-
-
-def _moves(listing: Listing, now: datetime) -> bool:
-    if listing.state == "notice":
-        return not notice_reasons(listing, now)
-    today = now.date()
-    if listing.state != "registered" and _expired(listing, today):
-        return True
-    until = _certified_until(listing)
-    return until is not None and 0 <= (until - today).days <= max(REMIND_DAYS)
-
-
-def _certified_until(listing: Listing) -> date | None:
-    return listing.certificate.valid_until if listing.certificate else None
-
-
-def _offered_until(listing: Listing) -> str:
-    offer = (listing.descriptor.get("dataElement") or {}).get("offer") or {}
-    return str(offer.get("valid_to") or "")
-
-
-def _expired(listing: Listing, today: date) -> str:
-    """Return why the listing may no longer be offered, in both languages (L10), or nothing."""
-    until = _certified_until(listing)
-    if listing.certificate and until is not None and until < today:
-        number = listing.certificate.number
-        return f"登记凭证 {number} 已于 {until} 到期 / The certificate {number} ended on {until}"
-    ended = _offered_until(listing)
-    if ended and ended < today.isoformat():
-        return f"挂牌期限已于 {ended} 届满 / The offer ended on {ended}"
-    return ""
+    tx.put(replace(listing, due=due(listing, tx.now)))
 
 
 def _remind(tx: Transaction, listing: Listing, today: date) -> None:
     """Leave one event for each threshold passed; after a pause only the nearest is said."""
-    until = _certified_until(listing)
+    until = certified_until(listing)
     if until is None:
         return
     left = (until - today).days
-    due = next((days for days in REMIND_DAYS if 0 <= left <= days), None)
-    if due is None:
+    near = next((days for days in REMIND_DAYS if 0 <= left <= days), None)
+    if near is None:
         return
     said = [
         event.payload["days"]
         for event in tx.events(listing.id)
         if event.type == _EXPIRING and event.payload["valid_until"] == until.isoformat()
     ]
-    if said and min(said) <= due:
+    if said and min(said) <= near:
         return
     tx.record(
         listing.id,
@@ -96,5 +87,5 @@ def _remind(tx: Transaction, listing: Listing, today: date) -> None:
         actor_id=SYSTEM.id,
         from_state=listing.state,
         to_state=listing.state,
-        payload={"valid_until": until.isoformat(), "days": due},
+        payload={"valid_until": until.isoformat(), "days": near},
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import deadlines
+from . import deadlines, jobs
 from .errors import YaosuError
 from .model import SYSTEM, Holding, Upload
 from .notices import inbox
@@ -36,6 +36,7 @@ def sweep(market: Market, every_s: float) -> None:
     for chore in (
         partial(_uploads, market, now),
         partial(anchors.anchor, store, now),
+        partial(jobs.forget_done, store, now),
         partial(inbox.forget_read, store, now, market.settings.notice_days),
     ):
         try:
@@ -50,8 +51,9 @@ def sweep(market: Market, every_s: float) -> None:
 
 def tick(store: Store, now: datetime) -> None:
     """Do what time asks of listings, periods and requests."""
+    deadlines.date_all(store)
     with store.read() as reader:
-        timed = list(deadlines.due(reader, now))
+        timed = deadlines.due_now(reader, now)
         running = list(periods.running(reader))
     for listing_id in timed:
         try:

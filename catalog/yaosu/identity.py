@@ -458,10 +458,10 @@ def require_verified(reader: Reader, party_id: str) -> Party:
 def add_signing_key(
     tx: Transaction, actor: Actor, public_key: str, *, held_by: str = "own", label: str = ""
 ) -> SigningKey:
-    """Register an Ed25519 public key of the actor's party (base64, 32 bytes raw)."""
-    from .proof.signing import read_public_key
+    """Register a public key of the actor's party: base64 of 32 bytes (Ed25519) or 65 (SM2)."""
+    from .proof.signing import read_party_key
 
-    read_public_key(public_key)
+    read_party_key(public_key)
     key = SigningKey(
         id=new_id("sgk"),
         party_id=actor.party_id,

@@ -7,6 +7,7 @@ letters, where a person can see and restart it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -14,20 +15,25 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from .errors import Stale, Unavailable, WrongState
+from .errors import NotFound, Stale, Unavailable, WrongState
 from .model import JSON, Job
 from .ports import Clock, JobLease, JobQueue, Store, Transaction
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[JSON], object]
+Leave = Callable[[Transaction], object]
+"""What a job leaves in the store: done in the step that marks the job as done."""
+Handler = Callable[[JSON], Leave | None]
 
 MAX_ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 3600.0
 ERROR_CHARS = 2000
+KEPT_DONE = timedelta(days=7)
+FORGOTTEN_AT_ONCE = 1000
+MOST_FORGOTTEN = 200_000
 
 
 class Hopeless(Exception):
@@ -46,6 +52,23 @@ def restart(tx: Transaction, job_id: int) -> Job:
     again = replace(job, state="ready", attempts=0, run_at=tx.now)
     tx.put_job(again)
     return again
+
+
+def forget_done(store: Store, now: datetime) -> int:
+    """Remove what was done more than `KEPT_DONE` ago, in small steps; return how many are gone.
+
+    A name given by `once` is guarded by the job that has not ended, so no job runs again because
+    a done one is gone; the days are for people who look for what happened. The dead stay.
+    """
+    gone = 0
+    while gone < MOST_FORGOTTEN:
+        some = store.write(
+            lambda tx: tx.forget_jobs(min(now, tx.now) - KEPT_DONE, limit=FORGOTTEN_AT_ONCE)
+        )
+        gone += some
+        if some < FORGOTTEN_AT_ONCE:
+            break
+    return gone
 
 
 class SqlJobQueue:
@@ -69,7 +92,7 @@ class SqlJobQueue:
         self._store.on_work(listener)
 
     def lease(self, worker: str, *, seconds: float) -> JobLease | None:
-        """Take the first due job for so long; None if there is none."""
+        """Take a due job for so long; None if there is none."""
         with self._store.read() as reader:
             if reader.due_job(self._clock.now()) is None:
                 return None
@@ -85,14 +108,29 @@ class SqlJobQueue:
 
         return self._store.write(step)
 
-    def done(self, lease: JobLease) -> None:
-        """Mark the job as done; Stale if it went to somebody else."""
+    def done(
+        self,
+        lease: JobLease,
+        leave: Leave | None = None,
+        *,
+        next_seconds: float = 0.0,
+    ) -> JobLease | None:
+        """Mark the job as done, with what it leaves; Stale if it went to somebody else.
 
-        def step(tx: Transaction) -> None:
+        With `next_seconds` its worker takes a due job for so long in the same step, and that
+        is returned: a row of jobs costs one commit for each.
+        """
+
+        def step(tx: Transaction) -> JobLease | None:
             job = _held(tx, lease)
+            if leave is not None:
+                leave(tx)
             tx.put_job(replace(_free(job), state="done", run_at=tx.now, error=""))
+            if not next_seconds:
+                return None
+            return self._take(tx, str(lease.job.leased_by), next_seconds)
 
-        self._store.write(step)
+        return self._store.write(step)
 
     def fail(self, lease: JobLease, error: str, *, retry: bool = True) -> None:
         """Put back with backoff, or, when the attempts are used up, among the dead letters."""
@@ -207,24 +245,23 @@ class Worker:
         return True
 
     def run_one(self) -> bool:
-        """Run the first due job in this thread; say whether there was one."""
+        """Run a due job in this thread; say whether there was one."""
         lease = self._queue.lease(self.name, seconds=self._lease_seconds)
-        if lease is None:
-            return False
-        with self._lock:
-            self._held[lease.job.id] = lease
-        try:
+        if lease is not None:
             self._handle(lease)
-        finally:
-            with self._lock:
-                self._held.pop(lease.job.id, None)
-        return True
+        return lease is not None
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        lease: JobLease | None = None
+        while lease is not None or not self._stop.is_set():
             woken = self._woken
             try:
-                idle = not self.run_one()
+                if lease is None:
+                    lease = self._queue.lease(self.name, seconds=self._lease_seconds)
+                idle = lease is None
+                if lease is not None:
+                    held, lease = lease, None
+                    lease = self._handle(held, more=True)
             except Exception:
                 log.exception("the queue cannot be read or written")
                 idle = True
@@ -238,25 +275,31 @@ class Worker:
                 lambda: self._stop.is_set() or self._woken != woken, self._poll_seconds
             )
 
-    def _handle(self, lease: JobLease) -> None:
+    def _handle(self, lease: JobLease, *, more: bool = False) -> JobLease | None:
+        """Run a job and end it; with `more`, return the next one if it was taken already."""
+        with self._lock:
+            self._held[lease.job.id] = lease
+        try:
+            return self._end(lease, more)
+        finally:
+            with self._lock:
+                self._held.pop(lease.job.id, None)
+
+    def _end(self, lease: JobLease, more: bool) -> JobLease | None:
         job = lease.job
         handler = self._handlers.get(job.kind)
         try:
             if handler is None:
                 raise Hopeless(f"no handler for jobs of the kind {job.kind!r}")
-            handler(job.body)
+            leave = handler(job.body)
+            seconds = self._lease_seconds if more and not self._stop.is_set() else 0.0
+            return self._queue.done(lease, leave, next_seconds=seconds)
         except Exception as e:
             log.warning("job %s %s failed at attempt %s: %r", job.id, job.kind, job.attempts, e)
-            error, retry = f"{type(e).__name__}: {e}", not isinstance(e, Hopeless)
-            self._close(lambda: self._queue.fail(lease, error, retry=retry))
-        else:
-            self._close(lambda: self._queue.done(lease))
-
-    def _close(self, move: Callable[[], None]) -> None:
-        try:
-            move()
-        except Stale:
-            log.warning("a job went to another worker before this one ended it")
+            with contextlib.suppress(Stale):  # it went to another worker
+                error = f"{type(e).__name__}: {e}"
+                self._queue.fail(lease, error, retry=not isinstance(e, Hopeless))
+        return None
 
     def _beat(self) -> None:
         while not self._ended.wait(self._lease_seconds / 3):
@@ -271,7 +314,10 @@ class Worker:
 
 def _held(tx: Transaction, lease: JobLease) -> Job:
     """Return the job of a lease, locked; Stale if the lease ran out and another took the job."""
-    job = tx.job(lease.job.id)
+    try:
+        job = tx.job(lease.job.id)
+    except NotFound:  # done by another, and forgotten since
+        raise Stale("this job is done", "该任务已完成", job=lease.job.id) from None
     mine = (job.leased_by, job.attempts) == (lease.job.leased_by, lease.job.attempts)
     if job.state != "leased" or not mine:
         raise Stale("the lease of this job ran out", "该任务的租约已失效", job=job.id)

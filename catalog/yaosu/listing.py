@@ -17,6 +17,7 @@ from yaosu_schemas.canonical import content_digest, digest, terms_digest
 from . import present
 from .amounts import WHOLE
 from .contract import holder_of, meter_of, period_of, points_of
+from .due_dates import due
 from .errors import (
     AlreadyExists,
     Conflict,
@@ -82,6 +83,7 @@ def step(
         payload = {**(payload or {}), **passed}
     target = row.target or listing.state
     moved = replace(listing, state=target, updated_at=tx.now, **changes)
+    moved = replace(moved, due=due(moved))
     tx.put(moved)
     tx.record(
         listing.id,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from yaosu_schemas.canonical import jcs
 from yaosu_schemas.measures import measure
-from yaosu_validators.sandbox import Limits, run_in_sandbox
+from yaosu_validators.sandbox import Limits, kept_warm, run_in_sandbox
 
 from . import housekeeping, outgoing, present
 from . import listing as shelf
@@ -37,7 +37,7 @@ from .errors import (
     WrongState,
 )
 from .harvest.harvester import Harvester
-from .jobs import Hopeless, SqlJobQueue, Worker
+from .jobs import Hopeless, Leave, SqlJobQueue, Worker
 from .model import (
     SYSTEM,
     Delivery,
@@ -143,11 +143,13 @@ class Market:
             self.store, self.clock, self.gate, folder / "harvests", self._stop
         )
         self._threads: list[threading.Thread] = []
+        self._held = contextlib.ExitStack()
 
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to follow the store and to run jobs."""
+        self._held.enter_context(kept_warm())
         self._venues()
         self.store.write(follower.begin)
         if self.embedded:
@@ -176,6 +178,7 @@ class Market:
         self.reads.close()
         for thread in self._threads:
             thread.join(timeout=30)
+        self._held.close()
         self.search.close()
         self.witnesses.close()
         self.log.close()
@@ -267,7 +270,7 @@ class Market:
 
     # --- jobs -----------------------------------------------------------------------------------
 
-    def _handlers(self) -> dict[str, Callable[[Any], None]]:
+    def _handlers(self) -> dict[str, Callable[[Any], Leave | None]]:
         return {
             "validate": self._validate,
             "columns": self._columns,
@@ -443,13 +446,19 @@ class Market:
         else:
             self.store.write(lambda tx: fulfilment.delivered(tx, trade.id))
 
-    def _receipt(self, body: dict[str, Any]) -> None:
+    def _receipt(self, body: dict[str, Any]) -> Leave | None:
         """Build the receipt once the log holds every event of the trade."""
         self.integrate()
-        self.receipt(body["trade_id"])
+        made = self._made_receipt(body["trade_id"])
+        return None if isinstance(made, bytes) else made
 
     def receipt(self, trade_id: str) -> bytes:
         """Return the receipt; it is built once and then kept as it is."""
+        made = self._made_receipt(trade_id)
+        return made if isinstance(made, bytes) else self.store.write(made)
+
+    def _made_receipt(self, trade_id: str) -> bytes | Callable[[Transaction], bytes]:
+        """Return the receipt that is kept, or the step that keeps the one made now."""
         name = f"receipt:{trade_id}"
         with self.store.read() as reader:
             kept = reader.view(name)
@@ -472,7 +481,7 @@ class Market:
                 tx.keep_view(f"voucher:{code}", jcs(about))
             return body if first is None else first[1]
 
-        return self.store.write(keep)
+        return keep
 
     def _recall(self, body: dict[str, Any]) -> None:
         """Reach the trades of a recalled version that its step had left, page by page."""

@@ -166,7 +166,7 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """A party's Ed25519 public key; `held_by` says who has the private half.
+    """A party's public key, of Ed25519 or SM2; `held_by` says who has the private half.
 
     "own": it never leaves the client (contract sign_mode 01); "platform": the market signs on
     the party's instruction (sign_mode 02), and every signature says so.
@@ -226,7 +226,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """An Ed25519 signature over a digest; `over` names which document the digest is of."""
+    """A signature over a digest; `over` names which document the digest is of."""
 
     party_id: str
     key_id: str
@@ -282,6 +282,7 @@ class Listing:
     updated_at: datetime
     listed_at: datetime | None = None
     title: str = ""
+    due: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,10 @@ class Reader(Protocol):
         """Return the sum of a column (bytes of holdings, length of uploads) over records."""
         ...
 
+    def due_listings(self, now: str, *, limit: int) -> list[str]:
+        """Return the ids of the listings whose `due` is not after a moment, the first one first."""
+        ...
+
     def events(self, subject_id: str) -> list[Event]:
         """Return the evidence chain of one subject, seq 0 first."""
         ...
@@ -179,8 +183,8 @@ class Transaction(Reader, Protocol):
         """Replace what changes of a job: state, attempts, times, lease and error."""
         ...
 
-    def forget_jobs(self, before: datetime) -> int:
-        """Remove jobs that were done before a time; return how many."""
+    def forget_jobs(self, before: datetime, *, limit: int) -> int:
+        """Remove the first jobs that were done before a time; return how many."""
         ...
 
     def forget_notice(self, notice_id: str) -> None:
@@ -259,7 +263,15 @@ class JobQueue(Protocol):
 
     def beat(self, lease: JobLease, *, seconds: float) -> JobLease: ...
 
-    def done(self, lease: JobLease) -> None: ...
+    def done(
+        self,
+        lease: JobLease,
+        leave: Callable[[Transaction], object] | None = None,
+        *,
+        next_seconds: float = 0.0,
+    ) -> JobLease | None:
+        """Mark as done together with what the job leaves; the same step may take the next one."""
+        ...
 
     def fail(self, lease: JobLease, error: str, *, retry: bool = True) -> None:
         """Put back with backoff, or, when the attempts are used up, among the dead letters."""

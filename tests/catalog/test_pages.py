@@ -374,8 +374,10 @@ def test_cursors_lead_through_all_results_once(hall: Hall, provider: Person) -> 
 
 
 def test_those_who_ask_for_json_get_the_descriptor(hall: Hall, provider: Person) -> None:
-    listed(hall, provider, "paper-json")
+    listing, _ = listed(hall, provider, "paper-json")
     who = browser(hall)
+    assert who.get(f"/listings/{listing}").url.path == "/datasets/lingnan/paper-json"
+    assert who.get("/listings/lst_none").status == 404
     answer = who.http.get("/datasets/lingnan/paper-json", headers={"accept": "application/json"})
     assert answer.json()["name"] == "paper-json"
     assert who.get("/dataset/lingnan__paper-json").url.path == "/datasets/lingnan/paper-json"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from enum import StrEnum
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yaosu_schemas import canonical, documents
@@ -33,6 +36,28 @@ def test_keys_are_sorted_by_utf16_and_numbers_are_ecmascript() -> None:
     assert jcs({"\ufb33": 1, "\U0001f600": 2, "b": 1e21, "a": 1.0}) == (
         '{"a":1,"b":1e+21,"\U0001f600":2,"\ufb33":1}'.encode()
     )
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+numbers = (
+    st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(1e-5, 1e-3)
+    | st.floats(1e14, 1e16)
+    | st.integers(-(2**53) + 1, 2**53 - 1).map(float)
+    | st.sampled_from([0.0, -0.0, 1.0, 1e-4, 1e15, 9.999e-5, 0.1 + 0.2])
+)
+keys = st.text(st.sampled_from('ab"\\\n\x7fé中\ud7ff\ue000\U0001f600'), max_size=3)
+
+
+@pytest.mark.parametrize("form", [canonical._standard, canonical._encode])
+@settings(max_examples=400)
+@given(value=st.dictionaries(keys, numbers | st.lists(numbers) | st.just(Colour.RED)))
+def test_the_quick_form_is_that_of_the_library(form: Any, value: Any) -> None:
+    with patch.object(canonical, "_encode", form):
+        assert jcs(value) == rfc8785.dumps(value)
 
 
 @given(values)

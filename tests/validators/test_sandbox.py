@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ import pytest
 
 from yaosu_schemas.errors import InvalidInput, NotFound, SandboxFailed, Unavailable
 from yaosu_validators import sandbox
-from yaosu_validators.sandbox import MIB, Limits, run_in_sandbox
+from yaosu_validators.sandbox import MIB, Limits, kept_warm, run_in_sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SKIPPED: Landlock is Linux only")
 
@@ -96,23 +97,41 @@ def babble(target, args, say):
             pass
     time.sleep(600)
 
+def mute(target, args, say):
+    os.closerange(2, 256)
+    time.sleep(600)
+
 def forge(target, args, say): return {"valid": True}
 def environment(target, args, say): return dict(os.environ)
 
 if __name__ == "__main__":
     main({f.__name__: f for f in (try_all, loop, sleep, hoard, fall, abort, burst, spill, litter,
-        refuse, flood, leak, environment, babble, forge)})
+        refuse, flood, leak, environment, babble, mute, forge)})
 """
 
 
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the attempts, and a warm process that forks them."""
+    folder = tmp_path_factory.mktemp("roots")
+    (folder / "attempts.py").write_text(ATTEMPTS)
+    with kept_warm("attempts", [folder]):
+        yield folder
+
+
+@pytest.fixture(autouse=True, params=["fresh", "forked"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How children start: each imports for itself, or all are forked from one that has."""
+    if request.param == "fresh":
+        monkeypatch.setattr(sandbox, "_nurseries", {})
+    return str(request.param)
+
+
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roots: Path) -> Iterator[Any]:
     place = tmp_path / "temporary"  # other tests have their own scratch folders meanwhile
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    roots = tmp_path / "roots"
-    roots.mkdir()
-    (roots / "attempts.py").write_text(ATTEMPTS)
     target = tmp_path / "data"
     target.mkdir()
     (target / "a.csv").write_text("id\n1\n")
@@ -221,7 +240,9 @@ def test_the_child_cannot_signal_raise_limits_or_change_other_files(run: Any) ->
         "resource.setrlimit(resource.RLIMIT_CPU, (9999, 9999))",
         "os.setxattr('a.csv', 'user.x', b'1')",
     ]
-    said = run("try_all", args={"codes": codes})
+    outlive = "ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)"  # PR_SET_PDEATHSIG
+    said = run("try_all", args={"codes": [*codes, outlive]})
+    assert said.pop(outlive) == "-1"
     assert set(said.values()) <= {"PermissionError", "ValueError"}, said
 
 
@@ -279,6 +300,11 @@ def test_a_child_that_was_taken_over_cannot_confuse_its_parent(run: Any) -> None
     assert time.monotonic() - started < 60
 
 
+def test_a_child_that_falls_silent_and_lives_on_is_ended(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sandbox, "_END_S", 0.5)
+    assert run("mute")["error"]["type"] == "reader-crashed"
+
+
 def test_a_forged_report_is_no_report(tmp_path: Path) -> None:
     (tmp_path / "forger.py").write_text(
         "from yaosu_validators.child import main\n"
@@ -312,12 +338,14 @@ def test_a_stopped_job_leaves_no_child_and_no_scratch(run: Any) -> None:
     assert asleep.is_set()
 
 
-def test_a_machine_that_cannot_confine_is_an_error_of_the_set_up(
-    run: Any, monkeypatch: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "roots" / "pyseccomp.py").write_text("raise ImportError('not here')")
-    with pytest.raises(SandboxFailed, match="pyseccomp"):
-        run("try_all", args={"codes": []})
+def test_a_machine_that_cannot_confine_is_an_error_of_the_set_up(way: str, tmp_path: Path) -> None:
+    (tmp_path / "attempts.py").write_text(ATTEMPTS)
+    (tmp_path / "pyseccomp.py").write_text("raise ImportError('not here')")
+    with contextlib.ExitStack() as held:
+        if way == "forked":
+            held.enter_context(kept_warm("attempts", [tmp_path]))
+        with pytest.raises(SandboxFailed, match="pyseccomp"):
+            run_in_sandbox("try_all", target=tmp_path, entry="attempts", roots=[tmp_path])
 
 
 def test_switching_the_sandbox_off_has_to_be_said_and_keeps_the_limits(run: Any) -> None:
@@ -340,27 +368,30 @@ def test_a_missing_target_is_named_without_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_killed_parent_takes_the_child_along_and_the_next_run_sweeps(
-    run: Any, tmp_path: Path, monkeypatch: Any
+    run: Any, tmp_path: Path, roots: Path, way: str
 ) -> None:
     place = tmp_path / "tmp"
     place.mkdir()
     code = (
         "from yaosu_validators.sandbox import *\n"
-        f"run_in_sandbox('sleep', target={str(tmp_path / 'data')!r}, entry='attempts',"
-        f" roots=[{str(tmp_path / 'roots')!r}], progress=lambda *_: print('up', flush=True))"
+        f"with kept_warm('attempts' if {way == 'forked'} else 'another', [{str(roots)!r}]):\n"
+        f"  run_in_sandbox('sleep', target={str(tmp_path / 'data')!r}, entry='attempts',"
+        f" roots=[{str(roots)!r}], progress=lambda *_: print('up', flush=True))"
     )
     env = {**os.environ, "TMPDIR": str(place), "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
-    child = int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text())
+    started = _children(parent.pid)
+    started += [child for zygote in started for child in _children(zygote)]
+    assert len(started) == {"fresh": 1, "forked": 2}[way]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _alive(child):
+    while time.monotonic() < deadline and any(map(_alive, started)):
         time.sleep(0.05)
-    assert not _alive(child)
+    assert not any(map(_alive, started))
     assert len(list(place.iterdir())) == 1
     sandbox._sweep(place, older_than_s=0)
     assert list(place.iterdir()) == []
@@ -377,6 +408,10 @@ def test_a_living_runs_scratch_is_never_swept(run: Any) -> None:
     with pytest.raises(Unavailable):
         run("sleep", progress=sweep, stop=lambda: bool(seen))
     assert seen[0]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _alive(pid: int) -> bool:

@@ -15,24 +15,45 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from yaosu_schemas.errors import Text, YaosuError
 
+from .check import GROUP, check_names
 from .confine import UNAVAILABLE_EXIT, Unconfined, confine, die_with_parent, limit
+from .nursery import serve
 
 Say = Callable[[dict[str, object]], None]
 Job = Callable[[str, dict[str, Any], Say], object]
 
 _PROGRESS_EVERY_S = 0.2
+_WARM = (
+    *("pyseccomp", "pyarrow.csv", "pyarrow.parquet", "numpy.ma", "ijson", "re2", "zstandard"),
+    *("jsonschema", "isodate", "dateutil.parser", "chardet", "_strptime"),
+    *("yaosu_validators.columns", "yaosu_validators.records", "yaosu_validators.filecheck"),
+    *("yaosu_validators.column_profile", "yaosu_validators.corpus.folds", "yaosu_validators.geo"),
+    *("yaosu_validators.blocks", "yaosu_validators.batches", "yaosu_validators.lines"),
+    *("yaosu_validators.corpus.clusters", "yaosu_validators.describe", "yaosu_validators.steady"),
+)
+"""Loaded by a job only when it comes to it, and by a zygote beforehand."""
 
 
 def main(jobs: Mapping[str, Job] | None = None) -> None:
-    """Answer the one request on standard input; never returns to the caller's code."""
+    """Answer the one request on standard input; never returns to the caller's code.
+
+    With a descriptor as argument this is a zygote, and what goes on below are its children.
+    """
+    zygote = len(sys.argv) > 1
+    if zygote:
+        _import_all()
+        serve(int(sys.argv[1]))
     request = json.loads(sys.stdin.buffer.read())
     out = os.fdopen(request["answer_fd"], "wb", buffering=0)
-    die_with_parent(request["parent"])
+    if not zygote:
+        die_with_parent(request["parent"])
+    os.environ["HOME"] = os.environ["TMPDIR"] = request["scratch"]
     job = ({**JOBS, **(jobs or {})})[request["job"]]
     _import_reader(request["job"])
     try:
@@ -101,6 +122,16 @@ def _import_reader(job: str) -> None:
     home = homes.get(job, job if job in JOBS else None)
     if home is not None:
         import_module(f"yaosu_validators.{home}")
+
+
+def _import_all() -> None:
+    """Load what any job may want; checks of others are loaded in a child that is shut in."""
+    for job in JOBS:
+        _import_reader(job)
+    for name in _WARM:
+        import_module(name)
+    if all(point.module.startswith("yaosu_validators.") for point in entry_points(group=GROUP)):
+        check_names()
 
 
 def _write_all(out: Any, data: bytes) -> None:

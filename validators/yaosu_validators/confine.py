@@ -215,6 +215,7 @@ def _filter_system_calls(s: ModuleType) -> None:
         rules.add_rule(s.ERRNO(errno.ENOSYS), "clone3")
         for name in ("kill", "tgkill"):  # abort() signals itself
             rules.add_rule(refuse, name, s.Arg(0, s.NE, own))
+        rules.add_rule(refuse, "prctl", s.Arg(0, s.EQ, _PR_SET_PDEATHSIG))  # ends with its parent
         rules.add_rule(refuse, "prlimit64", s.Arg(2, s.NE, 0))  # reading limits is fine
     except Exception as why:
         raise Unconfined(f"seccomp rule: {why!r}") from None

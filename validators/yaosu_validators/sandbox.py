@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from typing import IO, Any
 from yaosu_schemas import errors
 from yaosu_schemas.errors import NotFound, SandboxFailed, Unavailable, YaosuError
 
+from .nursery import ANSWER_FD, Forked, Nursery
 from .stopped import Stop, stopped_result
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,17 @@ _STDERR_BYTES = 8192
 _TICK_S = 0.1
 _RETRIES = 8
 _START_S = 120.0
+_END_S = 10.0
+_LOSSES = 2
+_ENTRY = "yaosu_validators.child"
 IN_CHILD = "YAOSU_IN_CHILD"  # set in the environment of a child, which starts no other
 _SCRATCH_PREFIX = "yaosu-sandbox-"
 _HEAD = 1 << 16
 _MEMBERS = re.compile(rb"\b(?:resources|path)\b[\"']?\s*:")
+_Child = subprocess.Popen[bytes] | Forked
+_Kind = tuple[str, tuple[str, ...]]
+_nurseries: dict[_Kind, Nursery] = {}
+_nurseries_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,7 @@ def run_in_sandbox(
     stop: Callable[[], bool] | None = None,
     keep: Callable[[Path, dict[str, Any]], None] | None = None,
     reads: Sequence[Path | str] = (),
-    entry: str = "yaosu_validators.child",
+    entry: str = _ENTRY,
     roots: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
     """Return the JSON answer of `job` (those of `child.py`) on `target`.
@@ -112,12 +121,19 @@ def run_in_sandbox(
         "parent": os.getpid(),
     }
     broken: list[tuple[str, str, str, str]] = []
+    lost = 0
     while True:
         with _scratch() as scratch:
             request["scratch"] = str(scratch)
             request["limits"] = bounds.of_child()
-            with _started(request, scratch, entry, roots) as run:
+            nursery = _nurseries.get(_kind(entry, roots)) if lost < _LOSSES else None
+            with _started(request, scratch, entry, roots, nursery) as run:
                 run.follow(bounds, progress or _ignore, stop or _never)
+            if run.lost:  # its zygote ended: that says nothing of the file
+                lost += 1
+                if lost == _LOSSES:
+                    log.warning("the warm process ends again and again: %s starts afresh", job)
+                continue
             answer, why = _conclude(job, run, request, hide=[str(folder), str(scratch)])
             if why is None and keep is not None:
                 keep(scratch, answer)
@@ -126,6 +142,35 @@ def run_in_sandbox(
         # One file must not cost a person the description of all others: leave it out and retry.
         broken.append((run.at, why.type, *why.text))
         request["args"]["broken"] = broken
+
+
+@contextlib.contextmanager
+def kept_warm(entry: str = _ENTRY, roots: Sequence[Path | str] = ()) -> Iterator[Nursery]:
+    """Let this process's children of `entry` be forked from a warm one while anybody holds this.
+
+    For a server: a program that reads one file starts one child, and gains nothing.
+    """
+    kind = _kind(entry, roots)
+
+    def start(control: int) -> subprocess.Popen[bytes]:
+        env = _environment(Path(os.sep), roots)
+        return _popen([entry, str(control)], subprocess.DEVNULL, control, env)
+
+    with _nurseries_lock:
+        nursery = _nurseries.setdefault(kind, Nursery(start))
+        nursery.holders += 1
+    try:
+        yield nursery
+    finally:
+        with _nurseries_lock:
+            nursery.holders -= 1
+            if nursery.holders == 0:
+                del _nurseries[kind]
+                nursery.close()
+
+
+def _kind(entry: str, roots: Sequence[Path | str]) -> _Kind:
+    return entry, tuple(map(str, roots))
 
 
 def _goes_on(job: str, why: Stop, at: str, broken: Sequence[Sequence[str]]) -> bool:
@@ -206,20 +251,21 @@ def _sweep(place: Path, *, older_than_s: float = 10.0) -> None:
 
 @contextlib.contextmanager
 def _started(
-    request: dict[str, Any], scratch: Path, entry: str, roots: Sequence[Path | str]
+    request: dict[str, Any],
+    scratch: Path,
+    entry: str,
+    roots: Sequence[Path | str],
+    nursery: Nursery | None,
 ) -> Iterator[_Run]:
     read_end, write_end = os.pipe()
+    child: _Child | None = None
     try:
-        child = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-B", "-m", entry],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(write_end,),
-            start_new_session=True,
-            cwd=scratch,
-            env=_environment(scratch, roots),
-        )
+        if nursery is not None:
+            child = nursery.fork(write_end)
+        answer_fd = ANSWER_FD if child is not None else write_end
+        if child is None:
+            env = _environment(scratch, roots)
+            child = _popen([entry], subprocess.PIPE, write_end, env)
     except OSError as why:
         os.close(read_end)
         raise _unavailable(str(why)) from None
@@ -227,11 +273,28 @@ def _started(
         os.close(write_end)
     try:
         run = _Run(child, read_end, scratch)
-        run.send({**request, "answer_fd": write_end})
+        run.send({**request, "answer_fd": answer_fd})
         yield run
     finally:
         _kill(child)
         os.close(read_end)
+        if isinstance(child, Forked) and nursery is not None:
+            nursery.ended(child, ours=run.stopped is not None)
+
+
+def _popen(
+    module: list[str], pipes: int, passed: int, env: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-s", "-P", "-B", "-m", *module],
+        stdin=pipes,
+        stdout=subprocess.DEVNULL,
+        stderr=pipes,
+        pass_fds=(passed,),
+        start_new_session=True,
+        cwd=env["HOME"],
+        env=env,
+    )
 
 
 def _environment(scratch: Path, roots: Sequence[Path | str]) -> dict[str, str]:
@@ -249,6 +312,9 @@ def _environment(scratch: Path, roots: Sequence[Path | str]) -> dict[str, str]:
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "MALLOC_ARENA_MAX": "2",
         "OMP_NUM_THREADS": "2",
+        # A process that forks may have one thread only.
+        "OPENBLAS_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "ARROW_IO_THREADS": "2",
     }
 
@@ -263,7 +329,7 @@ def _source_root(package: str) -> Path:
 class _Run:
     """One child under way: what it said, and how it ended."""
 
-    def __init__(self, child: subprocess.Popen[bytes], answers: int, scratch: Path) -> None:
+    def __init__(self, child: _Child, answers: int, scratch: Path) -> None:
         self.child = child
         self.answers = answers
         self.scratch = scratch
@@ -273,6 +339,11 @@ class _Run:
         self.at = ""
         self._buffer = bytearray()
         self._heard = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the child ended, unasked, because its zygote did."""
+        return isinstance(self.child, Forked) and self.child.lost and self.stopped is None
 
     def send(self, request: dict[str, Any]) -> None:
         pipe = self.child.stdin
@@ -316,7 +387,12 @@ class _Run:
                     if _size_bytes(self.scratch) > limits.scratch_bytes:
                         self.stopped = Stop("disk", limits.scratch_bytes)
         if self.stopped is None:
-            self.child.wait(timeout=10)
+            try:
+                self.child.wait(timeout=_END_S)
+            except subprocess.TimeoutExpired:
+                _kill(self.child)
+                if not self.lost:  # it had fallen silent, and lived on
+                    self.stopped = Stop("crash", detail="no answer")
         _kill(self.child)
 
     def _take(self, data: bytes, progress: Callable[..., None]) -> None:
@@ -350,10 +426,11 @@ class _Run:
                 progress(*facts, **named)
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
+def _kill(child: _Child) -> None:
     if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+        if isinstance(child, subprocess.Popen):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
         child.kill()
     child.wait()
     for pipe in (child.stdin, child.stderr):
@@ -397,7 +474,7 @@ def _why(run: _Run, request: dict[str, Any]) -> Stop:
     if run.stopped is not None:
         return run.stopped
     failed = run.said.get("failed")
-    status = run.child.returncode
+    status = run.child.returncode or 0
     if failed == "memory" or b"bad_alloc" in run.stderr or b"MemoryError" in run.stderr[-400:]:
         return Stop("memory", bounds["memory_bytes"])
     if failed == "disk":

@@ -365,7 +365,7 @@ class Client:
         return self.connection.pages("/v1/signing-keys")
 
     def add_signing_key(self, key: str | Path | Signer, label: str = "") -> JSON:
-        """Register the public half of an Ed25519 key; the private half stays here."""
+        """Register the public half of a key (Ed25519, SM2); the private half stays here."""
         from .remote import signer_of
 
         body = {"public_key": signer_of(key).public_key, "label": label}

@@ -84,7 +84,7 @@ class Organisation:
         """Invite a person (owner); the link is shown this once."""
         return self._post(
             "invitations", name=name, email=email, roles=list(roles), owner=owner, days=days,
-            makes="inv",
+            makes="ivt",
         )  # fmt: skip
 
     def invitations(self) -> list[JSON]:

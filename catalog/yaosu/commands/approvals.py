@@ -264,7 +264,7 @@ def end_rule(
 
 @organisation.command()
 @command
-@makes("inv")
+@makes("ivt")
 def invite(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person. 姓名。")],
     role: Annotated[

@@ -189,10 +189,13 @@ def new_signing(
     register: Annotated[
         bool, typer.Option(help="Register its public half with the market. 登记公钥。")
     ] = True,
+    sm2: Annotated[
+        bool, typer.Option("--sm2", help="SM2 in place of Ed25519, for trials. 使用 SM2（试用）。")
+    ] = False,
     market: Market = None,
     as_json: Json = False,
 ) -> None:
-    """Make an Ed25519 signing key: the private half stays in a file of yours.
+    """Make a signing key (Ed25519): the private half stays in a file of yours.
 
     新建签名密钥，私钥只保存在本机。
     """
@@ -205,7 +208,7 @@ def new_signing(
         return
     who = client(market) if register else None
     place = file or signing_key_file()
-    signer = signing.Signer.generate()
+    signer = signing.Signer.generate("sm2" if sm2 else "ed25519")
     signer.save(place)
     made = {"key_id": None, "public_key": signer.public_key, "held_by": "own"}
     if who is not None:

@@ -71,7 +71,7 @@ def invite(
         raise Conflict(f"{MOST_OPEN} invitations are open already", "未处理的邀请过多")
     secret = secrets.token_urlsafe(32)
     made = Invitation(
-        id=new_id("inv"),
+        id=new_id("ivt"),
         party_id=actor.party_id,
         secret_sha256=_digest(secret),
         name=name.strip(),

@@ -139,6 +139,9 @@ class Log:
         size = self._known(size)
         with self._store.read() as reader:
             index = reader.leaf_by_digest(event_digest)
+        return self._included(event_digest, index, size)
+
+    def _included(self, event_digest: str, index: int | None, size: int) -> dict[str, Any]:
         if index is None or index >= size:
             raise NotFound(
                 "the event is not in this tree of the log (yet)",
@@ -150,22 +153,26 @@ class Log:
         hashes = [h.hex() for h in path]
         return {"event_digest": event_digest, "index": index, "size": size, "hashes": hashes}
 
-    def prove(self, event_digests: Sequence[str]) -> tuple[str, list[dict[str, Any]]]:
+    def prove(self, events: Sequence[Event]) -> tuple[str, list[dict[str, Any]]]:
         """Return one checkpoint and the inclusion proofs of all these events in it.
 
         Where a quorum of witnesses is asked for, only a checkpoint that has one will do; else one
         that has cosignatures is preferred if the events are in it.
         """
         checkpoint, signed = self._current()
+        with self._store.read() as reader:
+            places = [reader.leaf_of(event.id) for event in events]
         if self._cosigned is not None:
-            with self._store.read() as reader:
-                places = [reader.leaf_by_digest(d) for d in event_digests]
             in_it = all(p is not None and p < self._cosigned[0].size for p in places)
             if in_it or self._quorum:
                 checkpoint, signed = self._cosigned
         elif self._quorum:
             raise NotFound("no witness has cosigned the log yet", "尚无见证方联署日志")
-        return signed.decode(), [self.inclusion(d, checkpoint.size) for d in event_digests]
+        proofs = [
+            self._included(event.digest, place, checkpoint.size)
+            for event, place in zip(events, places, strict=True)
+        ]
+        return signed.decode(), proofs
 
     def seal(self, document: dict[str, Any]) -> dict[str, str]:
         """Return the log's own signature over a document that the market vouches for."""

@@ -17,7 +17,7 @@ from . import voucher
 class Prover(Protocol):
     """What a receipt needs of the transparency log."""
 
-    def prove(self, event_digests: Sequence[str]) -> tuple[str, list[dict[str, Any]]]: ...
+    def prove(self, events: Sequence[Event]) -> tuple[str, list[dict[str, Any]]]: ...
     def seal(self, document: dict[str, Any]) -> dict[str, str]: ...
     def identity(self) -> dict[str, str]: ...
     def witnesses(self) -> list[str]: ...
@@ -42,7 +42,7 @@ def build(reader: Reader, log: Prover, trade_id: str) -> dict[str, Any]:
         )
     events = _until_voucher(reader.events(trade_id))
     told = {event.digest for event in events}  # what came after the voucher is not vouched for
-    checkpoint, proofs = log.prove([event.digest for event in events])
+    checkpoint, proofs = log.prove(events)
     provider, user = reader.get(Party, trade.provider_id), reader.get(Party, trade.user_id)
     made = {
         "type": "yaosu-receipt",

@@ -1,8 +1,10 @@
-"""Ed25519 keys and signatures of parties, and of the log: one message form, one file form.
+"""Keys and signatures of parties, and of the log: one message form, one file form.
 
 What is signed is never a document but its digest, behind a line that says what the signature is
-for. Public keys and signatures travel as base64 of the raw 32 and 64 bytes (as WebCrypto gives
-them); private keys stay in a file that only its owner can read.
+for. Public keys and signatures travel as base64 of the raw 32 and 64 bytes (Ed25519, as WebCrypto
+gives them), or 65 and 64 (SM2, for parties that have to; see `sm2`): the length tells the
+algorithm. Private keys stay in a file that only its owner can read. The log, its witnesses and its
+seals are Ed25519 throughout.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from yaosu_schemas.canonical import is_digest
 from yaosu_schemas.errors import AlreadyExists, Forbidden, InvalidInput, NotFound
+
+from . import sm2
 
 PREFIX = b"yaosu-signature-v1\n"
 
@@ -74,17 +78,45 @@ def read_public_key(text: str) -> bytes:
     return raw
 
 
+def algorithm(public_key: str) -> str:
+    """Return `SM2` or `Ed25519`, as the length of a public key tells."""
+    return "SM2" if len(public_key) == 88 else "Ed25519"  # base64 of 65 bytes, of 32 bytes
+
+
+def read_party_key(text: str) -> bytes:
+    """Return the raw public key of a party, of either algorithm; Unsupported without `sm2`."""
+    if algorithm(text) != "SM2":
+        return read_public_key(text)
+    try:
+        raw = _raw(text, sm2.PUBLIC_BYTES)
+    except (ValueError, binascii.Error):
+        raw = b""
+    if not sm2.is_public(raw):
+        raise InvalidInput(
+            "a public key of SM2 is base64 of 65 bytes: 04, X and Y of a point of the curve",
+            "SM2 公钥应为 65 字节的 base64：04 与曲线上点的 X、Y",
+            field="public_key",
+        )
+    return raw
+
+
 def key_id(public_key: str) -> str:
-    """Return a short name for a public key: `ed25519:` and 16 hex digits of its SHA-256."""
-    return "ed25519:" + hashlib.sha256(read_public_key(public_key)).hexdigest()[:16]
+    """Return a short name for a public key: its algorithm and 16 hex digits of its SHA-256."""
+    short = hashlib.sha256(read_party_key(public_key)).hexdigest()[:16]
+    return f"{algorithm(public_key).lower()}:{short}"
 
 
 def verify(public_key: str, digest: str, value: str) -> bool:
-    """Say whether `value` is this key's signature over the digest; bad input is just False."""
+    """Say whether `value` is this key's signature over the digest; bad input is just False.
+
+    Unsupported when the key is of SM2 and the extra `sm2` is not installed.
+    """
     try:
-        return verify_bytes(read_public_key(public_key), message(digest), _raw(value, 64))
+        key, data, signature = read_party_key(public_key), message(digest), _raw(value, 64)
     except (InvalidInput, ValueError, binascii.Error):
         return False
+    check = sm2.verify if algorithm(public_key) == "SM2" else verify_bytes
+    return check(key, data, signature)
 
 
 def verify_bytes(public_key: bytes, data: bytes, signature: bytes) -> bool:
@@ -100,12 +132,13 @@ def verify_bytes(public_key: bytes, data: bytes, signature: bytes) -> bool:
 class Signer:
     """A private key in the hand; it never shows itself in a log or a trace."""
 
-    _private: Ed25519PrivateKey
+    _private: Ed25519PrivateKey | sm2.PrivateKey
 
     @classmethod
-    def generate(cls) -> Signer:
-        """Return a new key from the system's randomness."""
-        return cls(Ed25519PrivateKey.generate())
+    def generate(cls, algorithm: str = "ed25519") -> Signer:
+        """Return a new key of `ed25519` or `sm2` from the system's randomness."""
+        made = sm2.PrivateKey if algorithm == "sm2" else Ed25519PrivateKey
+        return cls(made.generate())
 
     @classmethod
     def from_seed(cls, seed: bytes) -> Signer:
@@ -114,11 +147,13 @@ class Signer:
 
     @property
     def public_bytes(self) -> bytes:
+        if isinstance(self._private, sm2.PrivateKey):
+            return self._private.public
         return self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     @property
     def public_key(self) -> str:
-        return base64.b64encode(self.public_bytes).decode()
+        return base64_text(self.public_bytes)
 
     @property
     def key_id(self) -> str:
@@ -126,7 +161,7 @@ class Signer:
 
     def sign(self, digest: str) -> str:
         """Return the base64 signature over a digest."""
-        return base64.b64encode(self._private.sign(message(digest))).decode()
+        return base64_text(self._private.sign(message(digest)))
 
     def sign_bytes(self, data: bytes) -> bytes:
         """Return the raw signature over bytes that say themselves what they are."""
@@ -134,7 +169,10 @@ class Signer:
 
     def save(self, path: Path) -> None:
         """Write the key as PKCS #8 PEM, for its owner only; AlreadyExists, never overwritten."""
-        pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        if isinstance(self._private, sm2.PrivateKey):
+            pem = self._private.pem()
+        else:
+            pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.unlink(missing_ok=True)
@@ -193,6 +231,8 @@ def parse(content: bytes, path: Path = Path("key")) -> Signer:
     """Return the key in these bytes, in any of the forms of a key file."""
     try:
         if content.lstrip().startswith(b"-----BEGIN"):
+            if other := sm2.PrivateKey.read(content):
+                return Signer(other)
             key = load_pem_private_key(content, password=None)
             if not isinstance(key, Ed25519PrivateKey):
                 raise ValueError("another algorithm")
@@ -205,7 +245,7 @@ def parse(content: bytes, path: Path = Path("key")) -> Signer:
 
 
 def load_or_create(path: Path) -> Signer:
-    """Return the key in a file; the first time, make one and keep it there."""
+    """Return the Ed25519 key in a file; the first time, make one and keep it there."""
     if not path.exists():
         try:
             made = Signer.generate()
@@ -213,13 +253,17 @@ def load_or_create(path: Path) -> Signer:
             return made
         except AlreadyExists:
             pass  # another process was first
-    return load(path)
+    found = load(path)
+    if isinstance(found._private, sm2.PrivateKey):
+        raise _not_a_key(path)
+    return found
 
 
 def _not_a_key(path: Path) -> InvalidInput:
     return InvalidInput(
-        f"{path.name} holds no Ed25519 private key (PKCS #8 PEM without password, or a seed)",
-        f"{path.name} 中没有 Ed25519 私钥（无口令的 PKCS #8 PEM 或种子）",
+        f"{path.name} holds no private key of use here (Ed25519 as PKCS #8 PEM without password "
+        "or as a seed; for a party also SM2 as PKCS #8 PEM)",
+        f"{path.name} 中没有可用的私钥（Ed25519：无口令的 PKCS #8 PEM 或种子；主体亦可用 SM2）",
         path=path.name,
     )
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from yaosu.model import Listing
 from yaosu.model_notices import Notice
 
 from .tables import (
@@ -200,18 +201,20 @@ class Statements:
         changed = ("state", "attempts", "run_at", "leased_by", "lease_until", "error")
         limit = sa.bindparam("limit", type_=sa.Integer())
         now: sa.BindParameter[Any] = sa.bindparam("now")
-        due = sa.or_(
-            sa.and_(j.state == sa.literal_column("'ready'"), j.run_at <= now),
-            sa.and_(j.state == sa.literal_column("'leased'"), j.lease_until <= now),
-        )
+        # Two looks along an index: an `or` of both would read and sort all that is due.
+        due = sa.and_(j.state == sa.literal_column("'ready'"), j.run_at <= now)
+        lost = sa.and_(j.state == sa.literal_column("'leased'"), j.lease_until <= now)
         by_id = j.id == sa.bindparam("id_")
         states = sa.select(j.state, sa.func.count(), sa.func.min(j.run_at)).group_by(j.state)
         first_due = sa.select(*j).where(due).order_by(j.run_at, j.id).limit(_ONE)
+        first_lost = sa.select(*j).where(lost).order_by(j.run_at, j.id).limit(_ONE)
         return {
             "job_insert": self._insert(jobs).values(new).on_conflict_do_nothing(),
             "job_states": states,
             "job_due": first_due,
             "job_due_lock": first_due.with_for_update(skip_locked=True),
+            "job_lost": first_lost,
+            "job_lost_lock": first_lost.with_for_update(skip_locked=True),
             "job": sa.select(*j).where(by_id),
             "job_lock": sa.select(*j).where(by_id).with_for_update(),
             "jobs": sa.select(*j).order_by(j.id.desc()).limit(limit),
@@ -223,7 +226,14 @@ class Statements:
             .where(by_id)
             .values({c: sa.bindparam(c) for c in changed}),
             "jobs_forget": sa.delete(jobs).where(
-                j.state == sa.literal_column("'done'"), j.run_at < sa.bindparam("before")
+                j.id.in_(
+                    sa.select(j.id)
+                    .where(
+                        j.state == sa.literal_column("'done'"), j.run_at < sa.bindparam("before")
+                    )
+                    .order_by(j.run_at, j.id)
+                    .limit(limit)
+                )
             ),
         }
 
@@ -231,6 +241,7 @@ class Statements:
         o = outbox.c
         view: Binds = {c.name: sa.bindparam(c.name) for c in views.c}
         notices = kind_of(Notice).table
+        listing = kind_of(Listing).table.c
         topic = o.topic == sa.bindparam("topic_")
         insert = self._insert(views).values(view)
         # One writer numbers rows in the order it commits them; many need a place given later.
@@ -246,6 +257,10 @@ class Statements:
             .order_by(position)
             .limit(sa.bindparam("limit", type_=sa.Integer())),
             "outbox_head": sa.select(sa.func.max(position)).where(topic, placed),
+            "listing_due": sa.select(listing.id)
+            .where(listing.due <= sa.bindparam("now"))
+            .order_by(listing.due, listing.id)
+            .limit(sa.bindparam("limit", type_=sa.Integer())),
             "notice_forget": sa.delete(notices).where(notices.c.id == sa.bindparam("notice_id")),
             "outbox_forget": sa.delete(outbox).where(
                 topic, placed, position <= sa.bindparam("upto")

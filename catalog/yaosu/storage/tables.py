@@ -170,7 +170,7 @@ _keep(Venue, "venue", "party_id", kept=True)
 _keep(Dataset, "dataset", "provider_id", "origin_id", unique=[("publisher", "name")], locked=True)
 _keep(
     Listing, "listing", "dataset_id", "provider_id", "state", "venue", "content_digest",
-    "publisher", "name", "report_id", "view_policy", unique=[("dataset_id", "version")],
+    "publisher", "name", "report_id", "view_policy", "due", unique=[("dataset_id", "version")],
     locked=True,
 )  # fmt: skip
 _keep(StoredReport, "report", "listing_id", "target", "digest")

@@ -109,6 +109,10 @@ class SqlReader:
         self._cursor.execute(self._statements.total(stored, where, column), parameters)
         return int(self._cursor.fetchone()[0] or 0)
 
+    def due_listings(self, now: str, *, limit: int) -> list[str]:
+        """Return the ids of the listings whose `due` is not after a moment, the first one first."""
+        return [row[0] for row in self._run("listing_due", now=now, limit=limit).fetchall()]
+
     # --- evidence and money ---------------------------------------------------------------------
 
     def events(self, subject_id: str) -> list[Event]:
@@ -207,10 +211,13 @@ class SqlReader:
         return {state: (n, _time(at)) for state, n, at in self._run("job_states").fetchall()}
 
     def due_job(self, now: datetime) -> Job | None:
-        """Return the first job whose time has come or whose lease ran out; a write locks it."""
-        name = "job_due_lock" if self.writing else "job_due"
-        row = self._run(name, now=stamp(now)).fetchone()
-        return None if row is None else _job(row)
+        """Return a job whose lease ran out, or the first whose time has come; a write locks it."""
+        lock = "_lock" if self.writing else ""
+        for name in ("job_lost", "job_due"):
+            row = self._run(name + lock, now=stamp(now)).fetchone()
+            if row is not None:
+                return _job(row)
+        return None
 
 
 Name = tuple[type[Any], str]
@@ -437,9 +444,9 @@ class SqlTransaction(SqlReader):
             error=job.error,
         )
 
-    def forget_jobs(self, before: datetime) -> int:
-        """Remove jobs that were done before a time; return how many."""
-        return self._run("jobs_forget", before=stamp(before)).rowcount
+    def forget_jobs(self, before: datetime, *, limit: int) -> int:
+        """Remove the first jobs that were done before a time; return how many."""
+        return self._run("jobs_forget", before=stamp(before), limit=limit).rowcount
 
     def forget_notice(self, notice_id: str) -> None:
         """Remove a notice: what a person was told, not what happened."""

@@ -137,16 +137,35 @@ def asked(request: Request) -> dict[str, Any]:
 
 
 async def read(
-    request: Request, look: Callable[[Reader, Actor | None], T], *, needed: bool = False
+    request: Request,
+    look: Callable[[Reader, Actor | None], T],
+    *,
+    needed: bool = False,
+    beside: bool = False,
 ) -> T:
-    """Run a read over one snapshot; on PostgreSQL in a thread, since it waits for a socket."""
+    """Run a read over one snapshot; in a thread where it waits for a socket (PostgreSQL).
+
+    `beside` is for a read that may be long: it has a thread on either store.
+    """
     market = market_of(request)
 
     def work() -> T:
         with market.store.read() as reader:
             return look(reader, actor_in(reader, request, needed=needed))
 
-    return work() if market.embedded else await asyncio.to_thread(work)
+    return work() if market.embedded and not beside else await asyncio.to_thread(work)
+
+
+async def read_own(
+    request: Request, look: Callable[[Reader, Actor], T], *, beside: bool = False
+) -> T:
+    """Run a read that only somebody with a key may ask for."""
+
+    def known(reader: Reader, actor: Actor | None) -> T:
+        assert actor is not None
+        return look(reader, actor)
+
+    return await read(request, known, needed=True, beside=beside)
 
 
 async def change(

@@ -17,7 +17,7 @@ from yaosu.quality import manual_sample
 
 from .api import bodies
 from .api.quality import noted
-from .door import StrictRoute, change, in_children, json_response, market_of, read
+from .door import StrictRoute, change, in_children, json_response, market_of, read, read_own
 from .pages.visit import PageRoute, Visit, act, error_facts, html, one, read_form, read_of, visit_of
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["review"])
@@ -38,12 +38,11 @@ async def sample(request: Request, listing_id: str) -> Response:
 async def sample_next(request: Request, listing_id: str, limit: int = 10) -> Response:
     """Return the next records that this reviewer is to judge, without what others said."""
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[Listing, Actor, list[_Item]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[Listing, Actor, list[_Item]]:
         found = shelf.load(reader, actor, listing_id)
         return found, actor, _next(reader, actor, found, max(1, min(limit, 50)))
 
-    found, actor, items = await read(request, look, needed=True)
+    found, actor, items = await read_own(request, look)
     await noted(request, found, actor, None, len(items))
     return json_response({"records": await _records(request, found, items)})
 

@@ -91,7 +91,7 @@ class Rotation(Body):
 
 
 class NewSigningKey(Body):
-    public_key: Line = Field(default="", description="base64 of the 32 raw bytes")
+    public_key: Line = Field(default="", description="base64 of 32 bytes (Ed25519) or 65 (SM2)")
     held_by: Line = Field(default="own", pattern="^(own|platform)$")
     label: Line = ""
 
@@ -186,7 +186,9 @@ class TextChanges(Body):
 
 class SignatureBody(Body):
     key_id: Id
-    value: Line = Field(default="", description="base64 Ed25519 signature of the digest")
+    value: Line = Field(
+        default="", description="base64 of the 64 bytes that the key made over the digest"
+    )
     platform: bool = False
 
 

@@ -14,7 +14,7 @@ from yaosu.model_evidence import Recall, UsageReceipt
 from yaosu.ports import Reader, Transaction
 from yaosu.trading import recall, training_content, usage
 from yaosu.trading.moves import load
-from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read, read_own
 from yaosu.web.pages.voucher import public_voucher
 from yaosu_schemas.canonical import digest
 
@@ -103,25 +103,23 @@ async def usage_receipts(
     """List the usage receipts of one's own party, newest first."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], str | None]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[list[dict[str, Any]], str | None]:
         where = {"party_id": actor.party_id, **({"model": model} if model else {})}
         found = reader.find(UsageReceipt, after=cursor, limit=size, newest=True, **where)
         after = found[-1].id if len(found) == size else None
         return [_usage(reader, kept) for kept in found], after
 
-    return page(request, *await read(request, look, needed=True))
+    return page(request, *await read_own(request, look))
 
 
 @router.get("/usage-receipts/{usage_receipt_id}")
 async def one_usage_receipt(request: Request, usage_receipt_id: str) -> Response:
     """Show a usage receipt to its own party."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return _usage(reader, usage.load_receipt(reader, actor, usage_receipt_id))
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 Form = Annotated[str, Query(alias="format", pattern="^(json|csv)$")]
@@ -141,12 +139,11 @@ async def training_summary(
 ) -> Response:
     """Return the sections of the summary of training content for bought data, as JSON or CSV."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         allow(actor, "usage.record")
-        assert actor is not None
         return training_content.summary(reader, actor.party_id, model, version)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     if form == "csv":
         return _csv(training_content.summary_csv(found), "training-content.csv")
     return json_response(found)
@@ -156,12 +153,11 @@ async def training_summary(
 async def source_records(request: Request, form: Form = "json") -> Response:
     """Return the records of corpus sources of all bought data, as JSON or CSV."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         allow(actor, "usage.record")
-        assert actor is not None
         return training_content.source_records(reader, actor.party_id)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     if form == "csv":
         return _csv(training_content.records_csv(found), "source-records.csv")
     return json_response({"items": found, "next": None})
@@ -194,24 +190,22 @@ async def recalls(request: Request, cursor: str | None = None, limit: int = 50) 
     """List the recalls of one's own listings; operators see those that they handle."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], str | None]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[list[dict[str, Any]], str | None]:
         found = recall.visible(reader, actor, cursor, size)
         after = found[-1].id if len(found) == size else None
         return [recall.summary(r) for r in found], after
 
-    return page(request, *await read(request, look, needed=True))
+    return page(request, *await read_own(request, look))
 
 
 @router.get("/recalls/{recall_id}")
 async def one_recall(request: Request, recall_id: str) -> Response:
     """Show a recall with every trade it reached and what its buyer has confirmed."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return recall.overview(reader, actor, recall.see(reader, actor, recall_id))
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/recalls/{recall_id}/close")
@@ -244,12 +238,11 @@ async def trade_recall(request: Request, trade_id: str, statement: str = "delete
             field="statement",
         )
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         load(reader, actor, trade_id)
         return _asked(reader, trade_id, statement)
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/trades/{trade_id}/confirm-deletion")

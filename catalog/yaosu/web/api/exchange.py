@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -23,14 +23,13 @@ from yaosu.ports import Reader, Transaction
 from yaosu.web.door import (
     Secret,
     StrictRoute,
-    actor_in,
     change,
     idempotency_key,
     in_children,
     json_response,
     market_of,
     page,
-    read,
+    read_own,
 )
 from yaosu.web.strict import parse
 from yaosu.webhooks import standard_webhooks
@@ -38,7 +37,6 @@ from yaosu_schemas import documents
 
 from .bodies import Body, Line, Nothing
 
-T = TypeVar("T")
 PAGE = 100
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["exchange"])
@@ -89,12 +87,11 @@ async def new_key(request: Request, venue_id: str, body: NewCallbackKey) -> Resp
 async def keys(request: Request, venue_id: str) -> Response:
     """List the keys of one's own place of trading."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         venue = callbacks.venue_held(reader, actor, venue_id)
         return [callbacks.key_shown(k) for k in callbacks.keys_of(reader, venue.id)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post(VENUE + "/callback-keys/{key_id}/revoke")
@@ -164,26 +161,15 @@ FIRST_LINES = 500
 async def one_day(request: Request, venue_id: str, day: Day, format: Format = "json") -> Response:
     """Return what happened to the trades of one's own place on a day (in Beijing), in fen."""
 
-    def look(reader: Reader, actor: Actor | None) -> Statement:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> Statement:
         venue = callbacks.venue_held(reader, actor, venue_id)
         return statement.of_day(reader, venue, statement.day_of(day))
 
-    made = await read_beside(request, look)
+    made = await read_own(request, look, beside=True)
     if format == sheets.JSON:
         return json_response(made.as_json())
     rows = statement.rows(made)
     return table(format, f"{venue_id}-{day}", statement.header(), rows)
-
-
-async def read_beside(request: Request, look: Callable[[Reader, Actor | None], T]) -> T:
-    """Run a read that may be long in a thread of its own, over one snapshot."""
-    return await asyncio.to_thread(_look, request, look)
-
-
-def _look(request: Request, look: Callable[[Reader, Actor | None], T]) -> T:
-    with market_of(request).store.read() as reader:
-        return look(reader, actor_in(reader, request))
 
 
 def table(format_: str, name: str, header: list[str], rows: Sequence[sheets.Row]) -> Response:
@@ -239,12 +225,11 @@ async def compared(
 ) -> Any:
     """Return the comparison of a day with a file; who may not have the day reads no file."""
 
-    def look(reader: Reader, actor: Actor | None) -> Statement:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> Statement:
         venue = callbacks.venue_held(reader, actor, venue_id)
         return statement.of_day(reader, venue, statement.day_of(day))
 
-    ours = await read_beside(request, look)
+    ours = await read_own(request, look, beside=True)
     key, theirs = await in_children(lambda: reconcile.read(data, format_, form, parse))
     return await asyncio.to_thread(reconcile.compare, ours, key, theirs)
 
@@ -253,12 +238,11 @@ async def compared(
 async def reconciliations(request: Request, venue_id: str, cursor: str | None = None) -> Response:
     """List what was compared, newest first."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[Reconciliation]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[Reconciliation]:
         venue = callbacks.venue_held(reader, actor, venue_id)
         return reader.find(Reconciliation, venue=venue.id, after=cursor, limit=PAGE, newest=True)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     after = found[-1].id if len(found) == PAGE else None
     return page(request, [reconcile.shown(r, most=0) for r in found], after)
 
@@ -269,15 +253,14 @@ async def one_reconciliation(
 ) -> Response:
     """Return one comparison as it came out."""
 
-    def look(reader: Reader, actor: Actor | None) -> Reconciliation:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> Reconciliation:
         venue = callbacks.venue_held(reader, actor, venue_id)
         found = reader.one(Reconciliation, id=reconciliation_id)
         if found is None or found.venue != venue.id:
             raise absent("reconciliation", reconciliation_id)
         return found
 
-    made = await read(request, look, needed=True)
+    made = await read_own(request, look)
     if format == sheets.JSON:
         return json_response(reconcile.shown(made))
     name = f"{venue_id}-{made.day}-reconciliation"

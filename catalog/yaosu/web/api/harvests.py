@@ -13,7 +13,7 @@ from yaosu.identity import absent
 from yaosu.model import Actor
 from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu.ports import Reader, Transaction
-from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read_own
 
 from .bodies import Body, Line, Nothing, Whole
 
@@ -61,22 +61,20 @@ async def new_harvest(request: Request, body: NewHarvest) -> Response:
 async def list_harvests(request: Request) -> Response:
     """List the harvests of one's own party; the operator sees all."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [harvests.shown(h) for h in harvests.visible(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/{harvest_id}")
 async def one_harvest(request: Request, harvest_id: str) -> Response:
     """Show a harvest: what runs now, and when it is due."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return harvests.shown(harvests.load(reader, actor, harvest_id))
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/{harvest_id}/switch")
@@ -113,12 +111,11 @@ _step("stop", harvests.stop)
 async def runs(request: Request, harvest_id: str, cursor: str | None = None) -> Response:
     """List runs, newest first, each with its report."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[HarvestRun]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[HarvestRun]:
         found = harvests.load(reader, actor, harvest_id)
         return reader.find(HarvestRun, harvest_id=found.id, after=cursor, limit=PAGE, newest=True)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     after = found[-1].id if len(found) == PAGE else None
     return page(request, [harvests.run_shown(r) for r in found], after)
 
@@ -127,12 +124,11 @@ async def runs(request: Request, harvest_id: str, cursor: str | None = None) -> 
 async def one_run(request: Request, harvest_id: str, run_id: str) -> Response:
     """Show what a run added, changed, found gone, and skipped with the reason."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         harvest = harvests.load(reader, actor, harvest_id)
         run = reader.one(HarvestRun, id=run_id)
         if run is None or run.harvest_id != harvest.id:
             raise absent("run", run_id)
         return harvests.run_shown(run)
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))

@@ -37,6 +37,7 @@ from yaosu.web.door import (
     must_match,
     page,
     read,
+    read_own,
 )
 from yaosu_schemas.canonical import digest
 from yaosu_schemas.texts import clip
@@ -91,12 +92,11 @@ def problems_json(problems: list[Problem]) -> list[dict[str, str]]:
 async def problems(request: Request, body: bodies.DescriptorBody) -> Response:
     """Say everything that a submission of this descriptor would be refused for; changes nothing."""
 
-    def who(reader: Reader, actor: Actor | None) -> str:
+    def who(reader: Reader, actor: Actor) -> str:
         allow(actor, "listing.create")
-        assert actor is not None
         return actor.party_id
 
-    party_id = await read(request, who, needed=True)
+    party_id = await read_own(request, who)
     found = await _would_be_refused(request, party_id, body.descriptor)
     return json_response({"problems": problems_json(found)})
 
@@ -148,14 +148,13 @@ async def datasets(request: Request, cursor: str | None = None, limit: int = 50)
     """List one's own datasets."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         found = reader.find(Dataset, provider_id=actor.party_id, after=cursor, limit=size)
         return [
             present.dataset(d, reader.find(Listing, dataset_id=d.id, limit=1000)) for d in found
         ]
 
-    items = await read(request, look, needed=True)
+    items = await read_own(request, look)
     return page(request, items, items[-1]["dataset_id"] if len(items) == size else None)
 
 
@@ -308,25 +307,23 @@ async def my_listings(
     if q.strip():
         return await _search_mine(request, q, wanted, cursor, size)
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         found = reader.find(
             Listing, provider_id=actor.party_id, after=cursor, limit=size, newest=True, **wanted
         )
         return [shown(reader, v, actor) for v in found]
 
-    items = await read(request, look, needed=True)
+    items = await read_own(request, look)
     return page(request, items, items[-1]["listing_id"] if len(items) == size else None)
 
 
 async def _search_mine(
     request: Request, q: str, wanted: Mapping[str, str], cursor: str | None, size: int
 ) -> Response:
-    def who(reader: Reader, actor: Actor | None) -> tuple[Actor, str]:
-        assert actor is not None
+    def who(reader: Reader, actor: Actor) -> tuple[Actor, str]:
         return actor, reader.get(Party, actor.party_id).slug
 
-    actor, slug = await read(request, who, needed=True)
+    actor, slug = await read_own(request, who)
     query = SearchQuery(
         text=q[:1000],
         filters={"publisher": [slug], **{name: [value] for name, value in wanted.items()}},
@@ -336,11 +333,11 @@ async def _search_mine(
     )
     found = await asyncio.to_thread(market_of(request).search.search, query)
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         kept = [reader.one(Listing, id=hit.listing_id) for hit in found.hits]
         return [shown(reader, v, actor) for v in kept if v is not None]
 
-    return page(request, await read(request, look, needed=True), found.cursor)
+    return page(request, await read_own(request, look), found.cursor)
 
 
 def _state(text: str) -> ListingState:
@@ -362,14 +359,14 @@ async def review_queue(request: Request, cursor: str | None = None, limit: int =
     """List what waits for a reviewer, an exchange or the operator."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], str | None]:
+    def look(reader: Reader, actor: Actor) -> tuple[list[dict[str, Any]], str | None]:
         allow(actor, "review.queue")
         found = reader.find(Listing, state=REVIEWED, after=cursor, limit=size)
         mine = [v for v in found if may(actor, "review.queue", v, reader.get(Venue, v.venue))]
         after = found[-1].id if len(found) == size else None
         return [shown(reader, v, actor) for v in mine], after
 
-    return page(request, *await read(request, look, needed=True))
+    return page(request, *await read_own(request, look))
 
 
 @router.get("/listings/{listing_id}")
@@ -416,12 +413,12 @@ async def revise(request: Request, listing_id: str, body: bodies.Revision) -> Re
 async def listing_problems(request: Request, listing_id: str) -> Response:
     """Say everything that a submission of this draft would be refused for."""
 
-    def look(reader: Reader, actor: Actor | None) -> Listing:
+    def look(reader: Reader, actor: Actor) -> Listing:
         found = shelf.load(reader, actor, listing_id)
         allow(actor, "listing.read_draft", found, reader.get(Venue, found.venue))
         return found
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     problems = await _would_be_refused(request, found.provider_id, found.descriptor)
     return json_response({"problems": problems_json(problems)})
 
@@ -454,12 +451,12 @@ async def standing_offer(request: Request, listing_id: str) -> Response:
 async def listing_events(request: Request, listing_id: str) -> Response:
     """Return the evidence chain of a listing to those who handle it."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         found = shelf.load(reader, actor, listing_id)
         allow(actor, "listing.read_draft", found, reader.get(Venue, found.venue))
         return [present.event(e) for e in reader.events(listing_id)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/listings/{listing_id}/preview")
@@ -497,14 +494,13 @@ def sample_of(
 async def holding(request: Request, sha256: str) -> Response:
     """Say whether one's own party has uploaded these bytes already."""
 
-    def look(reader: Reader, actor: Actor | None) -> Holding:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> Holding:
         kept = reader.one(Holding, party_id=actor.party_id, sha256=sha256.lower())
         if kept is None:
             raise absent("holding", sha256)
         return kept
 
-    kept = await read(request, look, needed=True)
+    kept = await read_own(request, look)
     return json_response({"sha256": kept.sha256, "bytes": kept.bytes})
 
 
@@ -520,7 +516,7 @@ def _step(action: str, body_type: type[bodies.Body], do: Do, before: Before | No
     async def route(request: Request, listing_id: str, body: bodies.Body) -> Response:
         if before is not None:
             look = partial(_loaded, listing_id=listing_id)
-            await before(request, await read(request, look, needed=True), body)
+            await before(request, await read_own(request, look), body)
 
         def step(tx: Transaction, actor: Actor) -> tuple[Listing, Actor]:
             if request.headers.get("if-match"):

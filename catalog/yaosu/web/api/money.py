@@ -25,7 +25,7 @@ from yaosu.web.door import (
     market_of,
     page,
     presented_key,
-    read,
+    read_own,
 )
 
 from . import bodies
@@ -42,23 +42,21 @@ ATTEMPTS = 5
 async def trade_periods(request: Request, trade_id: str) -> Response:
     """List the periods of a trade, the first one first."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         load(reader, actor, trade_id)
         return [present.period(p) for p in periods.of_trade(reader, trade_id)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/periods/{period_id}", tags=["trades"])
 async def one_period(request: Request, period_id: str) -> Response:
     """Show a period of a trade to its sides and to the operators that handle it."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return present.period(periods.find(reader, actor, period_id)[0])
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 Do = Callable[[Transaction, Actor, str, Any], Period]
@@ -233,11 +231,10 @@ async def usage(
     """List the metered calls of a delivery to its sides, newest first."""
     size = max(1, min(limit, 1000))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[Delivery, list[Call]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[Delivery, list[Call]]:
         return metering.usage(reader, actor, delivery_id, after=cursor, limit=size)
 
-    _, found = await read(request, look, needed=True)
+    _, found = await read_own(request, look)
     after = found[-1].id if len(found) == size else None
     return page(request, [present.call(c) for c in found], after)
 
@@ -300,11 +297,10 @@ async def own_invoices(request: Request, cursor: str | None = None, limit: int =
     """List the invoices that one's organisation issued or was issued, newest first."""
     size = max(1, min(limit, 500))
 
-    def look(reader: Reader, actor: Actor | None) -> list[Invoice]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[Invoice]:
         return invoices.of_party(reader, actor.party_id, after=cursor, limit=size)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     after = found[-1].id if len(found) == size else None
     return page(request, [present.invoice(i) for i in found], after)
 
@@ -313,11 +309,10 @@ async def own_invoices(request: Request, cursor: str | None = None, limit: int =
 async def one_invoice(request: Request, invoice_id: str) -> Response:
     """Show an invoice to the sides of its trade and to the operators that handle it."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return present.invoice(invoices.find(reader, actor, invoice_id)[0])
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 # --- statements -------------------------------------------------------------------------------
@@ -337,15 +332,14 @@ async def _statement(request: Request) -> dict[str, Any]:
     since, until = days_of(request.query_params, market_of(request).clock.now())
     wanted = request.query_params.get("party_id")
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         party = reader.one(Party, id=wanted or actor.party_id)
         if party is None:
             raise absent("party", str(wanted))
         allow(actor, "statement.read", party)
         return invoices.statement(reader, party.id, since, until)
 
-    return await read(request, look, needed=True)
+    return await read_own(request, look)
 
 
 @router.get("/statements/payout", tags=["settlements"])

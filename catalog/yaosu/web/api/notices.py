@@ -12,7 +12,15 @@ from yaosu.model_notices import Inbox, Notice, SavedSearch, Watch
 from yaosu.notices import inbox, searches
 from yaosu.ports import Reader, SearchQuery, Transaction
 from yaosu.storage.search import check_query
-from yaosu.web.door import Secret, StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import (
+    Secret,
+    StrictRoute,
+    change,
+    json_response,
+    market_of,
+    page,
+    read_own,
+)
 from yaosu.web.pages.notice_words import told
 
 from .bodies import Body, Line, Nothing
@@ -70,11 +78,10 @@ async def notices(
     """List one's own notices, newest first; `unread` leaves out what was read."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> list[Notice]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[Notice]:
         return inbox.page(reader, actor, kind=kind, only_unread=unread, cursor=cursor, size=size)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     base = market_of(request).settings.public_url.rstrip("/")
     return page(
         request, [told(n, base) for n in found], found[-1].id if len(found) == size else None
@@ -123,13 +130,10 @@ def links(request: Request, mine: Inbox) -> dict[str, str] | None:
 async def my_inbox(request: Request) -> Response:
     """Show how many notices are unread, which kinds are left out, and the link of the feed."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return _inbox(request, reader, actor, inbox.of(reader, actor))
 
-    return json_response(
-        await read(request, look, needed=True), headers={"cache-control": "no-store"}
-    )
+    return json_response(await read_own(request, look), headers={"cache-control": "no-store"})
 
 
 @router.put("/inbox")
@@ -173,11 +177,10 @@ def query_of(body: NewSearch) -> SearchQuery:
 async def saved(request: Request) -> Response:
     """List one's own saved searches."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [searches.shown(s) for s in searches.of_person(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/searches", status_code=201)
@@ -218,11 +221,10 @@ async def remove(request: Request, search_id: str) -> Response:
 async def watches(request: Request) -> Response:
     """List the datasets that one watches, or is silent about."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [searches.watch_shown(*found) for found in searches.watched(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.put("/datasets/{dataset_id}/watch")

@@ -21,7 +21,7 @@ from yaosu.web.door import (
     json_response,
     market_of,
     page,
-    read,
+    read_own,
     register,
 )
 
@@ -62,23 +62,21 @@ async def list_approvals(request: Request, state: str | None = None) -> Response
             f"states are: {', '.join(STATES)}", f"状态取值：{'、'.join(STATES)}", field="state"
         )
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         found = approvals.of_party(reader, actor, state)
         return [shown.approval(reader, a, actor) for a in found]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/approvals/{approval_id}")
 async def one_approval(request: Request, approval_id: str) -> Response:
     """Show a request of one's own organisation."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return shown.approval(reader, approvals.load(reader, actor, approval_id), actor)
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -114,11 +112,10 @@ def _one(reader: Reader, found: Approval) -> dict[str, Any]:
 async def what_waits(request: Request) -> Response:
     """List what waits for the asker: approvals, confirmations of operators, next steps."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [item.as_json() for item in waiting.of(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 # --- rules ------------------------------------------------------------------------------------
@@ -128,11 +125,10 @@ async def what_waits(request: Request) -> Response:
 async def list_rules(request: Request) -> Response:
     """List the rules of one's own organisation that hold."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [shown.rule(r) for r in rules.of_party(reader, actor.party_id)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/approval-rules", status_code=201)
@@ -169,11 +165,10 @@ def member_facts(reader: Reader, party_id: str) -> list[dict[str, Any]]:
 async def list_members(request: Request) -> Response:
     """List the people of one's own organisation."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return member_facts(reader, actor.party_id)
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/members/{member_id}/end")
@@ -217,11 +212,10 @@ async def invite(request: Request, body: NewInvitation) -> Response:
 async def list_invitations(request: Request) -> Response:
     """List the invitations of one's own organisation (owner); links are kept nowhere."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [shown.invitation(i) for i in invitations.of_party(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/invitations/{invitation_id}/revoke")

@@ -20,6 +20,7 @@ from yaosu.web.door import (
     market_of,
     page,
     read,
+    read_own,
     register,
 )
 
@@ -81,11 +82,11 @@ async def parties(
     if role is not None or region is not None:
         return await directory(request, role or "", region or "", cursor, limit)
 
-    def look(reader: Reader, actor: Actor | None) -> list[Party]:
+    def look(reader: Reader, actor: Actor) -> list[Party]:
         allow(actor, "party.verify")
         return reader.find(Party, after=cursor, limit=max(1, min(limit, 100)))
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     shown = [
         present.party(p, private=True)
         for p in found
@@ -125,8 +126,7 @@ async def verify(request: Request, party_id: str, body: Evidence) -> Response:
 async def me(request: Request) -> Response:
     """Show who the key stands for."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         party = reader.get(Party, actor.party_id)
         return {
             "party": present.party(party, private=may(actor, "party.read_private", party)),
@@ -139,7 +139,7 @@ async def me(request: Request) -> Response:
             "bound_to": sorted(actor.bound_to),
         }
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/members", status_code=201)
@@ -189,11 +189,10 @@ async def all_operations(request: Request) -> Response:
 async def keys(request: Request) -> Response:
     """List the keys of one's own party; secrets are kept nowhere."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [present.key(k) for k in reader.find(AccessKey, party_id=actor.party_id, limit=500)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/keys/{key_id}/rotate", status_code=201)
@@ -242,12 +241,11 @@ async def new_signing_key(request: Request, body: NewSigningKey) -> Response:
 async def signing_keys(request: Request) -> Response:
     """List the signing keys of one's own party."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         found = reader.find(SigningKey, party_id=actor.party_id, limit=500)
         return [present.signing_key(k) for k in found]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.post("/signing-keys/{key_id}/revoke")

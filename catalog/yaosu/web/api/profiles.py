@@ -13,7 +13,7 @@ from yaosu.identity import absent
 from yaosu.model import Actor, Party
 from yaosu.model_profile import Profile, Qualification, Service
 from yaosu.ports import Reader, Transaction
-from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read, read_own
 
 from .bodies import Body, Id, Line, Nothing, Paragraph, Whole
 
@@ -124,12 +124,11 @@ async def my_profile(request: Request) -> Response:
     """Show the profile of one's own party as it stands, published or not."""
     today = market_of(request).clock.now().date()
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         party = reader.get(Party, actor.party_id)
         return profiles.shown(party, profiles.of(reader, party), today, own=True)
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.put("/profile")

@@ -12,9 +12,9 @@ from yaosu.model import Actor
 from yaosu.model_money import DataRead, DataUse
 from yaosu.ports import Reader
 from yaosu.trading import reads
-from yaosu.web.door import StrictRoute, json_response, read
+from yaosu.web.door import StrictRoute, json_response, read_own
 
-from .exchange import read_beside, table
+from .exchange import table
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["deliveries"])
 
@@ -32,11 +32,10 @@ async def trade_reads(
         return await _table(request, trade_id)
     size = max(1, min(limit, 1000))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[DataUse], list[DataRead] | None]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[list[DataUse], list[DataRead] | None]:
         return reads.of_trade(reader, actor, trade_id, after=cursor, limit=size)
 
-    days, found = await read(request, look, needed=True)
+    days, found = await read_own(request, look)
     body: dict[str, Any] = {
         "trade_id": trade_id,
         "count": sum(day.count for day in days),
@@ -50,9 +49,8 @@ async def trade_reads(
 
 
 async def _table(request: Request, trade_id: str) -> Response:
-    def look(reader: Reader, actor: Actor | None) -> tuple[tuple[str, ...], list[list[Any]]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[tuple[str, ...], list[list[Any]]]:
         return reads.table(reader, actor, trade_id)
 
-    names, rows = await read_beside(request, look)
+    names, rows = await read_own(request, look, beside=True)
     return table(sheets.CSV, f"{trade_id}-reads", reads.header(names), rows)

@@ -11,7 +11,7 @@ from yaosu.identity import allow
 from yaosu.model import Actor, Registered
 from yaosu.ports import Reader
 from yaosu.quality import registered
-from yaosu.web.door import StrictRoute, change, in_children, market_of, page, read
+from yaosu.web.door import StrictRoute, change, in_children, market_of, page, read_own
 
 from .bodies import Body
 
@@ -64,20 +64,17 @@ async def drop_ruleset(request: Request, name: Name) -> Response:
 
 
 async def _all(request: Request, kind: str) -> Response:
-    found = await read(
-        request, lambda reader, actor: registered.versions(reader, actor, kind), needed=True
-    )
+    found = await read_own(request, lambda reader, actor: registered.versions(reader, actor, kind))
     return page(request, [registered.shown(one) for one in found], None)
 
 
 async def _add(request: Request, kind: str, name: str, body: GivenFile) -> Response:
     suffix = registered.suffix_of(body.filename, kind)
 
-    def mine(reader: Reader, actor: Actor | None) -> None:
-        assert actor is not None
+    def mine(reader: Reader, actor: Actor) -> None:
         registered.held(reader, actor, body.sha256)
 
-    await read(request, mine, needed=True)
+    await read_own(request, mine)
     market = market_of(request)
     facts = await in_children(lambda: market.looked_at(kind, body.sha256, suffix))
     return await change(
@@ -88,7 +85,7 @@ async def _add(request: Request, kind: str, name: str, body: GivenFile) -> Respo
 
 
 async def _remove(request: Request, kind: str, name: str) -> Response:
-    await read(request, lambda _, actor: allow(actor, "registered.manage"), needed=True)
+    await read_own(request, lambda _, actor: allow(actor, "registered.manage"))
     return await change(request, lambda tx, actor: registered.remove(tx, actor, kind, name), _shown)
 
 

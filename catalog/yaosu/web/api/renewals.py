@@ -15,7 +15,7 @@ from yaosu import expiring, renewals
 from yaosu.model import Actor
 from yaosu.model_renewal import Document, Renewal
 from yaosu.ports import Reader, Transaction
-from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import StrictRoute, change, json_response, market_of, page, read_own
 
 from .bodies import Body, Id, Line, Nothing, Paragraph
 
@@ -88,11 +88,10 @@ async def all_renewals(
     """List requests: one's own, or those that one may decide; newest first."""
     size = max(1, min(limit, 100))
 
-    def look(reader: Reader, actor: Actor | None) -> list[Renewal]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[Renewal]:
         return renewals.visible(reader, actor, state=state, cursor=cursor, size=size)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     items = [renewals.shown(one) for one in found]
     return page(request, items, found[-1].id if len(found) == size else None)
 
@@ -101,22 +100,20 @@ async def all_renewals(
 async def one_renewal(request: Request, renewal_id: str) -> Response:
     """Show a request, to its provider and to those who decide."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return renewals.shown(renewals.see(reader, actor, renewal_id)[0])
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.get("/renewals/{renewal_id}/documents/{number}")
 async def one_document(request: Request, renewal_id: str, number: int) -> Response:
     """Send a document of a request as it was uploaded; 0 is the first."""
 
-    def look(reader: Reader, actor: Actor | None) -> Document:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> Document:
         return renewals.document(reader, actor, renewal_id, number)
 
-    return sent(request, await read(request, look, needed=True))
+    return sent(request, await read_own(request, look))
 
 
 def sent(request: Request, one: Document) -> Response:
@@ -165,8 +162,7 @@ async def what_ends(request: Request, days: int = expiring.DAYS) -> Response:
     """List what runs out: certificates, offers, notices, periods, access, invoices, keys."""
     now = market_of(request).clock.now()
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [expiring.shown(e) for e in expiring.gather(reader, actor, now, days)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)

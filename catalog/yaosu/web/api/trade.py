@@ -31,7 +31,7 @@ from yaosu.web.door import (
     market_of,
     must_match,
     page,
-    read,
+    read_own,
 )
 from yaosu.web.paid import paid
 from yaosu.web.ranged import ranged
@@ -79,11 +79,10 @@ async def quote(request: Request, listing_id: str, body: bodies.Wish) -> Respons
     """Draw up the agreement that buying now would make; nothing is stored."""
     now = market_of(request).clock.now()
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return negotiation.quote(reader, actor, listing_id, body.model_dump(), now)
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/listings/{listing_id}/buy", status_code=201)
@@ -140,13 +139,12 @@ async def trades(
                 field="state",
             ) from None
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], str | None]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[list[dict[str, Any]], str | None]:
         found = visible_trades(reader, actor, where, cursor, size)
         after = found[-1].id if len(found) == size else None
         return [shown(reader, t) for t in found], after
 
-    return page(request, *await read(request, look, needed=True))
+    return page(request, *await read_own(request, look))
 
 
 def visible_trades(
@@ -177,35 +175,32 @@ def visible_trades(
 async def one_trade(request: Request, trade_id: str) -> Response:
     """Show a trade to its sides and to the operators that handle it."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return shown(reader, load(reader, actor, trade_id)[0])
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.get("/trades/{trade_id}/events")
 async def trade_events(request: Request, trade_id: str) -> Response:
     """Return the evidence chain of a trade, event 0 first."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         load(reader, actor, trade_id)
         return [present.event(e) for e in reader.events(trade_id)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/trades/{trade_id}/receipt")
 async def trade_receipt(request: Request, trade_id: str) -> Response:
     """Return the receipt: one file that proves the trade offline."""
 
-    def look(reader: Reader, actor: Actor | None) -> None:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> None:
         trade, venue = load(reader, actor, trade_id)
         allow(actor, "receipt.read", trade, venue)
 
-    await read(request, look, needed=True)
+    await read_own(request, look)
     body = await asyncio.to_thread(market_of(request).receipt, trade_id)
     name = f"{trade_id}.receipt.json"
     return Response(
@@ -220,20 +215,18 @@ async def trade_record(request: Request, trade_id: str, form: str = "") -> Respo
     """Return the neutral trading record of a trade (dictionary c.1), or a form of it."""
     said = exchange_form(form).say if form else dict
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         trade, _ = load(reader, actor, trade_id)
         return said(neutral_record(reader, trade))
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.get("/settlements/{trade_id}", tags=["settlements"])
 async def settlement(request: Request, trade_id: str) -> Response:
     """Return the postings of a trade: balanced, append-only."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         load(reader, actor, trade_id)
         lines = reader.postings(trade_id)
         accounts = {line.account: 0 for line in lines}
@@ -245,7 +238,7 @@ async def settlement(request: Request, trade_id: str) -> Response:
             "balances": accounts,
         }
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 # --- steps ------------------------------------------------------------------------------------
@@ -392,8 +385,7 @@ def links(request: Request, delivery: Delivery, key_id: str) -> list[dict[str, A
 async def one_delivery(request: Request, delivery_id: str) -> Response:
     """Return the manifest; to the buyer with links, while the delivery is open."""
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[Delivery, str]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[Delivery, str]:
         found = reader.one(Delivery, id=delivery_id)
         if found is None:
             raise absent("delivery", delivery_id)
@@ -401,7 +393,7 @@ async def one_delivery(request: Request, delivery_id: str) -> Response:
         must_see(actor, found, venue)
         return found, actor.key_id if may(actor, "delivery.read", found, venue) else ""
 
-    found, key_id = await read(request, look, needed=True)
+    found, key_id = await read_own(request, look)
     body = present.delivery(found)
     if key_id and is_open(found, market_of(request).clock.now()):
         body["files"] = links(request, found, key_id)
@@ -476,13 +468,12 @@ async def events(request: Request, after: Serial = 0, limit: int = 100) -> Respo
     """Return the events of what exists for the asker, in store order, from a position on."""
     size = max(1, min(limit, 500))
 
-    def look(reader: Reader, actor: Actor | None) -> tuple[list[dict[str, Any]], int]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> tuple[list[dict[str, Any]], int]:
         found = reader.events_after(max(0, after), limit=size)
         mine = [present.event(e) for e in found if concerns(reader, actor, e.subject_id)]
         return mine, found[-1].id if found else after
 
-    items, last = await read(request, look, needed=True)
+    items, last = await read_own(request, look)
     return json_response({"items": items, "next": last})
 
 
@@ -490,11 +481,11 @@ async def events(request: Request, after: Serial = 0, limit: int = 100) -> Respo
 async def jobs(request: Request, state: str | None = None) -> Response:
     """List jobs; state 'dead' are those that a person has to look at."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[Job]:
+    def look(reader: Reader, actor: Actor) -> list[Job]:
         allow(actor, "jobs")
         return reader.jobs(state=state, limit=500)
 
-    return page(request, [present.job(j) for j in await read(request, look, needed=True)], None)
+    return page(request, [present.job(j) for j in await read_own(request, look)], None)
 
 
 @router.post("/jobs/{job_id}/restart", tags=["operation"])

@@ -12,7 +12,15 @@ from yaosu.model import Actor
 from yaosu.model_outside import Message, Webhook
 from yaosu.ports import Reader, Transaction
 from yaosu.proof import signing
-from yaosu.web.door import Secret, StrictRoute, change, json_response, market_of, page, read
+from yaosu.web.door import (
+    Secret,
+    StrictRoute,
+    change,
+    json_response,
+    market_of,
+    page,
+    read_own,
+)
 from yaosu.webhooks import hooks, standard_webhooks
 
 from .bodies import Body, Line, Nothing, Whole
@@ -77,22 +85,20 @@ async def new_webhook(request: Request, body: NewWebhook) -> Response:
 async def webhooks(request: Request) -> Response:
     """List the webhooks of one's own party."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[dict[str, Any]]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[dict[str, Any]]:
         return [hooks.shown(h) for h in hooks.of_party(reader, actor)]
 
-    return page(request, await read(request, look, needed=True), None)
+    return page(request, await read_own(request, look), None)
 
 
 @router.get("/{webhook_id}")
 async def one_webhook(request: Request, webhook_id: str) -> Response:
     """Show a webhook: how far it has come, and what stops it."""
 
-    def look(reader: Reader, actor: Actor | None) -> dict[str, Any]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> dict[str, Any]:
         return hooks.shown(hooks.load(reader, actor, webhook_id))
 
-    return json_response(await read(request, look, needed=True))
+    return json_response(await read_own(request, look))
 
 
 @router.post("/{webhook_id}/rotate")
@@ -159,13 +165,12 @@ async def deliveries(
 ) -> Response:
     """List messages, newest first; state 'dead' are the dead letters."""
 
-    def look(reader: Reader, actor: Actor | None) -> list[Message]:
-        assert actor is not None
+    def look(reader: Reader, actor: Actor) -> list[Message]:
         hook = hooks.load(reader, actor, webhook_id)
         wanted = {"webhook_id": hook.id, **({"state": state} if state else {})}
         return reader.find(Message, after=cursor, limit=PAGE, newest=True, **wanted)
 
-    found = await read(request, look, needed=True)
+    found = await read_own(request, look)
     after = found[-1].id if len(found) == PAGE else None
     return page(request, [hooks.message_shown(m) for m in found], after)
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from yaosu import present
 from yaosu.errors import InvalidInput, YaosuError
 from yaosu.identity import absent, can_see, may, relations
-from yaosu.listing import venue_of
+from yaosu.listing import load, venue_of
 from yaosu.model import (
     Actor,
     Dataset,
@@ -432,6 +432,20 @@ async def by_flat_name(request: Request, ckan_name: str) -> Response:
         with market_of(request).store.read() as reader:
             found = _of_flat_name(reader, ckan_name)
             return f"/datasets/{quote(found.publisher)}/{quote(found.name)}"
+
+    return see_other(await read_of(request, work))
+
+
+@router.get("/listings/{listing_id}")
+async def by_id(request: Request, listing_id: str) -> Response:
+    """Lead from the id of a listing, as messages and files name it, to its page."""
+
+    def work() -> str:
+        with market_of(request).store.read() as reader:
+            listing = load(reader, visit_of(request, reader).actor, listing_id)
+            dataset = reader.get(Dataset, listing.dataset_id)
+            page = f"/datasets/{quote(dataset.publisher)}/{quote(dataset.name)}"
+            return f"{page}?version={listing.version}"
 
     return see_other(await read_of(request, work))
 
