@@ -7,7 +7,7 @@ digest. Amounts are integer fen; rounding happens in `amounts` and nowhere else 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -32,6 +32,7 @@ from .model import (
 )
 from .ports import Reader
 from .proof import signing
+from .records import replace
 
 MAX_FEN = 10**15
 PLATFORM_SIGNED = "02"

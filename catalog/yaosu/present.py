@@ -73,9 +73,14 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
 
 
+def _at(moment: datetime | None) -> str | None:
+    """Return a moment as `plain` writes it."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
 def party(who: Party, *, private: bool = False) -> dict[str, Any]:
     """Return a party; contacts and evidence only to itself and to operators."""
-    shown = {
+    shown: dict[str, Any] = {
         "party_id": who.id,
         "slug": who.slug,
         "name": who.name,
@@ -84,8 +89,8 @@ def party(who: Party, *, private: bool = False) -> dict[str, Any]:
         "uscc": who.uscc if who.holder_type != "natural_person" or private else None,
         "roles": list(who.roles),
         "verified": who.verified_at is not None,
-        "verified_at": plain(who.verified_at),
-        "created_at": plain(who.created_at),
+        "verified_at": _at(who.verified_at),
+        "created_at": _at(who.created_at),
     }
     if private:
         shown |= {"contact": dict(who.contact), "evidence": who.evidence}
@@ -353,21 +358,18 @@ def trade(found: Trade, provider: Party, user: Party, *, contacts: bool = False)
         "rating_text": found.rating_text,
         "disputes": plain(found.disputes),
         "corrections": plain(found.corrections),
-        "stopped_at": plain(found.stopped_at),
+        "stopped_at": _at(found.stopped_at),
         "reason": found.reason,
         "next": list(_NEXT[found.state]),
+        "created_at": _at(found.created_at),
+        "updated_at": _at(found.updated_at),
+        "signed_at": _at(found.signed_at),
+        "paid_at": _at(found.paid_at),
+        "delivered_at": _at(found.delivered_at),
+        "accepted_at": _at(found.accepted_at),
+        "settled_at": _at(found.settled_at),
+        "vouchered_at": _at(found.vouchered_at),
     }
-    for name in (
-        "created_at",
-        "updated_at",
-        "signed_at",
-        "paid_at",
-        "delivered_at",
-        "accepted_at",
-        "settled_at",
-        "vouchered_at",
-    ):
-        shown[name] = plain(getattr(found, name))
     if contacts and found.paid_at is not None:
         shown["contacts"] = {"provider": dict(provider.contact), "user": dict(user.contact)}
     return shown

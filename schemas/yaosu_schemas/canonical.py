@@ -60,9 +60,10 @@ def _is_simple(value: object, depth: int = 32) -> bool | None:
                 continue
             if kind is dict:
                 found = cast(dict[Any, Any], node)
-                if not {*map(type, found)} <= _KEYS:
+                try:
+                    keys = "".join(found)
+                except TypeError:
                     return False
-                keys = "".join(found)
                 if not keys.isascii() and max(keys) >= "\ud800":
                     return False
                 below += [v for v in found.values() if type(v) not in _TEXT]
@@ -94,7 +95,6 @@ def _whole(value: Any) -> Any:
 
 _LEAST, _MOST = 1e-4, 1e15
 _TEXT = frozenset((str, bool, type(None)))
-_KEYS = frozenset((str,))
 
 
 def jcs(value: object) -> bytes:

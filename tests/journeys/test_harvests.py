@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +17,8 @@ import pytest
 from paper import Paper
 from people import USCC, Hall, Person, Refused, open_hall, until
 from stall import offered
+from yaosu import Client
+from yaosu.errors import Conflict
 from yaosu.harvest import harvester
 from yaosu.harvest.harvester import Stage
 from yaosu.model_harvest import Harvest, HarvestItem, HarvestRun
@@ -416,3 +419,26 @@ def test_a_provider_adds_a_harvest_on_a_page_and_reads_its_report(
     assert key
     stranger.log_in(key)
     assert stranger.get(made.url.path).status == 404
+
+
+def test_the_client_harvests_under_an_id_of_its_own(
+    house: Hall, provider: Person, site: Site
+) -> None:
+    site.put(1)
+    own = "hvs_" + uuid.uuid4().hex
+    with Client(house.address, provider.key) as market:
+        with market.naming(own):
+            made = market.harvests.add(site.url, "open data", interval_hours=0)
+        assert made["harvest_id"] == own
+        first = market.harvests.wait(own, seconds=60)
+        assert first["report"]["added"] == ["00000000-0000-4000-8000-000000000001"]
+        assert market.harvests.run(own, first["run_id"]) == first
+        site.put(2)
+        assert market.harvests.start(own)["run_id"]
+        market.harvests.wait(own, seconds=60)
+        assert len(list(market.harvests.runs(own))) == 2
+        assert market.harvests.switch(own, False, interval_hours=48)["interval_hours"] == 48
+        with pytest.raises(Conflict):
+            market.harvests.stop(own)
+        assert [h["harvest_id"] for h in market.harvests] == [own]
+        assert market.harvests.get(own)["state"] == "off"

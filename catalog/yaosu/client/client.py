@@ -30,6 +30,7 @@ from .remote import Listing, Results, Trade, usage_sources
 if TYPE_CHECKING:
     from yaosu.proof.signing import Signer
 
+    from .harvests import Harvests
     from .integration import Desk, Webhooks
     from .notices import Notices
     from .profiles import Profiles, Renewals
@@ -393,6 +394,13 @@ class Client:
         from .profiles import Renewals
 
         return Renewals(self)
+
+    @property
+    def harvests(self) -> Harvests:
+        """Catalogs of others that come over as drafts of one's own, on a schedule."""
+        from .harvests import Harvests
+
+        return Harvests(self.connection)
 
     @property
     def notices(self) -> Notices:

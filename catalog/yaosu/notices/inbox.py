@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from yaosu import present
-from yaosu.errors import InvalidInput
+from yaosu.errors import AlreadyExists, InvalidInput
 from yaosu.identity import absent
 from yaosu.model import JSON, AccessKey, Actor, Role, new_id
 from yaosu.model_notices import Inbox, Notice
@@ -67,15 +68,14 @@ def tell(
         inbox = tx.one(Inbox, member_id=member_id)
         if inbox is not None and kind in inbox.muted:
             continue
-        if tx.one(Notice, member_id=member_id, cause=cause) is not None:
-            continue
         made = Notice(
             id=_id_at(at, cause), party_id=party_id, member_id=member_id, unread_by=member_id,
             role=role or "", kind=kind, cause=cause, subject_id=subject_id, facts=facts or {},
             at=at, created_at=tx.now,
         )  # fmt: skip
-        tx.add(made)
-        told += 1
+        with contextlib.suppress(AlreadyExists):  # told of this cause before
+            tx.add(made)
+            told += 1
     return told
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from yaosu.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -14,6 +13,7 @@ from yaosu.model_organisation import Approval
 from yaosu.organisation import confirmations
 from yaosu.organisation.approvals import AwaitsSecond, hold
 from yaosu.ports import Reader, Transaction
+from yaosu.records import replace
 from yaosu.steps import TRADE_STEPS, Relation, Step, check
 from yaosu_schemas.canonical import digest
 
