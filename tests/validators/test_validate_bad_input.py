@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +136,44 @@ def test_a_quote_that_is_never_closed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "MAX_ROW_BYTES", 1 << 20)
-    monkeypatch.setattr("yaosu_validators.lines.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("yaosu_validators.feeds.MAX_ROW_BYTES", 1 << 20)
     monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
     rows = b"a,b\n" + b"1,2\n" * 1000
     (tmp_path / "a.csv").write_bytes(rows + b'3,"' + b"text, text\n" * 400_000)
     assert types(validate(tmp_path / "a.csv")) == ["resource-limit"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+@pytest.mark.parametrize("end", [b"", b'"\n7,8\n'])
+def test_the_longest_row_takes_no_more_than_half_a_gibibyte(tmp_path: Path, end: bytes) -> None:
+    with (tmp_path / "a.csv").open("wb") as file:
+        file.write(b"a,b\n" + b"1,2\n" * 1000 + b'3,"')
+        for _ in range(62 if end else 80):
+            file.write(b"text, text, text\n" * ((1 << 20) // 17))
+        file.write(end)
+    code = "from yaosu.cli import main; main()"
+    arguments = ["validate", str(tmp_path / "a.csv"), "--json", "--limit-errors", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+    ) as command:
+        peaks = [0]
+        reader = ThreadPoolExecutor(1).submit(lambda: command.stdout and command.stdout.read())
+        while not reader.done():
+            peaks.append(_held_bytes(command.pid))
+            time.sleep(0.02)
+        report = Report.from_json(json.loads(reader.result() or ""))
+    assert types(report) == ["type-error" if end else "resource-limit"]
+    assert report.tasks[0].stats.rows == (1002 if end else 1000)
+    assert "64 MiB" in "".join(e.message for e in report.tasks[0].errors) or end
+    assert 100 << 20 < max(peaks) < 512 << 20
+
+
+def _held_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def test_a_quote_that_is_never_closed_at_the_top_is_refused_before_the_table_is_open(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -218,3 +222,30 @@ def test_who_stops_a_run_keeps_what_was_seen(tmp_path: Path) -> None:
     assert report.tasks[0].errors[0].type == "missing-cell"
     assert "partial" in report.warnings[0]
     assert report.checks[0].rows_total is None
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_the_command_does_without_pandas_where_it_is_installed(tmp_path: Path, form: str) -> None:
+    (tmp_path / "pandas").mkdir()
+    (tmp_path / "pandas" / "__init__.py").write_text(
+        f"open({str(tmp_path / 'loaded')!r}, 'w').close()\nraise ImportError\n", encoding="utf-8"
+    )
+    data = pa.table({"id": range(60_000), "a": ["text"] * 60_000})
+    write = pa.csv.write_csv if form == "csv" else pq.write_table
+    write(data, tmp_path / f"a.{form}")
+    path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
+
+    def run(code: str, *arguments: str) -> bool:
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return (tmp_path / "loaded").exists()
+
+    command = "from yaosu.cli import main; main()"
+    assert not run(command, "validate", str(tmp_path / f"a.{form}"))
+    assert not run("import runpy; runpy.run_module('yaosu_validators.engines', {}, '__main__')")
+    assert run("import pyarrow; pyarrow.array([0])")

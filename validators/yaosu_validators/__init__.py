@@ -22,8 +22,18 @@ if TYPE_CHECKING:
     from .corpus.sketch import sketch as sketch
     from .describe import describe as describe
     from .run import validate as validate
+    from .steady import leave_pandas_out as leave_pandas_out
 
-__all__ = ["Check", "Finding", "Sketch", "describe", "overlap", "sketch", "validate"]
+__all__ = [
+    "Check",
+    "Finding",
+    "Sketch",
+    "describe",
+    "leave_pandas_out",
+    "overlap",
+    "sketch",
+    "validate",
+]
 
 _HOMES = {
     "Check": "check",
@@ -32,6 +42,7 @@ _HOMES = {
     "overlap": "corpus.sketch",
     "sketch": "corpus.sketch",
     "describe": "describe",
+    "leave_pandas_out": "steady",
     "validate": "run",
 }
 

@@ -157,6 +157,11 @@ class Blocks:
             yield Block(data, last, start, failure)
             start += len(data) - len(self._left)
             held = self._left + held
+        while self._left and not self._open_end:  # the last block was not used up
+            data, self._left, held = held, b"", b""
+            yield Block(data, failure is None, start, failure)
+            start += len(data) - len(self._left)
+            held = self._left
         if isinstance(ahead, SourceProblem) and failure is None:
             raise ahead  # nothing could be read before it
         self.unused = len(held)

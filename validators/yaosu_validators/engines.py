@@ -8,6 +8,7 @@ parent is gone. Both ends are ours, so what travels is pickled; the data itself 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import struct
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -23,7 +25,7 @@ from yaosu_schemas.errors import Unavailable
 
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
-from .steady import few_looks
+from .steady import few_looks, leave_pandas_out
 
 if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
@@ -80,10 +82,13 @@ class ProcessEngine:
             self._others.append(_start())
         for worker in self._others:
             threading.Thread(target=board.serve, args=(worker,), daemon=True).start()
+        turn = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN)
         try:
             for number in range(len(parts)):
                 yield board.result(number)
         finally:
+            sys.setswitchinterval(turn)
             board.stop()
 
     def close(self) -> None:
@@ -131,18 +136,32 @@ class _Board:
         return found
 
     def serve(self, worker: subprocess.Popen[bytes]) -> None:
-        """Let another process judge parts until there are none left."""
-        while True:
-            with self._changed:
-                while (number := self._take()) is None:
-                    if not self._order:
-                        return
-                    self._changed.wait()
+        """Let another process judge parts until there are none left.
+
+        It is given its next part before its last result is unpacked, so that it need not wait.
+        """
+        number = self._asked(worker, wait=True)
+        while number is not None:
+            answer = _answer(worker)
+            following = self._asked(worker, wait=False)
             try:
-                answer = _ask(worker, pickle.dumps(self._parts[number]))
                 self._put(number, _GONE if answer is None else pickle.loads(answer))
             except Exception as why:  # told where the result is waited for
                 self._put(number, why)
+            number = self._asked(worker, wait=True) if following is None else following
+
+    def _asked(self, worker: subprocess.Popen[bytes], *, wait: bool) -> int | None:
+        """Take a part and send it; None where there is none left, or none yet and no time."""
+        with self._changed:
+            while (number := self._take()) is None:
+                if not self._order or not wait:
+                    return None
+                self._changed.wait()
+        try:
+            send(cast(IO[bytes], worker.stdin), pickle.dumps(self._parts[number]))
+        except Exception:  # it is gone or cannot be told: let no one wait for its answer
+            worker.kill()
+        return number
 
     def stop(self) -> None:
         """Hand out nothing more."""
@@ -186,9 +205,8 @@ def _digests_first(parts: Sequence[Part | FilePart]) -> deque[int]:
     return deque(order)
 
 
-def _ask(worker: subprocess.Popen[bytes], request: bytes) -> bytes | None:
+def _answer(worker: subprocess.Popen[bytes]) -> bytes | None:
     try:
-        send(cast(IO[bytes], worker.stdin), request)
         return receive(cast(IO[bytes], worker.stdout))
     except (OSError, ValueError):  # it is gone, or its pipes are closed
         return None
@@ -199,13 +217,20 @@ _EARLY = "early"
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-m", __name__, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,
         start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
     )
+    with suppress(OSError, AttributeError):  # only Linux has it, and only up to its limits
+        fcntl.fcntl(cast(IO[bytes], worker.stdout), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return worker
+
+
+_PIPE_BYTES = 1 << 20  # a result that fits into the pipe is delivered at once
+_TURN = 0.0005  # seconds that a thread here keeps the others waiting, be it only to take a result
 
 
 def send(pipe: IO[bytes], message: bytes) -> None:
@@ -239,6 +264,7 @@ def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> No
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
+    leave_pandas_out()
     if _EARLY in sys.argv:
         from . import lines, records  # noqa: F401 (they bring Arrow)
     with few_looks():

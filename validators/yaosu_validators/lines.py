@@ -9,8 +9,8 @@ has eaten are taken out again.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,11 +22,12 @@ from .blocks import CHUNK, Block, Blocks, Lines, undecodable
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .column_proofs import ColumnFilter, flags
 from .dialects import Dialect, csv_reader
+from .feeds import Behind, Feed, NeedMore
 from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
-from .plain import PlainFilter, PlainLines
-from .streams import MAX_ROW_BYTES, row_too_long
+from .plain import Doubts, PlainFilter, PlainLines
+from .streams import SourceProblem
 
 MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'
@@ -217,40 +218,6 @@ def _chars(text: str) -> str:
     return "".join(f"\\x{{{ord(c):x}}}" for c in text)
 
 
-class _NeedMore(Exception):
-    """A row goes on behind the block."""
-
-
-class _Feed:
-    """Physical lines of one block for `csv.reader`, from any line on."""
-
-    def __init__(self, lines: Lines, last: bool, newline: str | None) -> None:
-        self.lines = lines
-        self.count = len(lines)
-        self.last = last
-        self.newline = newline
-        self.at = 0
-        self.pending: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self.pending:
-            return self.pending.pop()
-        if self.at >= self.count:
-            if self.last:
-                raise StopIteration
-            raise _NeedMore
-        text = self.lines[self.at].decode("utf-8") + "\n"
-        self.at += 1
-        if "\r" in text:
-            lines = list(io.StringIO(text, newline=self.newline))
-            self.pending = lines[:0:-1]
-            return lines[0]
-        return text
-
-
 class LineJudge:
     """Judges the text of one table, or of one part of it, block by block."""
 
@@ -263,51 +230,61 @@ class LineJudge:
         self.newline = "" if format_ == "csv" else None
         self.filters = {i: ColumnFilter(check.columns[i]) for i in form.residual}
         self.plain: PlainFilter | None = None
+        self.keyed = {c for key in check.keys for c in key.columns}
         if form.plain:
             quote = '"' if dialect.quote_char is None else dialect.quote_char
-            keyed = {c for key in check.keys for c in key.columns}
             between = dialect.delimiter or ","
             self.plain = PlainFilter(
-                check.columns, form.plain, keyed, form.residual, between, quote
+                check.columns, form.plain, self.keyed, form.residual, between, quote
             )
 
     def read(self, state: TableState, blocks: Blocks, first: int) -> None:
         """Judge a whole stream; rows before number `first` are counted and passed over."""
-        for block in blocks:
-            used = self.observe(state, block, first)
+        ahead = iter(blocks)
+        for block in ahead:
+            behind = Behind(ahead)
+            try:
+                self.observe(state, block, first, behind)
+            except NeedMore:
+                blocks.unused += behind.needed
+                return
             if self.settles:
                 self.check.settle(state)
             if state.full:
                 return
-            if block.failure is not None:
-                raise block.failure
-            if used < len(block.data):
-                blocks.keep(block.data[used:])
+            taken, rest = behind.rest(block)
+            if rest:
+                blocks.keep(rest)
+            elif taken.failure is not None:
+                raise taken.failure
 
-    def observe(self, state: TableState, block: Block, first: int = 1) -> int:
-        """Add the complete rows of a block and return how many bytes they took."""
+    def observe(self, state: TableState, block: Block, first: int, behind: Behind) -> None:
+        """Add the rows that begin in a block, however far behind it they go on."""
         if not block.data:
-            return 0
+            return
         mark = Mark.of(state)
         try:
-            return self._observe(state, block.data, block.last, first)
+            self._observe(state, block.data, block.last, first, behind)
         except UnicodeDecodeError as why:
             # Frictionless decodes 8 KiB at a time: a bad byte takes its whole chunk with it.
             mark.restore(state)
             good = len(block.data[: bad_byte(block.data)])
             cut = (block.start + good) // CHUNK * CHUNK - block.start
-            self._observe(state, block.data[: max(cut, 0)], False, first)
+            with suppress(NeedMore):
+                self._observe(state, block.data[: max(cut, 0)], False, first, Behind(iter(())))
             raise undecodable(why) from None
 
-    def _observe(self, state: TableState, data: bytes, last: bool, first: int) -> int:
+    def _observe(
+        self, state: TableState, data: bytes, last: bool, first: int, behind: Behind
+    ) -> None:
         lines = Lines(data, last=last, delimiter=self.plain.delimiter if self.plain else b"")
         if not len(lines):
-            return 0
+            return
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
         judged = self._judged(lines, plain)
-        return _Pass(self, state, lines, plain, judged, last, first).run()
+        _Pass(self, state, lines, plain, judged, last, first, behind).run()
 
     def _judged(self, lines: Lines, plain: PlainLines | None) -> Judged:
         column = lines.column()
@@ -368,6 +345,15 @@ def picked_rows(runs: list[tuple[int, int, int]]) -> tuple[Any, Any]:
     return np.repeat(spans[:, 0], lengths) + steps, np.repeat(spans[:, 2], lengths) + steps
 
 
+def one_by_one(numbers: Any) -> Iterator[int]:
+    """Yield the numbers of an array; there may be too many to have them all as Python's own."""
+    for start in range(0, len(numbers), _FEW):
+        yield from numbers[start : start + _FEW].tolist()
+
+
+_FEW = 1 << 13
+
+
 @dataclass(slots=True)
 class Mark:
     """How far a state had come before a block."""
@@ -400,7 +386,7 @@ class Judged:
 
     mask: Any
     good: Any = None
-    doubts: Mapping[int, list[int]] = field(default_factory=dict)  # columns of a plain line
+    doubts: Doubts | None = None  # columns of a plain line
 
 
 @dataclass(slots=True)
@@ -414,62 +400,48 @@ class _Pass:
     judged: Judged
     last: bool
     first: int
+    behind: Behind
     runs: list[tuple[int, int, int]] = field(
         default_factory=list
     )  # line from, to, first row number
+    left: list[int] = field(
+        default_factory=list
+    )  # lines that are rows of a run for their keys only
 
-    def run(self) -> int:
-        rejected = np.flatnonzero(~self.judged.mask).tolist()
-        line = self._skip_header()
-        if line is None:
-            return 0
-        feed = self._feed()
+    def run(self) -> None:
+        try:
+            self._rows()
+        except (SourceProblem, NeedMore):  # what was seen before it stands
+            self._keys()
+            raise
+        self._keys()
+
+    def _rows(self) -> None:
+        feed = Feed(self.lines, self.last, self.judge.newline, self.behind)
         reader = csv_reader(self.judge.dialect, feed)
-        stop = len(self.lines)
-        for at in rejected:
+        self._skip_header(feed, reader)
+        line = feed.at
+        for at in one_by_one(np.flatnonzero(~self.judged.mask)):
             if at < line:
                 continue
             self._accept(line, at)
             if self._doubtful(at):
                 line = at + 1
-                if self.state.full:
-                    stop = line
-                    break
-                continue
-            feed.at = at
-            done = self._exact(feed, reader)
-            line = feed.at
-            if done is not None:
-                stop = done
-                break
+            else:
+                feed.at = at
+                self._exact(feed, reader)
+                line = feed.at
             if self.state.full:
-                stop = line
-                break
-        else:
-            self._accept(line, stop)
-        self._keys()
-        return int(self.lines.ends[stop])
+                return
+        self._accept(line, len(self.lines))
 
-    def _feed(self) -> _Feed:
-        return _Feed(self.lines, self.last, self.judge.newline)
-
-    def _skip_header(self) -> int | None:
-        """Count the rows before the data; None if the block ends before they do."""
-        state = self.state
-        if state.numbers + 1 >= self.first:
-            return 0
-        feed = self._feed()
-        reader = csv_reader(self.judge.dialect, feed)
-        count = 0
-        try:
-            while state.numbers + 1 + count < self.first:
-                if next(reader, None) is None:
-                    break
-                count += 1
-        except _NeedMore:
-            return None
-        state.numbers += count
-        return feed.at
+    def _skip_header(self, feed: Feed, reader: Iterator[list[str]]) -> None:
+        """Count the rows before the data."""
+        while self.state.numbers + 1 < self.first:
+            feed.size = 0
+            if next(reader, None) is None:
+                return
+            self.state.numbers += 1
 
     def _accept(self, start: int, stop: int) -> None:
         if stop > start:
@@ -479,36 +451,33 @@ class _Pass:
 
     def _doubtful(self, line: int) -> bool:
         """Judge a plain row by its doubtful cells alone; False where it goes the exact way."""
-        doubts = self.judged.doubts.get(line)
+        doubts = self.judged.doubts.get(line) if self.judged.doubts else None
         if doubts is None or (cells := self._plain(line)) is None:
             return False
         number = self.state.numbers + 1
         if not self.judge.dialect.keeps(number, cells):
             return False
         check = self.judge.check
-        check.row_with_doubts(self.state, number, cells, doubts, self.judge.reader)
+        keys = not check.keys or not self.judge.keyed.isdisjoint(doubts)
+        check.row_with_doubts(self.state, number, cells, doubts, self.judge.reader, keys=keys)
+        if not keys:
+            self.runs.append((line, line + 1, number))
+            self.left.append(line)
         return True
 
-    def _exact(self, feed: _Feed, reader: Iterator[list[str]]) -> int | None:
-        """Judge rows from the feed's line on until a row ends with a line.
-
-        Return the line where an unfinished row starts, if the block ends inside it.
-        """
+    def _exact(self, feed: Feed, reader: Iterator[list[str]]) -> None:
+        """Judge rows from the feed's line on until a row ends with a line."""
         check, state, dialect = self.judge.check, self.state, self.judge.dialect
-        start = feed.at
         rows: list[list[str]] = []
-        if (plain := self._plain(start)) is not None:
+        if (plain := self._plain(feed.at)) is not None:
             rows.append(plain)
             feed.at += 1
-        try:
-            while not rows or feed.pending:
-                rows.append(next(reader))
-        except StopIteration:
-            pass
-        except _NeedMore:
-            if self.lines.ends[-1] - self.lines.ends[start] > MAX_ROW_BYTES:
-                raise row_too_long() from None
-            return start
+        feed.size = 0
+        while not rows or feed.pending:
+            cells = next(reader, None)
+            if cells is None:
+                break
+            rows.append(cells)
         for cells in rows:
             number = state.numbers + 1
             if dialect.keeps(number, cells):
@@ -519,7 +488,6 @@ class _Pass:
                 state.numbers = number
                 if len(state.skips) < MAX_SKIPS:
                     state.skips.append(number)
-        return None
 
     def _plain(self, line: int) -> list[str] | None:
         """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""
@@ -535,6 +503,10 @@ class _Pass:
         picked, rows = picked_rows(self.runs)
         chosen = easy_places(self.lines, self.plain, self.judged, picked)
         easy: dict[int, Any] = {}
+        if self.plain is not None and self.left:
+            chosen[np.searchsorted(picked, self.left)] = np.searchsorted(
+                self.plain.numbers, self.left
+            )
         if self.plain is not None:
             taken = self.judge.form.taken
             easy = {i: self.plain.cells(i, chosen[chosen >= 0]) for i in taken}

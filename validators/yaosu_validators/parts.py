@@ -126,8 +126,12 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         ]
     what: What = "records" if table.format == "jsonl" else "lines"
     starts = [0]
-    while starts[-1] + PART_BYTES + PART_BYTES // 16 < size:
-        start = _line_start(file, starts[-1] + PART_BYTES)
+    while True:
+        # The last ones are small: who is done early waits less for the others.
+        step = PART_BYTES if size - starts[-1] > 4 * PART_BYTES else PART_BYTES // 2
+        if starts[-1] + step + PART_BYTES // 16 >= size:
+            break
+        start = _line_start(file, starts[-1] + step)
         if start is None or start >= size:
             break
         starts.append(start)

@@ -128,15 +128,15 @@ class PlainFilter:
             mask &= flags(filter_.each(plain.cells(i)))
         return mask
 
-    def doubts_of(self, plain: PlainLines, rejected: Any) -> dict[int, list[int]]:
+    def doubts_of(self, plain: PlainLines, rejected: Any) -> Doubts:
         """Return for rejected plain lines the columns whose cell is not proven valid."""
         chosen = np.flatnonzero(rejected[plain.numbers])
         if len(chosen) * _CELLS_A_ROW < len(self.asked):
-            return {}
-        found = self._doubts(plain, chosen)
-        return dict(zip(plain.numbers[chosen].tolist(), found, strict=True))
+            chosen = chosen[:0]
+        return Doubts(self, plain, chosen)
 
-    def _doubts(self, plain: PlainLines, chosen: Any) -> list[list[int]]:
+    def doubts(self, plain: PlainLines, chosen: Any) -> list[list[int]]:
+        """Return for some plain lines (by place) the columns whose cell is not proven valid."""
         found: list[list[int]] = [[] for _ in chosen]
         bounds = [plain.bounds(at, at, chosen) for at in self.asked]
         starts, stops = (np.concatenate(side) for side in zip(*bounds, strict=True))
@@ -160,6 +160,32 @@ class PlainFilter:
         if at in self.filters:
             mask &= flags(self.filters[at].each(cells))
         return mask
+
+
+class Doubts:
+    """Which cells of plain lines are in doubt: asked of some lines at a time, as they come up.
+
+    Nearly all lines of a block may be in doubt, and none of them looked at.
+    """
+
+    def __init__(self, filter_: PlainFilter, plain: PlainLines, chosen: Any) -> None:
+        self._filter, self._plain, self._chosen = filter_, plain, chosen
+        self._lines = plain.numbers.take(chosen)
+        self._known: dict[int, list[int]] = {}
+
+    def get(self, line: int) -> list[int] | None:
+        """Return the columns in doubt; None of a line that is not one of these."""
+        if line not in self._known:
+            at = int(self._lines.searchsorted(line))
+            if at == len(self._lines) or self._lines[at] != line:
+                return None
+            span = slice(at, at + _LINES_AT_ONCE)
+            found = self._filter.doubts(self._plain, self._chosen[span])
+            self._known = dict(zip(self._lines[span].tolist(), found, strict=True))
+        return self._known[line]
+
+
+_LINES_AT_ONCE = 1 << 13
 
 
 def fits(starts: Any, stops: Any, sizes: Sizes) -> Any:

@@ -26,6 +26,7 @@ Notes = list[tuple[str, Text]] | None
 ValueReader = Callable[[Any], Any]
 CellReader = Callable[[Any], tuple[Any, Notes]]
 
+_LONGEST_INTEGER = 1 << 16  # Python reads 4,300 digits
 _LONGEST_DATE = 1_000  # dateutil is superlinear in long digit runs
 _AFFIXES = re.compile(r"((^[^-\d]*)|(\D*$))")
 
@@ -289,6 +290,8 @@ def _integer(field: Field) -> ValueReader:
                 text = affixes.sub("", text)
             if field.group_char:  # v2 groups the digits of integers, too
                 text = text.replace(field.group_char, "")
+            if len(text) > _LONGEST_INTEGER:  # `int` would write the whole of it into its error
+                return None
             try:
                 return int(text)
             except ValueError:

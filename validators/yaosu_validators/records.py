@@ -24,7 +24,16 @@ from .column_proofs import flags
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
 from .keys import ESCAPE, PART
-from .lines import MAX_COLUMNS, Judged, Mark, add_keys, bad_byte, easy_places, picked_rows
+from .lines import (
+    MAX_COLUMNS,
+    Judged,
+    Mark,
+    add_keys,
+    bad_byte,
+    easy_places,
+    one_by_one,
+    picked_rows,
+)
 from .patterns import subset
 from .plain import PlainLines
 from .plain_records import RecordFilter
@@ -369,11 +378,12 @@ class RecordJudge:
         runs: list[tuple[int, int, int]] = []
         left: list[int] = []  # lines that are no rows of a run but for their keys
         at = 0
-        for rejected in np.flatnonzero(~judged.mask).tolist():
+        for rejected in one_by_one(np.flatnonzero(~judged.mask)):
             self._accept(state, runs, at, rejected)
             at = rejected + 1
+            doubts = judged.doubts.get(rejected) if judged.doubts else None
             try:
-                keyed = self._exact(state, lines[rejected], judged.doubts.get(rejected))
+                keyed = self._exact(state, lines[rejected], doubts)
             except Exception:
                 self._keys(state, lines, plain, judged, runs, left)
                 raise

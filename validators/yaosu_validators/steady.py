@@ -1,9 +1,11 @@
 """A process that works through much data keeps the memory that it is given, and looks for no
-cycles of garbage: between blocks it would give both back only to fetch them again."""
+cycles of garbage: between blocks it would give both back only to fetch them again. One that is
+ours alone does without pandas."""
 
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -42,3 +44,33 @@ def few_looks() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*looks)
+
+
+class _WithoutPandas:
+    """An importer that finds no pandas while Arrow looks for it, when Arrow has just been loaded.
+
+    Arrow looks once, at the first value that it is given, and would take half a second with it;
+    `to_pandas` looks again.
+    """
+
+    looks = False
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        if name == "pandas" and cls.looks:
+            raise ModuleNotFoundError(name)
+        if name == "pyarrow.compute" and not cls.looks:
+            import pyarrow as pa
+
+            cls.looks = True
+            try:
+                pa.array([0])
+            finally:
+                sys.meta_path.remove(cls)
+                cls.looks = False
+
+
+def leave_pandas_out() -> None:
+    """Keep Arrow from loading pandas where it is installed; for processes that are ours alone."""
+    if not {"pyarrow", "pandas"} & {*sys.modules} and _WithoutPandas not in sys.meta_path:
+        sys.meta_path.insert(0, _WithoutPandas)

@@ -111,8 +111,10 @@ def validate(
             "当前版本仅支持单机校验：--engine local",
             field="engine",
         )
+    from yaosu_validators import leave_pandas_out
     from yaosu_validators import validate as judge
 
+    leave_pandas_out()
     with Watch() as watch, _stopped() as stopped, _store(findings) as private:
         report = judge(
             target,

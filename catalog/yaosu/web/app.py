@@ -8,15 +8,17 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from yaosu import __version__
 from yaosu.errors import (
@@ -178,13 +180,13 @@ def create_app(market: Market) -> FastAPI:
     app.state.requests = Counter()
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _errors(app)
-    for router in (*ROUTERS, *FOREIGN):
-        app.include_router(router, max_body_size=MAX_BODY)
+    programs, people = _routes()
+    app.router.routes.extend(programs)
     operation.add(app, market, problem)
     static = files("yaosu").joinpath("static")
     if static.is_dir():
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
-    _pages(app)
+    app.router.routes.extend(people)
     app.add_middleware(
         Straight, routes=[r for router in ROUTERS for r in router.routes], problem=problem
     )
@@ -195,9 +197,19 @@ def create_app(market: Market) -> FastAPI:
     return app
 
 
-def _pages(app: FastAPI) -> None:
-    app.include_router(_pages_module().router, max_body_size=MAX_BODY)
-    app.include_router(faces.router)  # last: it takes every path below a dataset
+@cache
+def _routes() -> tuple[list[BaseRoute], list[BaseRoute]]:
+    """Return the interfaces of programs and of people, which know no market and serve any.
+
+    FastAPI works out on the first request what each route wants, a quarter of a second in all: so
+    it is done once in a process.
+    """
+    programs, people = APIRouter(), APIRouter()
+    for router in (*ROUTERS, *FOREIGN):
+        programs.include_router(router, max_body_size=MAX_BODY)
+    people.include_router(_pages_module().router, max_body_size=MAX_BODY)
+    people.include_router(faces.router)  # last: it takes every path below a dataset
+    return programs.routes, people.routes
 
 
 def _pages_module() -> Any:
