@@ -175,6 +175,10 @@ def test_a_crash_ends_the_zygote_whose_addresses_it_may_have_learnt(
 ) -> None:
     run("look")
     before = held.pid
+    asleep: list[int] = []
+    with pytest.raises(Unavailable):
+        run("sleep", progress=asleep.append, stop=lambda: bool(asleep))
+    assert held.pid == before, "a child that was stopped has learnt nothing"
     assert run("fall")["error"]["type"] == "reader-crashed"
     run("look")
     assert held.pid not in (None, before)
