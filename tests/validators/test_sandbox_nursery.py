@@ -243,6 +243,10 @@ def test_whoever_lets_go_last_leaves_nothing(run: Any, warm: tuple[Nursery, Path
         assert zygote is not None
         assert os.getsid(zygote) == zygote, "Ctrl-C in a terminal goes to the server alone"
     assert _gone(zygote)
+    answers, theirs = os.pipe()
+    assert own.fork(theirs) is None, "who comes too late begins no other"
+    os.close(answers)
+    os.close(theirs)
 
 
 def test_what_is_idle_for_long_ends_and_comes_again(run: Any, tmp_path: Path) -> None:

@@ -140,8 +140,9 @@ class Nursery:
                     self._retire()
 
     def close(self) -> None:
-        """End the zygote and whatever it forked."""
+        """End the zygote and whatever it forked; from now on there is none."""
         with self._lock:
+            self.cold = True
             self._retire()
             for zygote in self._leaving:
                 zygote.kill()
@@ -154,6 +155,8 @@ class Nursery:
                 socket.send_fds(self._control, [b"."], descriptors)
                 return self._zygote
         self._retire()
+        if self.cold:
+            raise OSError("it was closed")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             zygote = self._zygote = self._start(theirs.fileno())
