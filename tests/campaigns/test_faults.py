@@ -292,28 +292,38 @@ def test_a_full_disk_stops_writing_only_and_room_brings_it_back(
     assert recovery_seconds(untouched, lives, small_disk) <= 5
 
 
+MOST_POINTS = 2000  # of one call; a story makes some hundred
+
+
 @pytest.mark.slow
-def test_every_crash_point_of_an_upload_and_a_trade(scene: Scene, lives: Nursery) -> None:
+def test_every_crash_point_of_an_upload_and_a_trade(
+    untouched: Scene, lives: Nursery, tmp_path: Path
+) -> None:
+    """Each strike meets a market as it was: one that has grown would take longer every time."""
     stride = int(os.environ.get("YAOSU_STRIDE", "1"))
     points: Counter[str] = Counter()
-    wrong = 0
+    wrong: Counter[str] = Counter()
     for call in CALLS:
         misses, n = 0, 1 - stride
-        while misses < 2 and n < 400:
+        while misses < 2 and n < MOST_POINTS:
             n += stride
+            scene = untouched.copy(tmp_path / "struck")
             hit, found = struck(scene, lives, call, f"signal=SIGKILL:when={n}")
-            wrong += found
+            shutil.rmtree(scene.folder)
+            wrong[f"{call} {n}"] += found
             points[call] += hit
             misses = 0 if hit else misses + 1
+    wrong = +wrong
     write_result(
         "r4_crash_points",
         "every write, sync, rename and link of one upload and one whole trade: killed, 0 lost",
-        violations=wrong,
-        whole=stride == 1,
+        violations=wrong.total(),
+        broken=dict(wrong),
+        whole=stride == 1 and max(points.values()) < MOST_POINTS,
         points=sum(points.values()),
         by_call=dict(points),
     )
-    assert wrong == 0
+    assert not wrong
     assert sum(points.values()) > 30
 
 
