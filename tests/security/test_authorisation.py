@@ -278,12 +278,18 @@ def body_of(scene: Scene, thing: Thing, who: Person, given: Any) -> Any:
 
 
 def ask(
-    scene: Scene, key: str, row: dict[str, Any], who: Person, *, missing: bool = False
+    scene: Scene,
+    key: str,
+    row: dict[str, Any],
+    who: Person,
+    *,
+    missing: bool = False,
+    again: bool = False,
 ) -> httpx2.Response:
-    """Send the one request of a row as this subject."""
+    """Send the one request of a row as this subject; `again` says that the last was the same."""
     method, route = key.partition(" #")[0].split(" ")
     thing = scene.things[row.get("on", "gz") if row.get("on") == "otc" else "gz"]
-    if not missing:
+    if not missing and not (again and method == "GET"):  # to look changes nothing
         put_back(scene, thing, route, row)
     known = ids(scene, thing) | own_things(scene, route, row) | evidence_of(scene, thing, route)
     if missing:
@@ -532,7 +538,7 @@ def test_every_route_has_a_row_and_every_row_a_route(hall: Hall) -> None:
 @pytest.mark.parametrize("key", ROWS)
 def test_each_subject_gets_what_the_table_says(scene: Scene, key: str) -> None:
     row = ROWS[key]
-    answers = {s: ask(scene, key, row, scene.people[s]) for s in SUBJECTS}
+    answers = {s: ask(scene, key, row, scene.people[s], again=s != SUBJECTS[0]) for s in SUBJECTS}
     found = "".join(mark(answers[s]) for s in SUBJECTS)
     assert found == row["may"], {s: a.text[:200] for s, a in answers.items()}
 
@@ -546,9 +552,10 @@ def test_a_hidden_thing_answers_as_one_that_is_not_there(scene: Scene, key: str)
     route = key.partition(" #")[0].split(" ")[1]
     same = row.get("same", SUBJECTS)
     hidden_from = [s for s, said in zip(SUBJECTS, row["may"], strict=True) if said == "0"]
-    for subject in (s for s in hidden_from if s in same):
+    for n, subject in enumerate(s for s in hidden_from if s in same):
         who = scene.people[subject]
-        hidden, missing = (ask(scene, key, row, who, missing=m) for m in (False, True))
+        hidden = ask(scene, key, row, who, again=n > 0)
+        missing = ask(scene, key, row, who, missing=True)
         assert hidden.status_code == missing.status_code == 404, (subject, missing.text)
         for answer in (hidden, missing):
             for name in ("date", "content-length"):

@@ -175,6 +175,10 @@ def test_a_crash_ends_the_zygote_whose_addresses_it_may_have_learnt(
 ) -> None:
     run("look")
     before = held.pid
+    asleep: list[int] = []
+    with pytest.raises(Unavailable):
+        run("sleep", progress=asleep.append, stop=lambda: bool(asleep))
+    assert held.pid == before, "a child that was stopped has learnt nothing"
     assert run("fall")["error"]["type"] == "reader-crashed"
     run("look")
     assert held.pid not in (None, before)
@@ -239,6 +243,10 @@ def test_whoever_lets_go_last_leaves_nothing(run: Any, warm: tuple[Nursery, Path
         assert zygote is not None
         assert os.getsid(zygote) == zygote, "Ctrl-C in a terminal goes to the server alone"
     assert _gone(zygote)
+    answers, theirs = os.pipe()
+    assert own.fork(theirs) is None, "who comes too late begins no other"
+    os.close(answers)
+    os.close(theirs)
 
 
 def test_what_is_idle_for_long_ends_and_comes_again(run: Any, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class Forked:
         self.returncode: int | None = None
         self.lost = False
         self.refused = False
+        self.killed = False
         self.zygote = zygote
         self._task = task
 
@@ -62,6 +63,7 @@ class Forked:
 
     def kill(self) -> None:
         """Have the zygote kill the child and its group: a process number of its may be reused."""
+        self.killed = True
         with contextlib.suppress(OSError):
             self._task.shutdown(socket.SHUT_WR)
         if self._ended(_KILL_S) is None:
@@ -123,8 +125,8 @@ class Nursery:
             os.close(errors)
         return Forked(task, zygote, stdin, stderr)
 
-    def ended(self, child: Forked, *, ours: bool) -> None:
-        """Learn from a child's end, unless it was `ours`: a crash is a new zygote's reason.
+    def ended(self, child: Forked) -> None:
+        """Learn from a child's end: one that fell of itself is a new zygote's reason.
 
         The children of one zygote share its addresses: a file that fells its reader may be after
         them, and its next attempt meets others.
@@ -132,14 +134,15 @@ class Nursery:
         if child.refused:
             self.cold = True
             log.warning("the warm process has threads: children are started afresh from now on")
-        elif (child.returncode or 0) < 0 and not ours:
+        elif (child.returncode or 0) < 0 and not child.killed:
             with self._lock:
                 if child.zygote is self._zygote:
                     self._retire()
 
     def close(self) -> None:
-        """End the zygote and whatever it forked."""
+        """End the zygote and whatever it forked; from now on there is none."""
         with self._lock:
+            self.cold = True
             self._retire()
             for zygote in self._leaving:
                 zygote.kill()
@@ -152,6 +155,8 @@ class Nursery:
                 socket.send_fds(self._control, [b"."], descriptors)
                 return self._zygote
         self._retire()
+        if self.cold:
+            raise OSError("it was closed")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             zygote = self._zygote = self._start(theirs.fileno())

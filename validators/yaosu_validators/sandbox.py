@@ -279,7 +279,7 @@ def _started(
         _kill(child)
         os.close(read_end)
         if isinstance(child, Forked) and nursery is not None:
-            nursery.ended(child, ours=run.stopped is not None)
+            nursery.ended(child)
 
 
 def _popen(
