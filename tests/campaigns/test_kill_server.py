@@ -306,10 +306,9 @@ def settle(scene: Scene, lives: Nursery, books: Books, people: list[Any]) -> Cou
         said = sum(key.endswith(step) for key in books.answers)
         wrong[f"events of {step}"] += abs(done - said)
     wrong["dead jobs"] += rows(database, "SELECT count(*) FROM job WHERE state = 'dead'")[0][0]
-    blobs = scene.folder / "blobs/sha256"
+    blobs = {path.name: path for path in (scene.folder / "blobs/sha256").rglob("*")}
     for sha256, size in books.whole.items():
-        path = next(blobs.rglob(sha256), None)
-        wrong["blobs"] += path is None or path.stat().st_size != size
+        wrong["blobs"] += sha256 not in blobs or blobs[sha256].stat().st_size != size
     wrong["verification"] += not verify_path(scene.folder).valid
     return +wrong
 
