@@ -53,6 +53,7 @@ class Sending:
         self.place = "/v1/uploads/" + found["location"].rsplit("/", 1)[1]
 
     async def offset(self) -> int:
+        self.wire.close()  # a connection that is idle while the file is sent is closed by a server
         for _ in range(200):
             status, found, _ = await self.wire.ask("HEAD", self.place, headers=TUS)
             assert status == 200, status
