@@ -158,6 +158,8 @@ def test_a_market_harvests_another_market(house: Hall, tmp_path: Path) -> None:
     with open_hall(tmp_path / "other", outgoing_allow=LOOPBACK) as other:
         seller = other.person("old-market", "provider", uscc=USCC[1])
         offered(other, seller, "old-corpus")
+        shelf = "/api/3/action/package_search"  # what is harvested follows the books a moment later
+        until(lambda: seller.get(shelf), lambda page: page["result"]["count"] == 1)
         buyer = house.person("new-market", "provider")
         name = harvest(buyer, other.address)
         run = over(buyer, name)
