@@ -53,7 +53,7 @@ class Sending:
         self.place = "/v1/uploads/" + found["location"].rsplit("/", 1)[1]
 
     async def offset(self) -> int:
-        self.wire.close()  # a connection that is idle while the file is sent is closed by a server
+        self.wire.close()  # a server closes a connection that is idle while the file is sent
         for _ in range(200):
             status, found, _ = await self.wire.ask("HEAD", self.place, headers=TUS)
             assert status == 200, status
@@ -100,6 +100,7 @@ class Sending:
             else:
                 await self.send(at, self.size)
         sha256 = digest(self.name, self.size)
+        self.wire.close()  # that took a while
         status, _, body = await self.wire.ask("GET", f"/v1/holdings/{sha256}", patience=300)
         assert status == 200, (status, "these are other bytes")
         assert json.loads(body)["bytes"] == self.size
