@@ -262,10 +262,9 @@ def _contract_part(
 
 
 def _signature(signature: JSON) -> dict[str, Any]:
-    names = ("party_id", "key_id", "public_key", "over", "digest", "value", "sign_mode", "at")
-    # A point of 65 bytes is a key of SM2; where nothing is said it is Ed25519.
-    other = {"algorithm": "SM2"} if len(signature.get("public_key") or "") == 88 else {}
-    return {name: signature.get(name) for name in names} | other
+    names = ("party_id", "algorithm", "key_id", "public_key", "over", "digest", "value",
+             "sign_mode", "at")  # fmt: skip
+    return {name: signature.get(name) for name in names}
 
 
 def _money(trade: JSON, agreement: JSON) -> dict[str, Any]:
