@@ -31,12 +31,20 @@ if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
 
 _LENGTH = struct.Struct("!Q")
+Needed = Callable[[int], bool]  # whether the result of a part, by its number, still counts
+
+
+def _all(number: int) -> bool:
+    return True
 
 
 class Engine(Protocol):
-    """Judges parts and gives their results back in the order of the parts."""
+    """Judges parts and gives their results back in the order of the parts.
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]: ...
+    Which of them are needed is asked as late as can be; the others have an empty result.
+    """
+
+    def run(self, parts: Sequence[Part], needed: Needed) -> Iterator[PartResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,11 @@ class LocalEngine:
 
     tell: Tell | None = None
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
-        return (judge_part(part, self.tell) for part in parts)
+    def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
+        return (
+            judge_part(part, self.tell) if needed(number) else PartResult()
+            for number, part in enumerate(parts)
+        )
 
 
 @dataclass(slots=True)
@@ -65,8 +76,8 @@ class ProcessEngine:
         while len(self._others) < self.workers - 1:
             self._others.append(_start(_EARLY))
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
-        for part, result in zip(parts, self._answers(parts), strict=True):
+    def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
+        for part, result in zip(parts, self._answers(parts, needed), strict=True):
             if self.tell is not None:
                 whole = part.resource.size if part.what == "whole" else 0
                 self.tell(part.resource.place, whole or part.stop - part.start, 0)
@@ -74,10 +85,10 @@ class ProcessEngine:
 
     def see(self, parts: Sequence[FilePart]) -> Iterator[Seen]:
         """Give what was seen in each part of the files of a target, in their order."""
-        return self._answers(parts)
+        return self._answers(parts, _all)
 
-    def _answers(self, parts: Sequence[Part | FilePart]) -> Iterator[Any]:
-        board = _Board(parts, self.workers + 2)
+    def _answers(self, parts: Sequence[Part | FilePart], needed: Needed) -> Iterator[Any]:
+        board = _Board(parts, self.workers + 2, needed)
         for _ in range(min(self.workers, len(parts)) - 1 - len(self._others)):
             self._others.append(_start())
         for worker in self._others:
@@ -107,8 +118,9 @@ class _Board:
     long: they are handed out before the other parts of their file, and their results come last.
     """
 
-    def __init__(self, parts: Sequence[Part | FilePart], ahead: int) -> None:
+    def __init__(self, parts: Sequence[Part | FilePart], ahead: int, needed: Needed) -> None:
         self._parts = parts
+        self._needed = needed
         self._order = _digests_first(parts)
         self._left = ahead
         self._results: dict[int, Any] = {}
@@ -118,6 +130,7 @@ class _Board:
         """Return the result of a part; parts are judged here until it is there."""
         while True:
             with self._changed:
+                self._pass_over()
                 if number in self._results:
                     self._left += not _is_digests(self._parts[number])
                     self._changed.notify_all()
@@ -169,11 +182,17 @@ class _Board:
             self._order.clear()
             self._changed.notify_all()
 
+    def _pass_over(self) -> None:
+        while self._order and not self._needed(self._order[0]):
+            self._results[self._order.popleft()] = PartResult()
+            self._left -= 1
+
     def _take(self) -> int | None:
+        self._pass_over()
         if not self._order:
             return None
         if not _is_digests(self._parts[self._order[0]]):
-            if not self._left:
+            if self._left <= 0:
                 return None
             self._left -= 1
         return self._order.popleft()

@@ -21,7 +21,7 @@ from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
 from .sources import OpenFile, Table, open_table
-from .streams import CHUNK, Digests, SourceProblem, open_file
+from .streams import CHUNK, Digests, RowTooLong, SourceProblem, open_file
 
 MAX_DEPTH = 1000
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
@@ -216,9 +216,16 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
             state.numbers = outcome.first_row - 1
             check.rows(state, table.content(), check.reader())
     except SourceProblem as why:
-        state.failed = why.finding
+        state.failed = failure(why, state)
     if limits.checks:
         outcome.extra = _further(file, limits.checks)
+
+
+def failure(why: SourceProblem, state: TableState) -> Finding:
+    """Return what ended the reading of a table, with its row where that is known."""
+    if isinstance(why, RowTooLong):
+        return replace(why.finding, row=state.numbers + 1)
+    return why.finding
 
 
 def _further(file: OpenFile, names: Sequence[str]) -> list[Checked]:

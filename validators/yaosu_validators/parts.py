@@ -7,23 +7,36 @@ part before ends early, and the next one is judged again from where the row real
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from yaosu_schemas.errors import Text
 
 from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
-from .judge import Limits, Outcome, Tell, fast_form, fold_again, judge, open_for_parts
+from .judge import (
+    Limits,
+    Outcome,
+    Tell,
+    failure,
+    fast_form,
+    fold_again,
+    judge,
+    open_for_parts,
+)
 from .messages import write_ahead
 from .resources import Resource
 from .streams import CHUNK, Digests, SourceProblem, open_file
+
+if TYPE_CHECKING:
+    from .blocks import Block
 
 PART_BYTES = (16 << 20) - (1 << 16)  # two blocks with the line they end in, not two and a rest
 _HASHED_AT_ONCE = 1 << 18  # stays in the cache between the two digests
@@ -42,6 +55,7 @@ class Part:
     start: int = 0
     stop: int = 0
     last: bool = True
+    beyond: bool = False  # the row that goes on behind the part belongs to it, too
     check: Structure | None = None
     dialect: Dialect | None = None
     labels: tuple[str, ...] = ()
@@ -74,6 +88,11 @@ class Planned:
     parts: list[Part] = field(default_factory=list)
     size: int = 0
     opened: Outcome | None = None
+    settled: bool = False  # what its parts still hold would change nothing
+
+    def needs(self, part: Part) -> bool:
+        """Say whether the result of a part still counts."""
+        return not self.settled or part.what == "digests" or part.course is not None
 
 
 def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
@@ -189,7 +208,7 @@ def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
             else:
                 result.end = _text(part, file, state)
         except SourceProblem as why:
-            state.failed = why.finding
+            state.failed = failure(why, state)
         for pairs in state.pairs:
             pairs.flush()
         if part.course is not None:
@@ -252,8 +271,23 @@ def _blocks(part: Part, file: IO[bytes], state: TableState) -> int:
     else:
         from .lines import LineJudge
 
-        LineJudge(part.check, part.dialect, form, part.format).read(state, blocks, part.first)
+        judge_ = LineJudge(part.check, part.dialect, form, part.format)
+        with contextlib.closing(_beyond(part, file)) as beyond:
+            judge_.read(state, blocks, part.first, beyond)
     return part.stop - blocks.unused
+
+
+def _beyond(part: Part, file: IO[bytes]) -> Generator[Block, None, None]:
+    """Yield the text behind a part, for those that may look there."""
+    from .blocks import Blocks
+
+    if part.beyond and not part.last:
+        file.seek(part.stop)
+        stream = io.BufferedReader(cast(io.RawIOBase, file), CHUNK)
+        try:
+            yield from Blocks(stream, "utf-8", offset=part.stop)
+        finally:
+            stream.detach()
 
 
 @functools.lru_cache(maxsize=4)
@@ -296,20 +330,24 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
         result = next(results)
         if part.course is not None:
             outcome.folded = _join_folded(planned, part, outcome.folded, result.folded)
-        if again or (state is not None and state.full):
+        if planned.settled:
             continue  # nothing behind this counts, but every part has its result taken
         if state is not None and part.what == "lines" and part.start != end:
             # A quoted line break lies on the cut: the row that started before goes on here.
-            result = judge_part(replace(part, start=end))
+            if end >= part.stop:
+                continue
+            first = max(planned.parts[0].first - state.numbers, 1)
+            result = judge_part(replace(part, start=end, first=first, beyond=True, course=None))
         found = result.state
         assert found is not None
-        if found.failed is not None:
+        if found.failed is not None and found.failed.row is None:
             # Where bytes are bad, rows of the part before may be void too: once more, in one go.
-            again = True
+            again = planned.settled = True
             continue
         end = result.end
         known = 0 if state is None else len(state.found)
         state = found if state is None else check.merge(state, found)
+        planned.settled = state.full or state.failed is not None
         write_ahead(state.found[known:])
     outcome.digests = next(results).digests
     if again:

@@ -165,11 +165,16 @@ def _outcomes(
             for resource in plan.resources
         ]
         known = [cache.get(p) if cache is not None else None for p in planned]
-        parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
+        todo = [(p, part) for p, k in zip(planned, known, strict=True) if not k for part in p.parts]
+        parts = [part for _, part in todo]
+
+        def needed(number: int) -> bool:
+            return todo[number][0].needs(parts[number])
+
         if engine is None or len(parts) <= 1:
             results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
         else:
-            results = engine.run(parts)
+            results = engine.run(parts, needed)
         try:
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)

@@ -63,17 +63,21 @@ def problem(type_: str, en: str, zh: str) -> SourceProblem:
     return SourceProblem(Finding(type=type_, note=Text(en, zh)))
 
 
-def row_too_long(byte: int | None = None) -> SourceProblem:
+class RowTooLong(SourceProblem):
+    """The row behind the last that was read is longer than a row may be."""
+
+
+def row_too_long(byte: int | None = None) -> RowTooLong:
     """Return the finding for a row that no one meant to be a row, by the byte it begins at."""
     size = MAX_ROW_BYTES >> 20
-    en, zh = ("a row", "有一行") if byte is None else (
+    en, zh = ("the row", "该行") if byte is None else (
         f"the row that begins at byte {byte:,}", f"从第 {byte:,} 字节开始的一行"
     )  # fmt: skip
-    return problem(
-        "resource-limit",
+    note = Text(
         f"{en} is longer than {size} MiB, the most a row may have; a quote may never be closed",
         f"{zh}超过单行上限 {size} MiB；可能引号未闭合",
     )
+    return RowTooLong(Finding(type="resource-limit", note=note))
 
 
 @dataclass(frozen=True, slots=True)
