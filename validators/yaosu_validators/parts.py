@@ -1,8 +1,9 @@
 """Pieces of a resource that can be judged apart, and how their results become one.
 
-A text file is cut at line ends without looking at quotes. Every part but the first supposes that a
-row starts where it starts; the part before it knows. Where a quoted line break lies on a cut, the
-part before ends early, and the next one is judged again from where the row really starts.
+A text file is cut at line ends that the quotes around them show to be the ends of rows. Every part
+but the first supposes that a row starts where it starts; the part before it knows. Where a quoted
+line break lies on a cut all the same, the part before ends early, and the next one is judged again
+from where the row really starts, to the end of the last row that begins in it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import hashlib
 import io
 import pickle
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -144,13 +146,14 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
             digests,
         ]
     what: What = "records" if table.format == "jsonl" else "lines"
+    marks = None if what == "records" else quote_marks(table.dialect)
     starts = [0]
     while True:
         # The last ones are small: who is done early waits less for the others.
         step = PART_BYTES if size - starts[-1] > 4 * PART_BYTES else PART_BYTES // 2
         if starts[-1] + step + PART_BYTES // 16 >= size:
             break
-        start = _line_start(file, starts[-1] + step)
+        start = _row_start(file, starts[-1] + step, marks)
         if start is None or start >= size:
             break
         starts.append(start)
@@ -179,6 +182,34 @@ def _course(resource: Resource, limits: Limits) -> Any:
     from .corpus.folds import course_of
 
     return course_of(resource, limits.folds)
+
+
+def quote_marks(dialect: Dialect) -> re.Pattern[bytes] | None:
+    """Return what finds a quote that surely opens a cell (group 1), or surely closes one."""
+    if dialect.quote_char == "" or len(delimiter := (dialect.delimiter or ",").encode()) != 1:
+        return None
+    edge = re.escape(delimiter) + rb"\r\n"
+    return re.compile(rb'[%b]("(?=[^"%b]))|[^"%b]"(?=[%b])' % (edge, edge, edge, edge))
+
+
+def _row_start(file: IO[bytes], at: int, marks: re.Pattern[bytes] | None) -> int | None:
+    """Return where a row starts behind a place, most likely: the part before it knows."""
+    file.seek(at)
+    text = file.read(_LOOKED_AT) if marks is not None else b""
+    found = marks.search(text) if marks is not None else None
+    if found is None:
+        return _line_start(file, at)
+    end = found.start(1) if found[1] else found.end() - 1
+    inside = (text.count(b'"', 0, end) + (not found[1])) % 2
+    place = 0
+    for number, piece in enumerate(text.split(b'"')):
+        if number % 2 == inside and b"\n" in piece:
+            return at + place + piece.index(b"\n") + 1
+        place += len(piece) + 1
+    return _line_start(file, at)
+
+
+_LOOKED_AT = 1 << 18  # bytes
 
 
 def _line_start(file: IO[bytes], at: int) -> int | None:
