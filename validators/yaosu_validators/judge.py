@@ -278,6 +278,7 @@ def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableStat
     from .blocks import Blocks
     from .steady import steady
 
+    table.rows, table.fragment = iter(()), []  # rows may be long, and are read once more
     blocks = Blocks(file.reopen(), table.encoding)
     if table.format == "jsonl":
         from .records import RecordJudge

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .columns import ColumnReader
 
 SAMPLE_ROWS = 100
+SAMPLE_SIZE = 16 << 20  # characters: of rows or lines this long fewer are looked at
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
 _COLUMNS = ("parquet", "arrow")
 _SHEETS = ("xlsx", "xls", "ods")
@@ -354,22 +355,36 @@ def _csv_rows(dialect: Dialect, lines: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _first(lines: Iterator[str], count: int) -> Iterator[str]:
+    size = 0
     for _ in range(count):
         line = next(lines, None)
         if line is None:
             return
         yield line
+        size += len(line)
+        if size > SAMPLE_SIZE:
+            return
 
 
 def _finish_opening(table: Table, rows: Iterator[Sequence[Any]]) -> Table:
     """Take the first rows, and read header, labels and fragment off them."""
     rows = _guarded(rows)
-    sample = [cells for _, cells in zip(range(SAMPLE_ROWS), rows, strict=False)]
+    sample = list(_sample(rows))
     table.dialect = find_header(table.dialect, sample)
     table.labels = read_labels(table.dialect, sample)
     table.fragment = [cells for _, cells in content_rows(table.dialect, sample)]
     table.rows = chain(sample, rows)
     return table
+
+
+def _sample(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Yield the first rows, as many as may be held at once."""
+    size = 0
+    for number, cells in enumerate(rows, start=1):
+        yield cells
+        size += sum(len(cell) for cell in cells if type(cell) is str)
+        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE:
+            return
 
 
 def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
