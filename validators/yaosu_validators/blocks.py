@@ -149,7 +149,7 @@ class Blocks:
                 held += piece[ROOM:]  # one line is longer than a piece
                 if len(held) > MAX_ROW_BYTES:
                     if self._instead is None:
-                        raise row_too_long()
+                        raise row_too_long(start if self.utf8 else None)
                     held, dropping = self._instead, True
                 continue
             rest = bytes(piece[cut or ROOM :])

@@ -403,6 +403,8 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
 def _join_folded(planned: Planned, part: Part, left: Any, right: Any) -> Any:
     from .corpus.folds import merged
 
+    if left is not None and part.what == "lines" and left.broken:
+        return left  # a row that never ends: what lies behind its beginning are no rows
     if left is not None and part.what == "lines" and left.end != part.start:
         # The row that began before goes on beyond the cut: this part begins behind it.
         with open_file(planned.resource.root, planned.resource.paths[0]) as file:

@@ -68,10 +68,10 @@ class RowTooLong(SourceProblem):
 
 
 def row_too_long(byte: int | None = None) -> RowTooLong:
-    """Return the finding for a row that no one meant to be a row, by the byte it begins at."""
+    """Return the finding for a row that no one meant to be one, or for a line by its first byte."""
     size = MAX_ROW_BYTES >> 20
     en, zh = ("the row", "该行") if byte is None else (
-        f"the row that begins at byte {byte:,}", f"从第 {byte:,} 字节开始的一行"
+        f"the line that begins at byte {byte:,}", f"从第 {byte:,} 字节开始的一行"
     )  # fmt: skip
     note = Text(
         f"{en} is longer than {size} MiB, the most a row may have; a quote may never be closed",

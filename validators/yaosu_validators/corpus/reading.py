@@ -24,7 +24,7 @@ from yaosu_validators.dialects import Dialect, content_rows, csv_reader
 from yaosu_validators.header import unique_names
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import OpenFile, open_table
-from yaosu_validators.streams import SourceProblem
+from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
 
 from .view import Ints
 
@@ -181,18 +181,25 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
 
 
 class Lines:
-    """Lines of text from a place in a file on; knows where the next one starts."""
+    """Lines of text from a place in a file on; knows where the next one starts.
+
+    A row that is too long ends them: its quote was never closed.
+    """
 
     def __init__(self, file: IO[bytes], start: int) -> None:
         file.seek(start)
         self._file = io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
         self.at = start
+        self.size = 0  # of the row so far
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         line = self._file.readline(_LONGEST)
+        self.size += len(line)
+        if self.size > _LONGEST:
+            raise row_too_long()
         if not line:
             raise StopIteration
         text = line.decode("utf-8-sig" if self.at == 0 else "utf-8", "replace")
@@ -203,7 +210,7 @@ class Lines:
         self._file.detach()
 
 
-_LONGEST = 64 << 20
+_LONGEST = MAX_ROW_BYTES
 
 
 def _continued(dialect: Dialect) -> Dialect:
@@ -220,17 +227,21 @@ def part_rows(
     numbers: list[int] = []
     records: list[Any] = []
     seen = 0
+    broken: SourceProblem | None = None
 
     def numbered() -> Iterator[Sequence[Any]]:
-        nonlocal seen
+        nonlocal seen, broken
         try:
             for cells in csv_reader(dialect, lines):
                 seen += 1
+                lines.size = 0
                 yield cells
                 if lines.at >= stop:
                     return
         except csv.Error:
             return
+        except SourceProblem as why:
+            broken = why
 
     for number, cells in content_rows(here, numbered()):
         numbers.append(number)
@@ -240,6 +251,8 @@ def part_rows(
             numbers, records = [], []
     yield Batch(np.array(numbers, np.int64), records, seen), lines.at
     lines.detach()
+    if broken is not None:
+        raise broken
 
 
 def sample_of(resource: Resource, count: int) -> list[Any]:
