@@ -8,6 +8,7 @@ parent is gone. Both ends are ours, so what travels is pickled; the data itself 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -17,7 +18,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -25,7 +25,7 @@ from yaosu_schemas.errors import Unavailable
 
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
-from .steady import few_looks, leave_pandas_out
+from .steady import few_looks, leave_pandas_out, short_turns
 
 if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
@@ -93,14 +93,9 @@ class ProcessEngine:
             self._others.append(_start())
         for worker in self._others:
             threading.Thread(target=board.serve, args=(worker,), daemon=True).start()
-        turn = sys.getswitchinterval()
-        sys.setswitchinterval(_TURN)
-        try:
+        with short_turns(), contextlib.closing(board):
             for number in range(len(parts)):
                 yield board.result(number)
-        finally:
-            sys.setswitchinterval(turn)
-            board.stop()
 
     def close(self) -> None:
         for worker in self._others:
@@ -176,7 +171,7 @@ class _Board:
             worker.kill()
         return number
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Hand out nothing more."""
         with self._changed:
             self._order.clear()
@@ -243,13 +238,14 @@ def _start(*arguments: str) -> subprocess.Popen[bytes]:
         env=env,
         start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
     )
-    with suppress(OSError, AttributeError):  # only Linux has it, and only up to its limits
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # only Linux has it, and only up to its limits
         fcntl.fcntl(cast(IO[bytes], worker.stdout), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return worker
 
 
 _PIPE_BYTES = 1 << 20  # a result that fits into the pipe is delivered at once
-_TURN = 0.0005  # seconds that a thread here keeps the others waiting, be it only to take a result
 
 
 def send(pipe: IO[bytes], message: bytes) -> None:

@@ -26,7 +26,7 @@ from .parts import PART_BYTES, TEXTS, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
-from .steady import few_looks
+from .steady import few_looks, leave_pandas_out
 
 if TYPE_CHECKING:
     from .engines import ProcessEngine
@@ -60,6 +60,7 @@ def validate(
     """
     started = time.perf_counter()
     at = datetime.now(UTC)
+    leave_pandas_out()
     wanted = replace(Wanted.of(checks, options), profile=profile)
     media = bool(wanted.files)
     with few_looks(), make_plan(target, kind=kind, schema=schema, media=media) as plan:
