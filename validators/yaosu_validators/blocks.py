@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
+from .streams import MAX_ROW_BYTES, SourceProblem, row_too_long, undecodable
 
 BLOCK = 8 << 20
 ROOM = 1 << 16  # in front of what is read, for the beginning of its first line
@@ -223,12 +223,3 @@ def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytearray]:
 
 def _encoded(parts: list[str]) -> bytearray:
     return bytearray(ROOM) + "".join(parts).encode("utf-8", "surrogatepass")
-
-
-def undecodable(why: UnicodeDecodeError) -> SourceProblem:
-    """Return the finding for bytes that are not text in their encoding."""
-    return problem(
-        "encoding-error",
-        f"the bytes are not {why.encoding}: {why.reason}",
-        f"字节不是 {why.encoding} 编码",
-    )

@@ -12,8 +12,8 @@ import io
 import re
 from collections.abc import Iterator
 
-from .blocks import CHUNK, Block, Lines, undecodable
-from .streams import MAX_ROW_BYTES, row_too_long
+from .blocks import CHUNK, Block, Lines
+from .streams import MAX_ROW_BYTES, row_too_long, undecodable
 
 LONG_ROW = 1 << 20  # bytes
 _MARK = "\ud800"  # no text that could be decoded holds it

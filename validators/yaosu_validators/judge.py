@@ -21,7 +21,7 @@ from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
 from .sources import OpenFile, Table, open_table
-from .streams import CHUNK, Digests, RowTooLong, SourceProblem, open_file
+from .streams import CHUNK, Digests, RowTooLong, SourceProblem, Undecodable, open_file
 
 MAX_DEPTH = 1000
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
@@ -96,7 +96,7 @@ def judge(
         except KeyboardInterrupt:
             outcome.interrupted = True
         except SourceProblem as why:
-            outcome.start.append(why.finding)
+            outcome.start.append(_placed(why, file))
             _finish(file, outcome)
         except RecursionError:
             outcome.start.append(Finding(type="source-error", note=_DEEP))
@@ -216,9 +216,16 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
             state.numbers = outcome.first_row - 1
             check.rows(state, table.content(), check.reader())
     except SourceProblem as why:
-        state.failed = failure(why, state)
+        state.failed = _placed(why, file) if isinstance(why, Undecodable) else failure(why, state)
     if limits.checks:
         outcome.extra = _further(file, limits.checks)
+
+
+def _placed(why: SourceProblem, file: OpenFile) -> Finding:
+    if isinstance(why, Undecodable):
+        with contextlib.suppress(SourceProblem):
+            return why.placed(file.reopen())
+    return why.finding
 
 
 def failure(why: SourceProblem, state: TableState) -> Finding:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .column_proofs import ColumnFilter, flags
 from .dialects import Dialect, csv_reader
@@ -27,7 +27,7 @@ from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
 from .plain import Doubts, PlainFilter, PlainLines
-from .streams import SourceProblem
+from .streams import SourceProblem, undecodable
 
 MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +34,12 @@ from .dialects import (
 )
 from .resources import Resource
 from .streams import (
+    LONG_JSON,
     MAX_ROW_BYTES,
+    MAX_VALUES,
     Digests,
     HashedFile,
+    Measured,
     SourceProblem,
     decompressed,
     is_database,
@@ -44,11 +48,14 @@ from .streams import (
     open_file,
     problem,
     row_too_long,
+    too_many_values,
+    undecodable,
 )
 
 if TYPE_CHECKING:
     from .columns import ColumnReader
 
+JSON_BYTES = 1 << 20  # parsed at a time: what a long text takes grows with the number of times
 SAMPLE_ROWS = 100
 SAMPLE_SIZE = 16 << 20  # characters: of rows or lines this long fewer are looked at
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
@@ -394,11 +401,7 @@ def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from rows
     except UnicodeDecodeError as why:
-        raise problem(
-            "encoding-error",
-            f"the bytes are not {why.encoding}: {why.reason}",
-            f"字节不是 {why.encoding} 编码",
-        ) from None
+        raise undecodable(why) from None
     except (csv.Error, ValueError, RecursionError, EOFError) as why:
         note = clip(why, 200)
         raise problem("source-error", note, note) from None
@@ -441,7 +444,9 @@ def _json_rows(table: Table) -> Iterator[Sequence[Any]]:
 
     name = table.dialect.json_property
     prefix = f"{name}.item" if name else "item"
-    items = ijson.items(table.stream, prefix)
+    assert table.stream is not None
+    stream = Measured(table.stream)
+    items = stream.items(ijson.items(stream, prefix, buf_size=JSON_BYTES))
     rows = _keyed(_ijson(items), table.dialect.json_keys)
     first = next(rows, None)
     if first is None:
@@ -464,18 +469,43 @@ def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
 
 
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+
+
 def parse_json(text: str) -> Any:
     """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
+    if len(text) > LONG_JSON and _values(text) > MAX_VALUES:
+        raise too_many_values()
     return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
 
 
-def reason(why: Exception) -> str:
+def _values(text: str) -> int:
+    """Return about how many values a JSON text holds."""
+    bare = _STRING.sub("", text)
+    return sum(map(bare.count, ",[{"))
+
+
+def reason(why: Exception) -> Text:
     """Return why one line is not JSON; the parser's own count of lines would mislead here."""
     if isinstance(why, json.JSONDecodeError):
-        return f"{why.msg} (character {why.pos + 1})"
+        zh = _NOT_JSON.get(why.msg, why.msg)
+        return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
     if isinstance(why, RecursionError):
-        return "it is nested too deeply"
-    return clip(why, 160)
+        return Text("it is nested too deeply", "嵌套层数过多")
+    return Text(clip(why, 160), clip(why, 160))
+
+
+_NOT_JSON = {
+    "Expecting value": "此处缺少值",
+    "Extra data": "值之后还有多余内容",
+    "Expecting ',' delimiter": "此处缺少逗号",
+    "Expecting ':' delimiter": "此处缺少冒号",
+    "Expecting property name enclosed in double quotes": "此处应为双引号括起的键名",
+    "Unterminated string starting at": "字符串没有结束",
+    "Invalid control character at": "字符串中有未转义的控制字符",
+    "Invalid \\escape": "无效的转义",
+    "Invalid \\uXXXX escape": "无效的 \\u 转义",
+}
 
 
 def _no_number(name: str) -> Any:
@@ -495,8 +525,8 @@ def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
             note = reason(why)
             raise problem(
                 "source-error",
-                f"line {number} is not JSON: {note}",
-                f"第 {number} 行不是 JSON：{note}",
+                f"line {number} is not JSON: {note.en}",
+                f"第 {number} 行不是 JSON：{note.zh}",
             ) from None
 
 

@@ -6,6 +6,7 @@ Every failure is a `SourceProblem` that carries one finding; nothing here raises
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import hashlib
 import io
@@ -16,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,8 @@ FREE_BYTES = 10 << 20  # below this much output no ratio is asked for
 MAX_RATIO = 200
 MAX_ROW_BYTES = 64 << 20
 MAX_MEMBERS = 10_000
+MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 bytes each
+LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
 COMPRESSIONS = ("zip", "gz", "bz2", "xz", "zst")
 
 MAGIC = (
@@ -78,6 +81,93 @@ def row_too_long(byte: int | None = None) -> RowTooLong:
         f"{zh}超过单行上限 {size} MiB；可能引号未闭合",
     )
     return RowTooLong(Finding(type="resource-limit", note=note))
+
+
+def too_many_values() -> RowTooLong:
+    """Return the finding for a record that is short as text and fills the memory as values."""
+    note = Text(
+        f"the record holds more than {MAX_VALUES:,} values, the most that one may hold",
+        f"该记录的值超过单条记录的上限 {MAX_VALUES:,} 个",
+    )
+    return RowTooLong(Finding(type="resource-limit", note=note))
+
+
+class Measured:
+    """A stream of JSON for a parser that would take in one item of any size; see `items`."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._size = self._values = 0  # of the item that is being read
+        self._in_text = False
+        self._held = b""
+
+    def items(self, found: Iterator[Any]) -> Iterator[Any]:
+        """Yield what is found in this stream; a SourceProblem for an item over the limits."""
+        for item in found:
+            self._size = self._values = 0
+            yield item
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._size += len(data)
+        if self._size > MAX_ROW_BYTES:
+            raise row_too_long()
+        bare = (self._held + data).replace(b"\\\\", b"").replace(b'\\"', b"")
+        self._held = b"\\" if bare.endswith(b"\\") else b""
+        if self._size > LONG_JSON:
+            pieces = bare.split(b'"')[int(self._in_text) :: 2]
+            self._values += sum(
+                piece.count(mark) for piece in pieces for mark in (b",", b"[", b"{")
+            )
+            if self._values > MAX_VALUES:
+                raise too_many_values()
+        self._in_text ^= bool(bare.count(b'"') % 2)
+        return data
+
+
+class Undecodable(SourceProblem):
+    """Bytes are not text in their encoding."""
+
+    def __init__(self, encoding: str, reason: str) -> None:
+        note = Text(f"the bytes are not {encoding}: {reason}", f"字节不是 {encoding} 编码")
+        super().__init__(Finding(type="encoding-error", note=note))
+        self.encoding = encoding
+        self.reason = reason
+
+    def placed(self, stream: IO[bytes]) -> Finding:
+        """Return the finding with the first such byte of a stream, which is read once more."""
+        at = self._first(stream)
+        if at is None:
+            return self.finding
+        byte, line = at
+        wide = self.encoding.startswith(("utf-16", "utf-32"))  # where a byte is no character
+        en, zh = ("", "") if wide else (f", in line {line:,}", f"（第 {line:,} 行）")
+        note = Text(
+            f"byte {byte:,}{en}, is not {self.encoding}: {self.reason}",
+            f"第 {byte:,} 字节{zh}不是 {self.encoding} 编码",
+        )
+        return replace(self.finding, note=note)
+
+    def _first(self, stream: IO[bytes]) -> tuple[int, int] | None:
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        at, line = 0, 1
+        chunk = b"-"
+        while chunk:
+            chunk = stream.read(CHUNK)
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, not chunk)
+            except UnicodeDecodeError as why:
+                in_chunk = max(why.start - held, 0)
+                return at + why.start - held, line + chunk.count(b"\n", 0, in_chunk)
+            at += len(chunk)
+            line += chunk.count(b"\n")
+        return None
+
+
+def undecodable(why: UnicodeDecodeError) -> Undecodable:
+    """Return the finding for bytes that are not text in their encoding."""
+    return Undecodable(why.encoding, why.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +243,11 @@ class HashedFile(io.RawIOBase):
     def size(self) -> int:
         return self._before.st_size
 
+    def close(self) -> None:
+        """Stay open: every wrapper calls this when it goes, and another may follow."""
+
     def release(self) -> None:
-        """Close the file itself; `close` does not, since every wrapper calls it when it goes."""
+        """Close the file itself."""
         self._raw.close()
 
 

@@ -23,13 +23,14 @@ from yaosu_validators.columns import checked
 from yaosu_validators.dialects import Dialect, content_rows, csv_reader
 from yaosu_validators.header import unique_names
 from yaosu_validators.resources import Resource
-from yaosu_validators.sources import OpenFile, open_table
-from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
+from yaosu_validators.sources import JSON_BYTES, OpenFile, open_table
+from yaosu_validators.streams import MAX_ROW_BYTES, Measured, SourceProblem, row_too_long
 
 from .view import Ints
 
 ROWS = 4096
 _SMALL_JSON = 64 << 20
+_SMALL_VALUES = 4_000_000
 TOO_LONG = b"0"  # in place of a record over the limit of a row: no record, but it counts as one
 
 
@@ -162,6 +163,8 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
     if small:
         data = stream.read()
         try:
+            if sum(map(data.count, (b",", b"[", b"{"))) > _SMALL_VALUES:
+                raise ValueError("item by item it takes less memory")
             value = orjson.loads(data)
             for key in name.split(".") if name else ():
                 value = value[key]
@@ -172,7 +175,11 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
     import ijson
 
     try:
-        yield from ijson.items(stream, f"{name}.item" if name else "item", use_float=True)
+        measured = Measured(stream)
+        prefix = f"{name}.item" if name else "item"
+        yield from measured.items(
+            ijson.items(measured, prefix, use_float=True, buf_size=JSON_BYTES)
+        )
     except (ValueError, ijson.JSONError, RecursionError):
         return
 
