@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import pickle
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ class BytesEngine:
 
     def __init__(self, workers: int, tell: Any = None) -> None:
         BytesEngine.judged = []
+        self.tell = tell
 
     def begin(self) -> None: ...
 
@@ -47,6 +49,8 @@ class BytesEngine:
             if needed(number):
                 self.judged.append(part)
                 result = parts.judge_part(pickle.loads(pickle.dumps(part)))
+            if self.tell is not None:
+                self.tell(part.resource.place, part.stop - part.start, 0)
             yield pickle.loads(pickle.dumps(result))
 
 
@@ -176,3 +180,38 @@ def test_the_corpus_is_looked_at_up_to_a_quote_that_is_never_closed(
         assert [e.row_number for e in report.tasks[0].errors] == [1002]
         [exact] = [c for c in report.checks if c.name == "corpus.duplicates"]
         assert (exact.rows_seen, exact.rows_total) == (1000, None)
+
+
+@pytest.mark.parametrize("how", ["grows", "shrinks", "is written to", "is another", "is gone"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_changes_while_its_parts_are_read_is_found_out(
+    tmp_path: Path, small: None, how: str, workers: int
+) -> None:
+    path = tmp_path / "a.csv"
+    data = b"id,text,more\n" + b"".join(b"%d,a,b\n" % n for n in range(50_000))
+    path.write_bytes(data)
+    os.utime(path, (1, 1))
+
+    def change(**facts: Any) -> None:
+        if changed or facts["done"] < 100_000:
+            return
+        changed.append(how)
+        if how == "grows":
+            path.write_bytes(data + b"60000,a,b\n")
+        elif how == "shrinks":
+            os.truncate(path, len(data) // 2)
+        elif how == "is written to":
+            path.write_bytes(data.replace(b",a,b", b",c,d"))
+        elif how == "is another":
+            (tmp_path / "b").write_bytes(data)
+            os.replace(tmp_path / "b", path)
+        else:
+            path.unlink()
+
+    changed: list[str] = []
+    report = validate(path, schema=SCHEMA, workers=workers, progress=change)
+    types = [e.type for t in report.tasks for e in t.errors]
+    if workers == 1 and how in ("is another", "is gone"):
+        assert report.valid  # it was opened once: what was read is what it was
+    else:
+        assert types == ["scheme-error"] if how == "is gone" else "file-changed" in types

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import os
 import pickle
 import re
 from collections.abc import Generator, Iterator
@@ -35,7 +36,7 @@ from .judge import (
 )
 from .messages import write_ahead
 from .resources import Resource
-from .streams import CHUNK, Digests, SourceProblem, open_file
+from .streams import CHUNK, Digests, SourceProblem, difference, open_file
 
 if TYPE_CHECKING:
     from .blocks import Block
@@ -88,7 +89,7 @@ class Planned:
     resource: Resource
     limits: Limits
     parts: list[Part] = field(default_factory=list)
-    size: int = 0
+    status: os.stat_result | None = None
     opened: Outcome | None = None
     settled: bool = False  # what its parts still hold would change nothing
 
@@ -108,14 +109,15 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
         return planned
     try:
         with open_file(resource.root, resource.paths[0]) as file:
-            size = file.seek(0, io.SEEK_END)
+            status = os.fstat(file.fileno())
+            size = status.st_size
             if size < 2 * PART_BYTES:
                 return planned
             opened = open_for_parts(resource, limits)
             if opened is not None:
                 planned.parts = _cut(resource, limits, opened, file, size)
                 planned.opened = opened[0]
-                planned.size = size
+                planned.status = status
     except (SourceProblem, OSError):
         pass  # judged whole, which says what is wrong
     return planned
@@ -227,24 +229,35 @@ def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
     """Judge one part wherever this runs; whatever is wrong inside is in the result."""
     if part.what == "whole":
         return PartResult(outcome=judge(part.resource, part.limits, tell))
-    with open_file(part.resource.root, part.resource.paths[0]) as file:
-        if part.what == "digests":
-            return PartResult(digests=_digests(file))
-        assert part.check is not None
-        state = part.check.start()
-        result = PartResult(state=state, end=part.stop)
-        try:
-            if part.what == "columns":
-                _columns(part, file, state)
-            else:
-                result.end = _text(part, file, state)
-        except SourceProblem as why:
-            state.failed = failure(why, state)
-        for pairs in state.pairs:
-            pairs.flush()
-        if part.course is not None:
-            result.folded = _folded(part, file)
-        return result
+    result = PartResult(end=part.stop)
+    if part.check is not None and part.what != "digests":
+        result.state = part.check.start()
+    try:
+        with open_file(part.resource.root, part.resource.paths[0]) as file:
+            _read_part(part, file, result)
+    except SourceProblem as why:  # it could be opened when the parts were planned
+        if result.state is not None:
+            result.state.failed = why.finding
+    return result
+
+
+def _read_part(part: Part, file: IO[bytes], result: PartResult) -> None:
+    if part.what == "digests":
+        result.digests = _digests(file)
+        return
+    state = result.state
+    assert state is not None
+    try:
+        if part.what == "columns":
+            _columns(part, file, state)
+        else:
+            result.end = _text(part, file, state)
+    except SourceProblem as why:
+        state.failed = failure(why, state)
+    for pairs in state.pairs:
+        pairs.flush()
+    if part.course is not None:
+        result.folded = _folded(part, file)
 
 
 def _folded(part: Part, file: IO[bytes]) -> Any:
@@ -384,25 +397,38 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
     if again:
         whole = judge(planned.resource, planned.limits, fold=False)
         whole.folded = outcome.folded
+        if whole.opened and all(found.type != "file-changed" for found in whole.end):
+            whole.end += _changes(planned, whole)
         return whole
     outcome.state = state
-    counted = outcome.digests.bytes if outcome.digests is not None else planned.size
-    if counted != planned.size or planned.resource.size != planned.size:
-        outcome.end.append(
-            Finding(
-                type="file-changed",
-                note=Text(
-                    f"it had {planned.size} bytes when it was opened",
-                    f"打开时为 {planned.size} 字节",
-                ),
-            )
-        )
+    outcome.end += _changes(planned, outcome)
     return outcome
+
+
+def _changes(planned: Planned, outcome: Outcome) -> Iterator[Finding]:
+    """Yield how the file changed since its parts were planned: each was read for itself."""
+    then, digests = planned.status, outcome.digests
+    assert then is not None
+    try:
+        with open_file(planned.resource.root, planned.resource.paths[0]) as file:
+            change = difference(then, os.fstat(file.fileno()))
+    except SourceProblem as why:
+        yield why.finding
+        return
+    if change is None and digests is not None and digests.bytes != then.st_size:
+        change = Text(
+            f"it had {then.st_size} bytes, and {digests.bytes} could be read",
+            f"原有 {then.st_size} 字节，读到 {digests.bytes} 字节",
+        )
+    if change is not None:
+        yield Finding(type="file-changed", note=change)
 
 
 def _join_folded(planned: Planned, part: Part, left: Any, right: Any) -> Any:
     from .corpus.folds import merged
 
+    if right is None:  # the file is gone
+        return left
     if left is not None and part.what == "lines" and left.broken:
         return left  # a row that never ends: what lies behind its beginning are no rows
     if left is not None and part.what == "lines" and left.end != part.start:

@@ -229,15 +229,7 @@ class HashedFile(io.RawIOBase):
 
     def changed(self) -> Text | None:
         """Say how the file differs from when it was opened, or None."""
-        now, then = os.fstat(self._raw.fileno()), self._before
-        if now.st_size != then.st_size:
-            return Text(
-                f"it had {then.st_size} bytes and now has {now.st_size}",
-                f"原有 {then.st_size} 字节，现有 {now.st_size} 字节",
-            )
-        if now.st_mtime_ns != then.st_mtime_ns:
-            return Text("it was written to", "文件被写入")
-        return None
+        return difference(self._before, os.fstat(self._raw.fileno()))
 
     @property
     def size(self) -> int:
@@ -249,6 +241,18 @@ class HashedFile(io.RawIOBase):
     def release(self) -> None:
         """Close the file itself."""
         self._raw.close()
+
+
+def difference(then: os.stat_result, now: os.stat_result) -> Text | None:
+    """Say how a file differs from what it was, or None."""
+    if now.st_size != then.st_size:
+        return Text(
+            f"it had {then.st_size} bytes and now has {now.st_size}",
+            f"原有 {then.st_size} 字节，现有 {now.st_size} 字节",
+        )
+    if (now.st_mtime_ns, now.st_ino) != (then.st_mtime_ns, then.st_ino):
+        return Text("it was written to", "文件被写入")
+    return None
 
 
 def is_database(path: str) -> bool:
