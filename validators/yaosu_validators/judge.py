@@ -20,7 +20,7 @@ from .header import Header, match_header
 from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
-from .sources import OpenFile, Table, open_table
+from .sources import NotTabular, OpenFile, Table, open_table
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
 MAX_DEPTH = 1000
@@ -196,7 +196,13 @@ def _well_formed(stream: object) -> None:
 
 
 def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
-    table = open_table(file)
+    try:
+        table = open_table(file)
+    except NotTabular:
+        outcome.resource = replace(outcome.resource, type="json")
+        _well_formed(file.reopen())
+        outcome.opened = True
+        return
     header = _prepare(table, outcome, limits)
     if header.refused is not None:
         outcome.start.append(header.refused)

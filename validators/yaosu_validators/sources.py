@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from .streams import (
     HashedFile,
     SourceProblem,
     decompressed,
+    elsewhere,
     is_database,
     magic,
     named_intruder,
@@ -111,6 +113,8 @@ class OpenFile:
             self._joined = Joined(r)
             self._stack.callback(self._joined.close)
             return io.BufferedReader(self._joined, 1 << 20), r.place
+        if r.type == "table" and is_database(r.paths[0]):
+            raise elsewhere("source-error", r.paths[0])
         raw = open_file(r.root, r.paths[0])
         self._hashed = HashedFile(raw, self._read)
         self._stack.callback(self._hashed.release)
@@ -214,8 +218,7 @@ class Joined(io.RawIOBase):
     def _read(self, r: Resource) -> Iterator[bytes]:
         drop = r.format == "csv" and r.dialect.header
         for number, path in enumerate(r.paths):
-            part = replace(r, paths=(path,), compression=_compression(path))
-            with OpenFile(part) as file:
+            with OpenFile(_part(r, path)) as file:
                 stream, _ = file.open()
                 if drop and number:
                     stream.readline()
@@ -246,10 +249,11 @@ class Joined(io.RawIOBase):
         return Digests(self._sha256.hexdigest(), self._md5.hexdigest(), self._bytes)
 
 
-def _compression(path: str) -> str | None:
+def _part(r: Resource, path: str) -> Resource:
+    """Return one file of a resource in several; its scheme is that of files, whatever is said."""
     from .resources import split_name
 
-    return split_name(path)[2]
+    return replace(r, paths=(path,), scheme=None, compression=split_name(path)[2])
 
 
 class Rewound(io.RawIOBase):
@@ -392,6 +396,10 @@ def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
 # --- JSON --------------------------------------------------------------------------------------
 
 
+class NotTabular(SourceProblem):
+    """It is JSON without records, and no one said that it is a table."""
+
+
 def _open_json(table: Table, head: bytes) -> Table:
     start = head.lstrip()
     if start.startswith(b"{") and not table.dialect.json_property and is_lines(start):
@@ -403,7 +411,13 @@ def _open_json(table: Table, head: bytes) -> Table:
             )
         )
         return _open_jsonl(table, head)
+    named = table.resource.tabular or table.dialect.json_property is not None
+    if start and not named and not _RECORDS.match(start):
+        raise NotTabular(_no_records().finding)
     return _finish_opening(table, _json_rows(table))
+
+
+_RECORDS = re.compile(rb"\[\s*([\[{\]]|$)")
 
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
@@ -430,9 +444,13 @@ def _json_rows(table: Table) -> Iterator[Sequence[Any]]:
     rows = _keyed(_ijson(items), table.dialect.json_keys)
     first = next(rows, None)
     if first is None:
-        raise problem("source-error", "there is no array of records in it", "其中没有记录数组")
+        raise _no_records()
     yield first
     yield from rows
+
+
+def _no_records() -> SourceProblem:
+    return problem("source-error", "there is no array of records in it", "其中没有记录数组")
 
 
 def _ijson(items: Iterator[Any]) -> Iterator[Any]:
@@ -574,8 +592,7 @@ def _joined_columns(r: Resource) -> ColumnReader:
 def _part_columns(r: Resource, path: str) -> Iterator[ColumnReader]:
     from .columns import open_columns
 
-    part = replace(r, paths=(path,), compression=_compression(path))
-    with OpenFile(part) as file:
+    with OpenFile(_part(r, path)) as file:
         stream, _ = file.open()
         yield open_columns(r.format, file.spooled(stream))
 

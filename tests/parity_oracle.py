@@ -1,0 +1,127 @@
+"""Frictionless as the oracle: its verdict beside ours, and the differences that have a name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity_cases import Case
+from yaosu_schemas.report import Report
+from yaosu_validators import blocks, judge, parts, run, validate
+from yaosu_validators.parts import Part, PartResult, judge_part
+
+frictionless = pytest.importorskip("frictionless")
+
+Found = tuple[str, Any, Any, Any]
+Verdict = tuple[bool, list[Found], list[int | None]]
+LACKING = re.compile(
+    r'Please install "frictionless|cannot retrieve metadata|Please provide "dialect'
+)
+OURS = re.compile(r"^(minimum|maximum|exclusive\w+) is not of type|the bytes are (zip|gz)")
+TEXT = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+# Each is a line of docs/frictionless-differences.md: (case, our report, theirs) -> it decides.
+NAMED: dict[str, Callable[[Case, Report, Any], bool]] = {
+    "the other side lacks an extra": lambda case, ours, theirs: any(
+        LACKING.search(e.note) for e in errors_of(theirs)
+    ),
+    "the control of a database is not looked at": lambda case, ours, theirs: (
+        any(b'"sql"' in data for data in case.files.values())
+        and any(e.type == "control-error" for e in errors_of(theirs))
+    ),
+    "a bound of another type; binary bytes under the name of text": lambda case, ours, theirs: any(
+        OURS.search(e.note or "") for e in errors_of(ours)
+    ),
+    "the encoding of bytes with NULs is guessed": lambda case, ours, theirs: any(
+        b"\0" in data for name, data in case.files.items() if name.endswith(TEXT)
+    ),
+    "JSON that no one calls a table is only opened": lambda case, ours, theirs: any(
+        a.type == "table" and b.type == "json"
+        for a, b in zip(ours.tasks, theirs.tasks, strict=False)
+    ),
+}
+
+
+def errors_of(report: Any) -> list[Any]:
+    return [*report.errors, *(e for task in report.tasks for e in task.errors)]
+
+
+def ours(case: Case, limit: int, workers: int = 1) -> Report:
+    return validate(case.target, kind=case.kind, limit_errors=limit, workers=workers)
+
+
+def theirs(case: Case, limit: int) -> Any:
+    """Return the oracle's report, or None where it crashes."""
+    wanted = {"type": case.kind} if case.kind else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return frictionless.validate(case.target, limit_errors=limit, **wanted)
+        except Exception:
+            return None
+
+
+def our_verdict(report: Report) -> Verdict:
+    found = [
+        (e.type, e.row_number, e.field_number, e.field_name or None) for e in errors_of(report)
+    ]
+    return report.valid, found, [task.stats.rows or None for task in report.tasks]
+
+
+def their_verdict(report: Any) -> Verdict:
+    found = [
+        (
+            e.type,
+            getattr(e, "row_number", None),
+            getattr(e, "field_number", None),
+            getattr(e, "field_name", None) or None,
+        )
+        for e in errors_of(report)
+    ]
+    return report.valid, found, [task.stats.get("rows") or None for task in report.tasks]
+
+
+def compared(case: Case, folder: Path, limit: int) -> str | None:
+    """Return how the two verdicts differ, or our report in parts from that in one; else None."""
+    folder.mkdir()
+    case.write(folder)
+    os.chdir(folder)
+    mine = ours(case, limit)
+    with small_parts():
+        if ours(case, limit, workers=2).digest() != mine.digest():
+            return f"{case.kind} {case.target} {case.story}: in parts it has another report"
+    other = theirs(case, limit)
+    if other is None or any(decides(case, mine, other) for decides in NAMED.values()):
+        return None
+    a, b = our_verdict(mine), their_verdict(other)
+    if a == b:
+        return None
+    return f"{case.kind} {case.target} {case.story}: ours {a} and theirs {b}"[:4000]
+
+
+class Shipping:
+    """Judges parts here, but every part and every result travels as bytes."""
+
+    def run(self, wanted: Sequence[Part]) -> Iterator[PartResult]:
+        for part in wanted:
+            result = judge_part(pickle.loads(pickle.dumps(part)))
+            yield pickle.loads(pickle.dumps(result))
+
+
+@contextmanager
+def small_parts(part: int = 120, block: int = 50) -> Iterator[None]:
+    """Let several workers mean parts of a few bytes, judged by whole lines, shipped as bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_begun", lambda *_: Shipping())
+        patch.setattr(parts, "PART_BYTES", part)
+        patch.setattr(judge, "SMALL", 0)
+        patch.setattr(blocks, "BLOCK", block)
+        yield
