@@ -13,6 +13,7 @@ import pyarrow as pa
 from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
 
 BLOCK = 8 << 20
+ROOM = 1 << 16  # in front of what is read, for the beginning of its first line
 CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its whole chunk
 
 
@@ -20,7 +21,7 @@ CHUNK = 8192  # what Python's text layer decodes at a time: a bad byte voids its
 class Block:
     """Whole lines of UTF-8 text; `start` is where they lie in the stream, if it is UTF-8."""
 
-    data: bytes
+    data: bytearray
     last: bool
     start: int
     failure: SourceProblem | None = None  # what follows could not be decoded
@@ -48,7 +49,7 @@ def places(raw: Any, chars: bytes) -> tuple[Any, Any]:
     return np.concatenate(found), np.concatenate(last)
 
 
-def spoiled_lines(data: bytes, char: bytes) -> Any:
+def spoiled_lines(data: bytearray, char: bytes) -> Any:
     """Return a place in each line that holds a character, which is rare: the C library leaps."""
     found: list[int] = []
     at = data.find(char)
@@ -71,9 +72,9 @@ class Lines:
     offsets of all delimiters and line breaks, and `breaks` tells which of them are line breaks.
     """
 
-    def __init__(self, data: bytes, *, last: bool, delimiter: bytes = b"") -> None:
+    def __init__(self, data: bytearray, *, last: bool, delimiter: bytes = b"") -> None:
         if last and data and not data.endswith(b"\n"):
-            data += b"\n"
+            data = data + b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
         self.separators, self.breaks = places(self.raw, delimiter + b"\n")
@@ -84,7 +85,7 @@ class Lines:
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    def __getitem__(self, at: int) -> bytes:
+    def __getitem__(self, at: int) -> bytearray:
         return self.data[self.ends.item(at) : self.ends.item(at + 1) - 1]
 
     def column(self) -> Any:
@@ -130,35 +131,36 @@ class Blocks:
         held, start, ahead = b"", self._offset, self._next()
         failure: SourceProblem | None = None
         dropping = False  # inside of a line that is too long
-        while isinstance(ahead, bytes):
+        while isinstance(ahead, bytearray):
             piece = ahead
-            if self._mark and piece.startswith(codecs.BOM_UTF8):
-                piece, start = piece[3:], start + 3
+            if self._mark and piece.startswith(codecs.BOM_UTF8, ROOM):
+                del piece[ROOM : ROOM + 3]
+                start += 3
             self._mark = False
             ahead = self._next()
             failure = ahead if isinstance(ahead, SourceProblem) else None
             last = ahead is None and not self._open_end
             if dropping:
-                over = piece.find(b"\n")
+                over = piece.find(b"\n", ROOM)
                 dropping = over < 0
-                piece = piece[over:] if over >= 0 else b""
-            cut = len(piece) if last else piece.rfind(b"\n") + 1
-            if not cut and failure is None and not (last and held):
-                held += piece  # one line is longer than a piece
+                del piece[ROOM : over if over >= 0 else None]
+            cut = len(piece) if last else piece.rfind(b"\n", ROOM) + 1
+            if cut <= ROOM and failure is None and not (last and held):
+                held += piece[ROOM:]  # one line is longer than a piece
                 if len(held) > MAX_ROW_BYTES:
                     if self._instead is None:
                         raise row_too_long(start)
                     held, dropping = self._instead, True
                 continue
-            whole = cut or last
-            data = b"".join((held, memoryview(piece)[:cut])) if whole else b""
-            held = piece[cut:] if whole else held + piece
+            rest = bytes(piece[cut or ROOM :])
+            data = _joined(held, piece, cut) if cut else bytearray()
+            held = rest if cut else held + rest
             self._left = b""
             yield Block(data, last, start, failure)
             start += len(data) - len(self._left)
             held = self._left + held
         while self._left and not self._open_end:  # the last block was not used up
-            data, self._left, held = held, b"", b""
+            data, self._left, held = bytearray(self._left), b"", b""
             yield Block(data, failure is None, start, failure)
             start += len(data) - len(self._left)
             held = self._left
@@ -166,23 +168,39 @@ class Blocks:
             raise ahead  # nothing could be read before it
         self.unused = len(held)
 
-    def keep(self, rest: bytes) -> None:
+    def keep(self, rest: bytearray) -> None:
         """Put the end of the current block before the next one."""
-        self._left = rest
+        self._left = bytes(rest)
 
-    def _next(self) -> bytes | SourceProblem | None:
+    def _next(self) -> bytearray | SourceProblem | None:
         try:
             return next(self._source, None)
         except SourceProblem as why:
             return why
 
 
-def _utf8(stream: IO[bytes]) -> Iterator[bytes]:
-    while piece := stream.read(BLOCK):
+def _joined(held: bytes, piece: bytearray, cut: int) -> bytearray:
+    """Return what was held and a piece up to a place; the piece is used up, and not copied."""
+    del piece[cut:]
+    first = max(ROOM - len(held), 0)
+    piece[first:ROOM] = held
+    del piece[:first]
+    return piece
+
+
+def _utf8(stream: IO[bytes]) -> Iterator[bytearray]:
+    """Yield what is read, each piece with room in front of it."""
+    while True:
+        piece = bytearray(ROOM + BLOCK)
+        with memoryview(piece)[ROOM:] as view:
+            size = stream.readinto(view)  # type: ignore[attr-defined]
+        if not size:
+            return
+        del piece[ROOM + size :]
         yield piece
 
 
-def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
+def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytearray]:
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     parts: list[str] = []
     size = 0
@@ -191,13 +209,17 @@ def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
             parts.append(decoder.decode(chunk))
             size += len(chunk)
             if size >= BLOCK:
-                yield "".join(parts).encode("utf-8", "surrogatepass")
+                yield _encoded(parts)
                 parts, size = [], 0
         parts.append(decoder.decode(b"", True))
     except UnicodeDecodeError as why:
-        yield "".join(parts).encode("utf-8", "surrogatepass")
+        yield _encoded(parts)
         raise undecodable(why) from None
-    yield "".join(parts).encode("utf-8", "surrogatepass")
+    yield _encoded(parts)
+
+
+def _encoded(parts: list[str]) -> bytearray:
+    return bytearray(ROOM) + "".join(parts).encode("utf-8", "surrogatepass")
 
 
 def undecodable(why: UnicodeDecodeError) -> SourceProblem:

@@ -65,7 +65,7 @@ class Behind:
         self._stop = self._at = 0
         self.needed = 0  # bytes of the row that goes on
 
-    def line(self) -> bytes:
+    def line(self) -> bytearray:
         """Return the next line; StopIteration at the end of the text, NeedMore at a part's."""
         while self._at >= self._stop:
             self._take()
@@ -96,8 +96,8 @@ class Behind:
             cut = (found.start + why.start) // CHUNK * CHUNK - found.start
             self._stop = max(found.data.rfind(b"\n", 0, max(cut, 0)) + 1, 0)
 
-    def rest(self, block: Block) -> tuple[Block, bytes]:
+    def rest(self, block: Block) -> tuple[Block, bytearray]:
         """Return the block that was taken last, after this one, and what is left of it."""
         if self._block is None:
-            return block, b""
+            return block, bytearray()
         return self._block, self._block.data[self._at :]

@@ -275,7 +275,7 @@ class LineJudge:
             raise undecodable(why) from None
 
     def _observe(
-        self, state: TableState, data: bytes, last: bool, first: int, behind: Behind
+        self, state: TableState, data: bytearray, last: bool, first: int, behind: Behind
     ) -> None:
         lines = Lines(data, last=last, delimiter=self.plain.delimiter if self.plain else b"")
         if not len(lines):
@@ -329,7 +329,7 @@ class LineJudge:
         return columns
 
 
-def bad_byte(data: bytes) -> int:
+def bad_byte(data: bytearray) -> int:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as why:

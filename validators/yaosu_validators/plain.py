@@ -56,6 +56,22 @@ class PlainLines:
             stops = np.where(returns & (stops > starts), stops - 1, stops)
         return starts, stops
 
+    def joined(self, runs: Sequence[tuple[int, int]]) -> Any:
+        """Return for each plain line one text: the cells of some runs, delimiters included.
+
+        A run is (from, to), the latter not in it.
+        """
+        places = self.first[:, None] + (np.ravel(runs) - 1)
+        ends = self.separators.take(places, mode="clip")
+        ends += 1
+        if self.numbers[0] == 0 and runs[0][0] == 0:  # no line break is before the first line
+            ends[0, 0] = 0
+        texts = self.lines.texts(ends.ravel()).take(pa.arange(0, ends.size, 2))
+        _, bounds, data = texts.buffers()
+        bounds = np.frombuffer(bounds, np.int32)[: len(texts) + 1 : len(runs)]
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(bounds)), data]
+        return pa.Array.from_buffers(pa.utf8(), len(ends), buffers)
+
 
 class PlainFilter:
     """Accepts plain lines whose cells are certainly valid. `spoils` is what no plain line holds.
@@ -80,7 +96,7 @@ class PlainFilter:
         self.forms = dict(enumerate(forms))
         self.sizes: dict[int, Sizes] = {}
         self.filters: dict[int, ColumnFilter] = {}
-        self.spans: list[tuple[int, int, str]] = []
+        self.spans: list[tuple[int, int, str]] = []  # neighbouring cells and their form
         between = literal(delimiter)
         for i, (column, form) in enumerate(zip(columns, forms, strict=True)):
             sizes = None if i in keyed else sizes_of(column)

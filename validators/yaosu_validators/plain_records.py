@@ -1,8 +1,9 @@
 """Plain records of JSON Lines: every key in order, no escapes. Values are cut out by their quotes.
 
 The quotes of a line that holds no backslash cut it into texts and what stands between them. Where
-their number is that of the template, long texts are asked for their size alone, and the automata
-read only the rest. Whatever the cuts, pieces that match are together a record of the template.
+their number is that of the template, long texts are asked for their size alone, the keys for being
+those of the first record, and an automaton reads only the other values, which are set together.
+Whatever the cuts, pieces that match are together a record of the template.
 """
 
 from __future__ import annotations
@@ -39,10 +40,8 @@ class RecordFilter(PlainFilter):
         self.quoted = [value.startswith('"') for value in values]
         self.filters = {}
         self.sizes = {}
-        self.spans: list[tuple[int, int, str]] = []
         pieces = [_S + r"\{" + _S]
         asked: list[int] = []
-        start = 0
         for i, (column, label, value) in enumerate(zip(columns, labels, values, strict=True)):
             end = f"{_S},{_S}" if i + 1 < len(columns) else _S + r"\}" + _S + r"\r?"
             pieces.append(literal(json.dumps(label, ensure_ascii=False)[1:-1]))
@@ -55,15 +54,12 @@ class RecordFilter(PlainFilter):
             sizes = sizes_of(column) if column.type == "string" and i not in keyed else None
             if sizes is not None:
                 self.sizes[len(pieces)] = sizes
-                self.spans.append((start, len(pieces) - 1, '"'.join(pieces[start:])))
-                start = len(pieces) + 1
             pieces += [f"(?:{value[1:-1]})", end]
-        self.spans.append((start, len(pieces) - 1, '"'.join(pieces[start:])))
         self.asked, self.width = asked, len(pieces)
         self.forms = dict(enumerate(pieces))
-        self.between = {  # spans without a value
-            left for left, right, _ in self.spans if not set(asked) & set(range(left, right + 1))
-        }
+        proven = [i for i in asked if i not in self.sizes]
+        self.values = _Runs(pieces, proven)
+        self.around = _Runs(pieces, [i for i in self.forms if i not in asked])
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block by its quotes; None where it holds characters that JSON texts may not."""
@@ -75,15 +71,12 @@ class RecordFilter(PlainFilter):
 
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every value of it is proven valid."""
-        mask = np.ones(len(plain.numbers), bool)
+        mask = self.around.match_as_first(plain.joined(self.around.runs))
         for i, sizes in self.sizes.items():
             if sizes != ANY:
                 mask &= fits(*plain.bounds(i, i), sizes)
-        for left, right, form in self.spans:
-            if left in self.between:
-                mask &= _as_usual(plain, left, right, form)
-            else:
-                mask &= flags(_matching(plain.spans(left, right), form))
+        if self.values.runs:
+            mask &= self.values.match(plain.joined(self.values.runs))
         return mask
 
     def texts(self, plain: PlainLines, column: int, chosen: Any) -> Any:
@@ -96,18 +89,28 @@ class RecordFilter(PlainFilter):
         return list(item) == labels and [type(v) is str for v in item.values()] == self.quoted
 
 
-def _as_usual(plain: PlainLines, left: int, right: int, form: str) -> Any:
-    """Say which lines have between two values what the form allows: nearly all the very same."""
-    cells = plain.spans(left, right)
-    usual = cells[0]
-    if not flags(_matching(pa.array([usual]), form))[0]:
-        return flags(_matching(cells, form))
-    same = flags(pc.equal(cells, usual))
-    others = np.flatnonzero(~same)
-    if len(others):
-        same[others] = flags(_matching(cells.take(pa.array(others)), form))
-    return same
+class _Runs:
+    """Some pieces of every line, each with the quote or line break behind it, as one text."""
 
+    def __init__(self, pieces: Sequence[str], chosen: Sequence[int]) -> None:
+        self.runs: list[tuple[int, int]] = []  # (from, to): the pieces of one run are neighbours
+        for i in chosen:
+            left = self.runs.pop()[0] if self.runs and self.runs[-1][1] == i else i
+            self.runs.append((left, i + 1))
+        ends = ['"' if i + 1 < len(pieces) else r"\n" for i in chosen]
+        forms = (pieces[i] + end for i, end in zip(chosen, ends, strict=True))
+        self.form = rf"\A{''.join(forms)}\z"
 
-def _matching(cells: Any, form: str) -> Any:
-    return pc.match_substring_regex(cells, rf"\A{form}\z")
+    def match(self, texts: Any) -> Any:
+        """Say which texts have the form."""
+        return flags(pc.match_substring_regex(texts, self.form))
+
+    def match_as_first(self, texts: Any) -> Any:
+        """Say the same of texts of which nearly all are like the first."""
+        if not self.match(texts.slice(0, 1)).all():
+            return self.match(texts)
+        same = flags(pc.equal(texts, texts[0]))
+        others = np.flatnonzero(~same)
+        if len(others):
+            same[others] = self.match(texts.take(pa.array(others)))
+        return same

@@ -367,7 +367,7 @@ class RecordJudge:
             self._observe(state, block.data[: max(cut, 0)], False)
             raise undecodable(why) from None
 
-    def _observe(self, state: TableState, data: bytes, last: bool) -> None:
+    def _observe(self, state: TableState, data: bytearray, last: bool) -> None:
         lines = Lines(data, last=last, delimiter=b'"' if self.plain else b"")
         if not len(lines):
             return
@@ -430,7 +430,7 @@ class RecordJudge:
             state.numbers += count
             self.line += count
 
-    def _exact(self, state: TableState, raw: bytes, doubts: Sequence[int] | None) -> bool:
+    def _exact(self, state: TableState, raw: bytearray, doubts: Sequence[int] | None) -> bool:
         """Judge a line by its values and say whether its keys were collected, too."""
         keyed = True
         text = raw.decode("utf-8")

@@ -110,7 +110,7 @@ def line_batches(blocks: Blocks, *, numbers: int) -> Iterator[Batch]:
             raise block.failure
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def _record(line: bytearray) -> dict[str, Any] | None:
     try:
         value = orjson.loads(line)
     except ValueError:
