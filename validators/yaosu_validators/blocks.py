@@ -215,7 +215,8 @@ def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytearray]:
     except UnicodeDecodeError as why:
         yield _encoded(parts)
         raise undecodable(why) from None
-    yield _encoded(parts)
+    if any(parts):  # nothing is no piece: the one before it is the last
+        yield _encoded(parts)
 
 
 def _encoded(parts: list[str]) -> bytearray:

@@ -20,7 +20,7 @@ from .header import Header, match_header
 from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
-from .sources import NotTabular, OpenFile, Table, open_table
+from .sources import NotTabular, OpenFile, Table, open_table, reason
 from .streams import CHUNK, Digests, SourceProblem, open_file
 
 MAX_DEPTH = 1000
@@ -191,7 +191,7 @@ def _well_formed(stream: object) -> None:
             if depth > MAX_DEPTH:
                 raise SourceProblem(Finding(type="source-error", note=_DEEP))
     except (JSONError, UnicodeDecodeError) as why:
-        note = str(why)[:160]
+        note = reason(why)
         raise problem("source-error", note, note) from None
 
 
@@ -263,7 +263,7 @@ def fast_form(check: Structure, dialect: Dialect, labels: Sequence[str], format_
 
 def _is_fast(table: Table) -> bool:
     if table.format == "jsonl":
-        return table.records and not table.lone_returns
+        return table.by_label and not table.lone_returns
     return table.format in ("csv", "tsv") and not table.lone_returns
 
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
@@ -72,6 +72,7 @@ class Table:
     warnings: list[Text] = field(default_factory=list)
     lone_returns: bool = False  # lines end with CR alone, which blocks of lines cannot tell
     records: bool = False  # the rows are objects under the keys of the first
+    by_label: bool = False  # these keys are the labels as they stand, and every record is a row
     stream: IO[bytes] | None = None  # plain bytes from the start, before any row was taken
     arrow: Any = None  # a reader of typed batches, for Parquet and Arrow
 
@@ -221,7 +222,7 @@ class Joined(io.RawIOBase):
             with OpenFile(_part(r, path)) as file:
                 stream, _ = file.open()
                 if drop and number:
-                    stream.readline()
+                    yield from filter(None, [_behind_first_line(stream)])
                 while chunk := stream.read(1 << 20):
                     yield chunk
 
@@ -247,6 +248,17 @@ class Joined(io.RawIOBase):
         while self.readinto(buffer):
             self._left = memoryview(b"")
         return Digests(self._sha256.hexdigest(), self._md5.hexdigest(), self._bytes)
+
+
+def _behind_first_line(stream: IO[bytes]) -> bytes:
+    """Read past the first line, whichever way it ends; return what was read of the text behind."""
+    while chunk := stream.read(1 << 16):
+        if chunk.endswith(b"\r"):
+            chunk += stream.read(1)
+        first = chunk.splitlines(keepends=True)[0]
+        if first.endswith((b"\r", b"\n")):
+            return chunk[len(first) :]
+    return b""
 
 
 def _part(r: Resource, path: str) -> Resource:
@@ -422,7 +434,11 @@ _RECORDS = re.compile(rb"\[\s*([\[{\]]|$)")
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    return _finish_opening(table, _jsonl_rows(table, _bounded(_text(table))))
+    rows = _guarded(_jsonl_rows(table, _bounded(_text(table))))
+    names = list(islice(rows, 1))
+    _finish_opening(table, chain(names, rows))
+    table.by_label = table.records and [table.labels] == names and table.dialect.one_row_each
+    return table
 
 
 def is_lines(head: bytes) -> bool:
@@ -459,7 +475,7 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from items
     except (JSONError, UnicodeDecodeError) as why:
-        note = clip(why, 200)
+        note = reason(why)
         raise problem("source-error", note, note) from None
 
 
@@ -478,7 +494,7 @@ def reason(why: Exception) -> str:
         return f"{why.msg} (character {why.pos + 1})"
     if isinstance(why, RecursionError):
         return "it is nested too deeply"
-    return clip(why, 160)
+    return clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
 
 
 def _no_number(name: str) -> Any:
