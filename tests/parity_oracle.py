@@ -98,7 +98,8 @@ def compared(case: Case, folder: Path, limit: int) -> str | None:
     case.write(folder)
     os.chdir(folder)
     mine = ours(case, limit)
-    with small_parts():
+    size = max(map(len, case.files.values()))
+    with small_parts(max(120, size // 12), max(50, size // 40)):
         if ours(case, limit, workers=2).digest() != mine.digest():
             return f"{case.kind} {case.target} {case.story}: in parts it has another report"
     other = theirs(case, limit)

@@ -103,6 +103,22 @@ def test_the_last_row_of_other_encodings_is_read_when_its_quote_stays_open(
     assert our_verdict(ours(case, 1000)) == (True, [], [41])
 
 
+@pytest.mark.parametrize("last", ['"', '3,"', '3,"x\r', '3,"x\n', '3,"x\n\n', '"3\r\n4', "3\r"])
+@pytest.mark.parametrize("part", [60, 1 << 30])
+def test_a_quote_that_stays_open_ends_where_the_text_ends(
+    tmp_path: Path, last: str, part: int
+) -> None:
+    text = "id,name\n" + "1,one\n" * 30 + last
+    fields = [
+        {"name": "id", "type": "integer"},
+        {"name": "name", "constraints": {"maxLength": 3, "enum": ["one", "x", "x\r", "x\n"]}},
+    ]
+    case = packaged({"a.csv": text.encode()}, {"path": "a.csv", "schema": {"fields": fields}})
+    verdict = agreed(case, tmp_path)
+    with small_parts(part):
+        assert our_verdict(ours(case, 1000, workers=2)) == verdict
+
+
 @pytest.mark.parametrize(
     ("record", "dialect", "rows"),
     [

@@ -73,7 +73,8 @@ class Lines:
     """
 
     def __init__(self, data: bytearray, *, last: bool, delimiter: bytes = b"") -> None:
-        if last and data and not data.endswith(b"\n"):
+        self.broken_off = last and bool(data) and not data.endswith(b"\n")
+        if self.broken_off:
             data = data + b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
