@@ -103,6 +103,20 @@ def test_the_last_row_of_other_encodings_is_read_when_its_quote_stays_open(
     assert our_verdict(ours(case, 1000)) == (True, [], [41])
 
 
+@pytest.mark.parametrize("encoding", ["gb18030", "ascii", "utf-8"])
+@pytest.mark.parametrize("closed", ["", '"\n3,x\n'])
+def test_a_bad_byte_is_found_in_a_row_that_goes_on_for_long(
+    tmp_path: Path, encoding: str, closed: str
+) -> None:
+    text = "id,name\n" + "1,one\n" * 400 + '2,"open\n' + "line\n" * 3000 + closed
+    data = text.encode(encoding) + b"\xff\xff\n"
+    case = packaged({"a.csv": data}, {"path": "a.csv", "encoding": encoding})
+    verdict = agreed(case, tmp_path)
+    assert verdict == (False, [("encoding-error", None, None, None)], [400])
+    with small_parts(part=1 << 30, block=blocks.BLOCK):
+        assert our_verdict(ours(case, 1000)) == verdict
+
+
 @pytest.mark.parametrize("last", ['"', '3,"', '3,"x\r', '3,"x\n', '3,"x\n\n', '"3\r\n4', "3\r"])
 @pytest.mark.parametrize("part", [60, 1 << 30])
 def test_a_quote_that_stays_open_ends_where_the_text_ends(
