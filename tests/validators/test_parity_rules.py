@@ -33,6 +33,7 @@ def packaged(files: dict[str, bytes], *resources: dict[str, Any]) -> Case:
 
 def agreed(case: Case, folder: Path, limit: int = 1000) -> tuple[Any, ...]:
     """Return the verdict that both sides and all engines have of a case."""
+    folder.mkdir(exist_ok=True)
     assert compared(case, folder / "case", limit) is None
     assert theirs(case, limit) is not None, "the oracle said nothing"
     return our_verdict(ours(case, limit))
@@ -115,6 +116,15 @@ def test_a_bad_byte_is_found_in_a_row_that_goes_on_for_long(
     assert verdict == (False, [("encoding-error", None, None, None)], [400])
     with small_parts(part=1 << 30, block=blocks.BLOCK):
         assert our_verdict(ours(case, 1000)) == verdict
+
+
+def test_a_header_may_be_longer_than_a_part(tmp_path: Path) -> None:
+    for number, before in enumerate(("one,two,three\n" * 20, '"' + "long\n" * 50 + '",x\n')):
+        text = before + "id,name\n" + "1,one\n" * 30
+        row = before.count("\n") + 1 if number == 0 else 2
+        files = {"a.csv": text.encode()}
+        case = packaged(files, {"path": "a.csv", "dialect": {"headerRows": [row]}})
+        assert agreed(case, tmp_path / str(number)) == (True, [], [30])
 
 
 @pytest.mark.parametrize("last", ['"', '3,"', '3,"x\r', '3,"x\n', '3,"x\n\n', '"3\r\n4', "3\r"])

@@ -303,8 +303,9 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             result = judge_part(replace(part, start=end))
         found = result.state
         assert found is not None
-        if found.failed is not None:
-            # Where bytes are bad, rows of the part before may be void too: once more, in one go.
+        if found.failed is not None or found.numbers + 1 < part.first:
+            # Where bytes are bad, rows of the part before may be void too; a header may be longer
+            # than its part. Once more, in one go.
             again = True
             continue
         end = result.end
