@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parity_oracle import small_parts
+from yaosu_schemas.report import Report
 from yaosu_validators import blocks, judge, validate
 
 frictionless = pytest.importorskip("frictionless")
@@ -319,6 +321,39 @@ def test_generated_records_have_the_verdict_of_frictionless(
         assert ours(resource, limit) == exact
     if expected is not None:
         assert exact == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    seed=SEEDS,
+    limit=st.sampled_from([1000, 0, 3]),
+    part=st.sampled_from([20, 90, 400]),
+    block=st.sampled_from([50, 4 << 20]),
+)
+def test_parts_shipped_as_bytes_have_the_report_of_one_pass(
+    in_folder: Path, seed: int, limit: int, part: int, block: int
+) -> None:
+    r = random.Random(seed)
+    if r.random() < 0.7:
+        resource, raw = make_case(r)
+    else:
+        schema = make_schema(r)
+        resource, raw = {"name": "t", "path": "t.jsonl", "schema": schema}, make_records(r, schema)
+    (in_folder / resource["path"]).write_bytes(raw)
+    whole = validate(deepcopy(resource), kind="resource", limit_errors=limit)
+    with small_parts(part, block):
+        report = validate(deepcopy(resource), kind="resource", limit_errors=limit, workers=2)
+    assert report.digest() == whole.digest(), differing(whole, report)
+
+
+def differing(left: Report, right: Report) -> tuple[Any, ...]:
+    """Return the first things that two reports say otherwise."""
+    pairs = zip(
+        *([*e.errors, *(x for t in e.tasks for x in t.errors)] for e in (left, right)), strict=False
+    )
+    return [t.stats.rows for t in (*left.tasks, *right.tasks)], next(
+        ((a, b) for a, b in pairs if a != b), None
+    )
 
 
 @pytest.mark.parametrize("keys", [64, 65, 130])
