@@ -137,6 +137,17 @@ def test_a_header_may_be_longer_than_a_part(tmp_path: Path) -> None:
         assert agreed(case, tmp_path / str(number)) == (True, [], [30])
 
 
+@pytest.mark.parametrize("dialect", [{"commentRows": [1]}, {"commentRows": [2], "headerRows": [3]}])
+def test_a_comment_above_the_data_is_none_further_down(
+    tmp_path: Path, dialect: dict[str, Any]
+) -> None:
+    lines = ["about", "about", "id,name", *["", "1,one"] * 60]
+    text = "\n".join(lines[1 if dialect["commentRows"] == [1] else 0 :]).encode()
+    verdict = agreed(packaged({"a.csv": text}, {"path": "a.csv", "dialect": dialect}), tmp_path)
+    assert [e[0] for e in verdict[1]] == ["blank-row"] * 60
+    assert verdict[2] == [120]
+
+
 @pytest.mark.parametrize("last", ['"', '3,"', '3,"x\r', '3,"x\n', '3,"x\n\n', '"3\r\n4', "3\r"])
 @pytest.mark.parametrize("part", [60, 1 << 30])
 def test_a_quote_that_stays_open_ends_where_the_text_ends(

@@ -137,6 +137,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         starts.append(start)
     stops = [*starts[1:], size]
     first = table.dialect.first_content_row
+    further = replace(table.dialect, comment_rows=())  # those lie above the first row of data
     return [
         *(
             replace(
@@ -146,6 +147,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
                 stop=b,
                 last=b == size,
                 first=first if a == 0 else 1,
+                dialect=table.dialect if a == 0 else further,
                 number=n,
             )
             for n, (a, b) in enumerate(zip(starts, stops, strict=True))
