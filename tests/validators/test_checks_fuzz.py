@@ -119,6 +119,9 @@ def make_field(r: random.Random, name: str) -> dict[str, Any]:
         field["missingValues"] = r.choice([["", "NA"], ["NA"], ["-", "1"], []])
     if kind == "number" and r.random() < 0.2:
         field.update(r.choice([{"groupChar": ","}, {"decimalChar": ","}, {"bareNumber": False}]))
+        if "decimalChar" in field:  # a bound that is no number is refused: a named difference
+            for name in [n for n, v in constraints.items() if "imum" in n and type(v) is str]:
+                constraints[name] = constraints[name].replace(".", ",")
     if kind == "boolean" and r.random() < 0.2:
         field.update(trueValues=["yes"], falseValues=["no", "0"])
     return field
