@@ -46,6 +46,14 @@ NAMED: dict[str, Callable[[Case, Report, Any], bool]] = {
         b.type == "json" and (a.type == "table" or any(e.type == "source-error" for e in a.errors))
         for a, b in zip(ours.tasks, theirs.tasks, strict=False)
     ),
+    "`data` that is no table (an object, or of another `type`)": lambda case, ours, theirs: (
+        any(
+            isinstance(m.get("data"), dict)
+            or ("data" in m and m.get("type") in ("json", "text", "file"))
+            for m in case.mappings()
+        )
+        and not {"scheme-error", "resource-error"}.isdisjoint(types(theirs))
+    ),
 }
 
 

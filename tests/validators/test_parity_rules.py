@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from parity_cases import Case
-from parity_oracle import NAMED, compared, errors_of, our_verdict, ours, small_parts, theirs
+from parity_oracle import NAMED, compared, errors_of, our_verdict, ours, small_parts, theirs, types
 from yaosu_validators import blocks, judge, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +92,16 @@ def test_json_that_is_called_a_table_has_records(tmp_path: Path) -> None:
         case.write(tmp_path / str(number))
         found = validate(tmp_path / str(number))
         assert [e.type for e in errors_of(found)] == ["source-error"]
+
+
+def test_an_object_in_the_descriptor_is_data_and_no_table(tmp_path: Path) -> None:
+    table = {"data": {"a": 1}, "type": "table"}
+    assert types(validate({"resources": [{"name": "a", **table}]})) == ["source-error"]
+    for number, data in enumerate(
+        ({"data": {"a": 1}}, {"data": {}}, {"data": [1], "type": "json"})
+    ):
+        case = packaged({}, data)
+        assert agreed(case, tmp_path / str(number)) == (True, [], [None])
 
 
 @pytest.mark.parametrize("text", ['{"a": "13800138000" x}', '[{"a": "13800138000"}, x]'])

@@ -523,7 +523,9 @@ def _inline(r: Resource) -> Iterator[Sequence[Any]]:
     keys = r.dialect.json_keys
     if r.schema is not None and r.schema.fields:
         keys = tuple(f.name for f in r.schema.fields)
-    return _keyed(iter(r.data if isinstance(r.data, list) else [r.data]), keys)
+    if not isinstance(r.data, list):
+        raise _mixed()
+    return _keyed(iter(r.data), keys)
 
 
 def _keyed(items: Iterator[Any], keys: tuple[str, ...] | None) -> Iterator[Sequence[Any]]:
