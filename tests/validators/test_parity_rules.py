@@ -174,6 +174,14 @@ def test_a_quote_that_stays_open_ends_where_the_text_ends(
         assert our_verdict(ours(case, 1000, workers=2)) == verdict
 
 
+@pytest.mark.parametrize("line", ["", "  ", '{"a": ', "[1]", "x"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_why_a_line_is_no_record_is_said_alike(tmp_path: Path, line: str, end: str) -> None:
+    text = end.join(['{"a": 1}'] * 9 + [line] + ['{"a": 2}'] * 30)
+    case = packaged({"a.jsonl": text.encode()}, {"path": "a.jsonl"})
+    assert agreed(case, tmp_path)[1] == [("source-error", None, None, None)]
+
+
 @pytest.mark.parametrize("missing", [["-999"], ["1.0"], ["True", "[]", "{}"], ["-", "x"]])
 @pytest.mark.parametrize("required", [False, True])
 def test_a_record_may_write_a_missing_value_without_quotes(
