@@ -39,15 +39,16 @@ class Feed:
         if self.at < self.count:
             raw = self.lines[self.at]
             self.at += 1
+            ended = self.at < self.count or not self.lines.broken_off
         elif self.last:
             raise StopIteration
         else:
             self.behind.needed = self.size
-            raw = self.behind.line()
+            raw, ended = self.behind.line()
         self.size += len(raw) + 1
         if self.size > MAX_ROW_BYTES:
             raise row_too_long()
-        text = raw.decode("utf-8") + "\n"
+        text = raw.decode("utf-8") + "\n" * ended  # in an open quote, it would be of the cell
         if "\r" in text:
             lines = list(io.StringIO(text, newline=self.newline))
             self.pending = lines[:0:-1]
@@ -65,17 +66,20 @@ class Behind:
         self._stop = self._at = 0
         self.needed = 0  # bytes of the row that goes on
 
-    def line(self) -> bytearray:
-        """Return the next line; StopIteration at the end of the text, NeedMore at a part's."""
+    def line(self) -> tuple[bytearray, bool]:
+        """Return the next line, and whether a line break ends it.
+
+        StopIteration at the end of the text, NeedMore at a part's.
+        """
         while self._at >= self._stop:
             self._take()
         assert self._block is not None
         data = self._block.data
-        end = data.find(b"\n", self._at, self._stop)
-        end = self._stop if end < 0 else end
+        found = data.find(b"\n", self._at, self._stop)
+        end = self._stop if found < 0 else found
         line = data[self._at : end]
         self._at = end + 1
-        return line
+        return line, found >= 0
 
     def _take(self) -> None:
         if self._bad is not None:

@@ -137,6 +137,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         starts.append(start)
     stops = [*starts[1:], size]
     first = table.dialect.first_content_row
+    further = replace(table.dialect, comment_rows=())  # those lie above the first row of data
     return [
         *(
             replace(
@@ -146,6 +147,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
                 stop=b,
                 last=b == size,
                 first=first if a == 0 else 1,
+                dialect=table.dialect if a == 0 else further,
                 number=n,
             )
             for n, (a, b) in enumerate(zip(starts, stops, strict=True))
@@ -303,8 +305,9 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             result = judge_part(replace(part, start=end))
         found = result.state
         assert found is not None
-        if found.failed is not None:
-            # Where bytes are bad, rows of the part before may be void too: once more, in one go.
+        if found.failed is not None or found.numbers + 1 < part.first:
+            # Where bytes are bad, rows of the part before may be void too; a header may be longer
+            # than its part. Once more, in one go.
             again = True
             continue
         end = result.end
