@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Seeded and short: the same cases on every run; `make campaign` runs the long ones.
 settings.register_profile("suite", deadline=None, max_examples=60, derandomize=True)
-settings.register_profile("campaign", deadline=None, max_examples=2000)
+examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "2000"))
+settings.register_profile("campaign", deadline=None, max_examples=examples)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 

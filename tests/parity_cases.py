@@ -120,6 +120,10 @@ class Case:
     kind: str | None = None
     story: list[str] = field(default_factory=list)
 
+    def mappings(self) -> list[dict[str, Any]]:
+        """Return every object in what is judged, where that is a descriptor."""
+        return _mappings(_parse(self.target, self.files[self.target]))
+
     def write(self, folder: Path) -> None:
         for name, data in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

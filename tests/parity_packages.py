@@ -271,8 +271,20 @@ def _jsonl(r: random.Random, o: dict[str, Any], labels: Any, rows: Any, files: A
     records = _records(r, _labels(r, labels), rows, r.random() < 0.7)
     ending = r.choice(["jsonl", "ndjson"])
     lines = [json.dumps(v, ensure_ascii=False) for v in records]
-    files[f"{o['name']}.{ending}"] = "\n".join(lines).encode() + r.choice([b"", b"\n"])
+    own = random.Random(f"{o['name']}{lines}")  # cases that a seed once named stay what they were
+    dialect = {name: own.choice(values) for name, values in _OF_ROWS if own.random() < 0.03}
+    if dialect:
+        o["dialect"] = dialect
+    end = own.choice(["\n", "\n", "\n", "\r\n", "\r"])
+    last = r.choice(["", "\n"])
+    files[f"{o['name']}.{ending}"] = end.join([*lines, *([""] if last else [])]).encode()
     o["path"] = f"{o['name']}.{ending}"
+
+
+_OF_ROWS = [
+    *((n, v) for n, v in DIALECT if n.startswith(("header", "comment")) or n == "skipBlankRows"),
+    ("json", [{"keys": ["f0"]}, {"keys": ["f1", "f0"]}, {"keyed": True}]),
+]
 
 
 def _inline(r: random.Random, o: dict[str, Any], labels: Any, rows: Any, files: Any) -> None:

@@ -52,8 +52,6 @@ def clip(value: object, limit: int = 80) -> str:
 
 def clip_all(texts: Sequence[str], limit: int = 80) -> tuple[str, ...]:
     """Return what `clip` gives for each text."""
-    if max(map(len, texts), default=0) <= limit and "".join(texts).isprintable():
-        return tuple(texts)
     short = [t if len(t) <= limit else t[: limit - 1] + "…" for t in texts]
     if not "".join(short).isprintable():
         short = [clip(t, limit) for t in texts]

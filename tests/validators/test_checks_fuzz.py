@@ -8,14 +8,19 @@ import random
 import warnings
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yaosu_validators import blocks, judge, validate
+from parity_oracle import small_parts
+from yaosu_schemas.report import Report
+from yaosu_validators import blocks, judge, parts, validate
 
 frictionless = pytest.importorskip("frictionless")
 # A whole case per seed: drawn piece by piece it would cost a hundred times as much.
@@ -117,6 +122,9 @@ def make_field(r: random.Random, name: str) -> dict[str, Any]:
         field["missingValues"] = r.choice([["", "NA"], ["NA"], ["-", "1"], []])
     if kind == "number" and r.random() < 0.2:
         field.update(r.choice([{"groupChar": ","}, {"decimalChar": ","}, {"bareNumber": False}]))
+        if "decimalChar" in field:  # a bound that is no number is refused: a named difference
+            for name in [n for n, v in constraints.items() if "imum" in n and type(v) is str]:
+                constraints[name] = constraints[name].replace(".", ",")
     if kind == "boolean" and r.random() < 0.2:
         field.update(trueValues=["yes"], falseValues=["no", "0"])
     return field
@@ -297,7 +305,8 @@ def make_records(r: random.Random, schema: dict[str, Any]) -> bytes:
         if r.random() < 0.02:
             line = r.choice(["", "[1]", "{", "7", line + " x"])
         lines.append(line)
-    return ("\n".join(lines) + r.choice(["", "\n"])).encode("utf-8", "surrogatepass")
+    end = r.choice(["\n", "\n", "\n", "\r\n", "\r"])
+    return (end.join(lines) + r.choice(["", end])).encode("utf-8", "surrogatepass")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -319,6 +328,91 @@ def test_generated_records_have_the_verdict_of_frictionless(
         assert ours(resource, limit) == exact
     if expected is not None:
         assert exact == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    seed=SEEDS,
+    limit=st.sampled_from([1000, 0, 3]),
+    part=st.sampled_from([20, 90, 400]),
+    block=st.sampled_from([50, 4 << 20]),
+)
+def test_parts_shipped_as_bytes_have_the_report_of_one_pass(
+    in_folder: Path, seed: int, limit: int, part: int, block: int
+) -> None:
+    r = random.Random(seed)
+    if r.random() < 0.7:
+        resource, raw = make_case(r)
+    else:
+        schema = make_schema(r)
+        resource, raw = {"name": "t", "path": "t.jsonl", "schema": schema}, make_records(r, schema)
+    (in_folder / resource["path"]).write_bytes(raw)
+    whole = validate(deepcopy(resource), kind="resource", limit_errors=limit)
+    with small_parts(part, block):
+        report = validate(deepcopy(resource), kind="resource", limit_errors=limit, workers=2)
+    assert report.digest() == whole.digest(), differing(whole, report)
+
+
+def make_columns(r: random.Random) -> tuple[pa.Table, dict[str, Any]]:
+    """Return a typed table with nulls, nested values and repeated keys, and a schema for it."""
+    rows = r.randint(0, 60)
+    made: dict[str, list[Any]] = {
+        "integer": [r.choice((number, None, -7)) for number in range(rows)],
+        "number": [r.choice((0.5, number / 4, None, float("nan"))) for number in range(rows)],
+        "string": [r.choice(("", "NA", "abc", f"k{number}", None)) for number in range(rows)],
+        "boolean": [r.choice((True, False, None)) for _ in range(rows)],
+        "date": [r.choice((None, date(2020, 1, 1 + number % 28))) for number in range(rows)],
+        "array": [r.choice((None, [], [number, 2])) for number in range(rows)],
+        "object": [r.choice((None, {"a": number}, {"a": None})) for number in range(rows)],
+    }
+    kinds = r.sample(sorted(made), r.randint(1, 5))
+    fields = []
+    for kind in kinds:
+        field = {"name": kind, "type": kind}
+        bounds = {c: r.choice(v) for c, v in CONSTRAINTS.get(kind, ()) if r.random() < 0.3}
+        field["constraints"] = {**bounds, **r.choice(({}, {}, {"required": True}))}
+        fields.append(field)
+    schema: dict[str, Any] = {"$schema": PROFILE, "fields": fields}
+    keys = [k for k in kinds if k not in UNHASHABLE]
+    if keys and r.random() < 0.5:
+        schema["primaryKey"] = keys[:2]
+    return pa.table({k: pa.array(made[k], ARROW.get(k)) for k in kinds}), schema
+
+
+ARROW = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "array": pa.list_(pa.int64()),
+    "object": pa.struct({"a": pa.int64()}),
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=SEEDS, limit=st.sampled_from([1000, 0, 3]), rows=st.sampled_from([1, 5, 100]))
+def test_row_groups_shipped_as_bytes_have_the_report_of_one_pass(
+    in_folder: Path, seed: int, limit: int, rows: int
+) -> None:
+    table, schema = make_columns(random.Random(seed))
+    pq.write_table(table, in_folder / "t.parquet", row_group_size=rows)
+    resource = {"name": "t", "path": "t.parquet", "schema": schema}
+    whole = validate(deepcopy(resource), kind="resource", limit_errors=limit)
+    with small_parts(20), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "ROW_GROUPS", 1)
+        report = validate(deepcopy(resource), kind="resource", limit_errors=limit, workers=2)
+    assert report.digest() == whole.digest(), differing(whole, report)
+
+
+def differing(left: Report, right: Report) -> tuple[Any, ...]:
+    """Return the first things that two reports say otherwise."""
+    pairs = zip(
+        *([*e.errors, *(x for t in e.tasks for x in t.errors)] for e in (left, right)), strict=False
+    )
+    return [t.stats.rows for t in (*left.tasks, *right.tasks)], next(
+        ((a, b) for a, b in pairs if a != b), None
+    )
 
 
 @pytest.mark.parametrize("keys", [64, 65, 130])

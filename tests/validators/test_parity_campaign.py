@@ -8,29 +8,17 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from parity_cases import Case, mutated, recorded
+from parity_cases import mutated, recorded
+from parity_oracle import compared
 from parity_packages import generated
-from yaosu_validators import validate
 from yaosu_validators.sandbox import IN_CHILD
 
-frictionless = pytest.importorskip("frictionless")
-
-Found = tuple[str, Any, Any, Any]
-Verdict = tuple[bool, list[Found], list[int | None]]
 QUICK = 120
-# Each is a line of docs/frictionless-differences.md: what is ours alone, or theirs to lack.
-OURS = re.compile(r"^(minimum|maximum|exclusive\w+) is not of type|the bytes are (zip|gz)")
-THEIRS = re.compile(
-    r'Please install "frictionless|cannot retrieve metadata|Please provide "dialect'
-)
 
 
 @pytest.fixture
@@ -39,56 +27,6 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     before = Path.cwd()
     yield tmp_path
     os.chdir(before)
-
-
-def theirs(case: Case, limit: int) -> Verdict | None:
-    """Return the oracle's verdict, or None where it crashes or lacks an extra."""
-    wanted = {"type": case.kind} if case.kind else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            report = frictionless.validate(case.target, limit_errors=limit, **wanted)
-        except Exception:
-            return None
-    errors = [*report.errors, *(e for task in report.tasks for e in task.errors)]
-    databases = any(b'"sql"' in data for data in case.files.values())
-    unread = databases and any(e.type == "control-error" for e in errors)
-    if unread or any(THEIRS.search(e.note) for e in errors):
-        return None
-    found = [
-        (
-            e.type,
-            getattr(e, "row_number", None),
-            getattr(e, "field_number", None),
-            getattr(e, "field_name", None) or None,
-        )
-        for e in errors
-    ]
-    return report.valid, found, [task.stats.get("rows") or None for task in report.tasks]
-
-
-def ours(case: Case, limit: int) -> Verdict | None:
-    """Return our verdict, or None where a named difference decides."""
-    report = validate(case.target, kind=case.kind, limit_errors=limit)
-    errors = [*report.errors, *(e for task in report.tasks for e in task.errors)]
-    if any(OURS.search(e.note or "") for e in errors):
-        return None
-    found = [(e.type, e.row_number, e.field_number, e.field_name or None) for e in errors]
-    return report.valid, found, [task.stats.rows or None for task in report.tasks]
-
-
-def compared(case: Case, folder: Path, limit: int) -> str | None:
-    """Return how the two verdicts differ, or None."""
-    text = (".csv", ".tsv", ".jsonl", ".ndjson")
-    if any(b"\0" in d for n, d in case.files.items() if n.endswith(text)):
-        return None  # the encoding is guessed otherwise
-    folder.mkdir()
-    case.write(folder)
-    os.chdir(folder)
-    mine, other = ours(case, limit), theirs(case, limit)
-    if mine is None or other is None or mine == other:
-        return None
-    return f"{case.kind} {case.target} {case.story}: ours {mine} and theirs {other}"[:4000]
 
 
 def pool(testdata: Path) -> list[tuple[str, str | None]]:

@@ -73,7 +73,8 @@ class Lines:
     """
 
     def __init__(self, data: bytearray, *, last: bool, delimiter: bytes = b"") -> None:
-        if last and data and not data.endswith(b"\n"):
+        self.broken_off = last and bool(data) and not data.endswith(b"\n")
+        if self.broken_off:
             data = data + b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
@@ -218,7 +219,8 @@ def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytearray]:
     except UnicodeDecodeError as why:
         yield _encoded(parts)
         raise undecodable(why) from None
-    yield _encoded(parts)
+    if any(parts):  # nothing is no piece: the one before it is the last
+        yield _encoded(parts)
 
 
 def _encoded(parts: list[str]) -> bytearray:

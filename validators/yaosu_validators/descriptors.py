@@ -25,6 +25,7 @@ from .profiles import (
     RESOURCE_TYPES,
     control_findings,
     dialect_findings,
+    odd_fields,
     package_findings,
     resource_findings,
     schema_findings,
@@ -142,7 +143,7 @@ def package_from(document: Mapping[str, Any], root: Path) -> dict[str, Any]:
     for described in (*package["resources"], package):
         _profiled(described, root)
     for i, resource in enumerate(package["resources"]):
-        _controlled(resource, f"/resources/{i}/dialect")
+        _imported(resource, f"/resources/{i}")
     version = version_of(package)
     package["resources"] = [_resolved(r, root, version) for r in package["resources"]]
     return package
@@ -155,7 +156,7 @@ def resource_from_document(document: Mapping[str, Any], root: Path) -> dict[str,
     if found:
         raise Refused(*found)
     _profiled(resource, root)
-    _controlled(resource, "/dialect")
+    _imported(resource)
     return _resolved(resource, root, version_of(resource))
 
 
@@ -163,7 +164,7 @@ def schema_from_document(document: Mapping[str, Any], version: str | None = None
     """Return the schema in one form; Refused with all findings."""
     _untyped(document, "schema-error", "schema")
     schema = normal_schema(document)
-    found = schema_findings(schema, version)
+    found = schema_findings(schema, version) or odd_fields(schema)
     if found:
         raise Refused(*found)
     return schema
@@ -189,9 +190,10 @@ def _profiled(document: Mapping[str, Any], root: Path) -> None:
     raise Refused(Finding(type="metadata-error", note=note))
 
 
-def _controlled(resource: Mapping[str, Any], at: str) -> None:
-    """Refuse a resource for its dialect's controls, which Frictionless reads after all else."""
-    found = control_findings(resource.get("dialect"), at)
+def _imported(resource: Mapping[str, Any], at: str = "") -> None:
+    """Refuse a resource for controls and odd fields, which Frictionless reads after all else."""
+    found = control_findings(resource.get("dialect"), f"{at}/dialect")
+    found = found or odd_fields(resource.get("schema"), f"{at}/schema")
     if found:
         raise Refused(*found)
 

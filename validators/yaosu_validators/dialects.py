@@ -52,6 +52,12 @@ class Dialect:
     def first_content_row(self) -> int:
         return self.header_rows[-1] + 1 if self.header and self.header_rows else 1
 
+    @property
+    def one_row_each(self) -> bool:
+        """Say whether everything behind the first line is a row of data."""
+        left_out = self.comment_char or self.comment_rows or self.skip_blank_rows
+        return self.first_content_row == 2 and not left_out
+
     def keeps(self, row: int, cells: Sequence[Any]) -> bool:
         """Say whether a row is data: no comment, and not blank where blanks are skipped."""
         if self.is_comment(row, cells):

@@ -53,13 +53,14 @@ class Feed:
         if self.at < self.count:
             raw = self.lines[self.at]
             self.at += 1
+            ended = self.at < self.count or not self.lines.broken_off
         elif self.last:
             raise StopIteration
         else:
             self.behind.needed = self.size
-            raw = self.behind.line()
+            raw, ended = self.behind.line()
         self._measure(len(raw) + 1)
-        text = raw.decode("utf-8") + "\n"
+        text = raw.decode("utf-8") + "\n" * ended  # in an open quote, it would be of the cell
         if "\r" in text:
             lines = list(io.StringIO(text, newline=self.newline))
             self.pending = lines[:0:-1]
@@ -105,7 +106,8 @@ class Feed:
     def _open_lines(self, *, ending: bool) -> bytearray:
         """Return whole lines without the end of the cell, as many as are at hand."""
         if self.at < self.count:
-            found = _open_lines(self.lines.data, self.lines.ends.item(self.at), None)
+            data, start = self.lines.data, self.lines.ends.item(self.at)
+            found = _open_lines(data, start, len(data) - self.lines.broken_off)
             self.at += found.count(b"\n")
             return found
         if self.last:
@@ -124,8 +126,8 @@ class Feed:
             raise row_too_long()
 
 
-def _open_lines(data: bytearray, start: int, stop: int | None) -> bytearray:
-    found = _OPEN.match(data, start, len(data) if stop is None else stop)
+def _open_lines(data: bytearray, start: int, stop: int) -> bytearray:
+    found = _OPEN.match(data, start, stop)
     end = found.end() if found else start
     return data[start : data.rfind(b"\n", start, end) + 1]
 
@@ -145,14 +147,17 @@ class Behind:
         self.needed = 0  # bytes of the row that goes on
         self._edge = -1  # where the part ends, once that is behind us
 
-    def line(self) -> bytearray:
-        """Return the next line; StopIteration at the end of the text, NeedMore at a part's."""
+    def line(self) -> tuple[bytearray, bool]:
+        """Return the next line, and whether a line break ends it.
+
+        StopIteration at the end of the text, NeedMore at a part's.
+        """
         data = self._data()
-        end = data.find(b"\n", self._at, self._stop)
-        end = self._stop if end < 0 else end
+        found = data.find(b"\n", self._at, self._stop)
+        end = self._stop if found < 0 else found
         line = data[self._at : end]
         self._at = end + 1
-        return line
+        return line, found >= 0
 
     def open_lines(self) -> bytearray:
         """Return lines of an open cell before the one that ends it, of one block."""

@@ -20,7 +20,7 @@ from .header import Header, match_header
 from .infer import infer_schema
 from .keys import Key, lookup_key
 from .resources import Resource
-from .sources import OpenFile, Table, open_table
+from .sources import NotTabular, OpenFile, Table, open_table, reason
 from .streams import CHUNK, Digests, RowTooLong, SourceProblem, Undecodable, open_file
 
 MAX_DEPTH = 1000
@@ -191,12 +191,18 @@ def _well_formed(stream: object) -> None:
             if depth > MAX_DEPTH:
                 raise SourceProblem(Finding(type="source-error", note=_DEEP))
     except (JSONError, UnicodeDecodeError) as why:
-        note = str(why)[:160]
-        raise problem("source-error", note, note) from None
+        note = reason(why)
+        raise problem("source-error", note.en, note.zh) from None
 
 
 def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
-    table = open_table(file)
+    try:
+        table = open_table(file)
+    except NotTabular:
+        outcome.resource = replace(outcome.resource, type="json")
+        _well_formed(file.reopen())
+        outcome.opened = True
+        return
     header = _prepare(table, outcome, limits)
     if header.refused is not None:
         outcome.start.append(header.refused)
@@ -271,7 +277,7 @@ def fast_form(check: Structure, dialect: Dialect, labels: Sequence[str], format_
 
 def _is_fast(table: Table) -> bool:
     if table.format == "jsonl":
-        return table.records and not table.lone_returns
+        return table.by_label and not table.lone_returns
     return table.format in ("csv", "tsv") and not table.lone_returns
 
 

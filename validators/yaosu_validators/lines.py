@@ -251,6 +251,8 @@ class LineJudge:
             try:
                 self.observe(state, block, first, behind)
             except NeedMore:
+                if block.failure is not None:  # the row would go on where nothing can be read
+                    raise block.failure from None
                 blocks.unused += behind.needed
                 return
             if self.settles:

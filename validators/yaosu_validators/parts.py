@@ -161,6 +161,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         starts.append(start)
     stops = [*starts[1:], size]
     first = table.dialect.first_content_row
+    further = replace(table.dialect, comment_rows=())  # those lie above the first row of data
     return [
         *(
             replace(
@@ -170,6 +171,7 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
                 stop=b,
                 last=b == size,
                 first=first if a == 0 else 1,
+                dialect=table.dialect if a == 0 else further,
                 number=n,
             )
             for n, (a, b) in enumerate(zip(starts, stops, strict=True))
@@ -365,17 +367,36 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
         fold_again(whole, planned.limits)
         return whole
     outcome = planned.opened
+    try:
+        again = _merge(planned, results, outcome)
+        outcome.digests = next(results).digests
+    except KeyboardInterrupt:  # what was merged until now stands
+        outcome.interrupted = True
+        return outcome
+    if again:
+        whole = judge(planned.resource, planned.limits, fold=False)
+        whole.folded = outcome.folded
+        if whole.opened and all(found.type != "file-changed" for found in whole.end):
+            whole.end += _changes(planned, whole)
+        return whole
+    outcome.end += _changes(planned, outcome)
+    return outcome
+
+
+def _merge(planned: Planned, results: Iterator[PartResult], outcome: Outcome) -> bool:
+    """Merge the parts of a resource into its outcome; True where it has to be judged in one go."""
     check = outcome.check
     assert check is not None
-    state: TableState | None = None
     end = 0
     again = False
     for part in planned.parts[:-1]:
         result = next(results)
         if part.course is not None:
-            outcome.folded = _join_folded(planned, part, outcome.folded, result.folded)
+            left, outcome.folded = outcome.folded, None
+            outcome.folded = _join_folded(planned, part, left, result.folded)
         if planned.settled:
             continue  # nothing behind this counts, but every part has its result taken
+        state = outcome.state
         if state is not None and part.what == "lines" and part.start != end:
             # A quoted line break lies on the cut: the row that started before goes on here.
             if end >= part.stop:
@@ -390,19 +411,10 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
             continue
         end = result.end
         known = 0 if state is None else len(state.found)
-        state = found if state is None else check.merge(state, found)
+        state = outcome.state = found if state is None else check.merge(state, found)
         planned.settled = state.full or state.failed is not None
         write_ahead(state.found[known:])
-    outcome.digests = next(results).digests
-    if again:
-        whole = judge(planned.resource, planned.limits, fold=False)
-        whole.folded = outcome.folded
-        if whole.opened and all(found.type != "file-changed" for found in whole.end):
-            whole.end += _changes(planned, whole)
-        return whole
-    outcome.state = state
-    outcome.end += _changes(planned, outcome)
-    return outcome
+    return again
 
 
 def _changes(planned: Planned, outcome: Outcome) -> Iterator[Finding]:

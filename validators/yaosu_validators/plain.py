@@ -20,7 +20,7 @@ from .fields import Field
 from .grammar import literal
 from .utf8 import is_utf8
 
-_CELLS_A_ROW = 16  # so many columns of one doubtful row are asked one by one, no more
+_FEW = 256  # rejected lines of a block are sooner read whole than their columns asked one by one
 Sizes = tuple[int, int, bool]  # of a cell in bytes: the least, the most, and whether none will do
 
 
@@ -147,7 +147,7 @@ class PlainFilter:
     def doubts_of(self, plain: PlainLines, rejected: Any) -> Doubts:
         """Return for rejected plain lines the columns whose cell is not proven valid."""
         chosen = np.flatnonzero(rejected[plain.numbers])
-        if len(chosen) * _CELLS_A_ROW < len(self.asked):
+        if len(chosen) < _FEW:
             chosen = chosen[:0]
         return Doubts(self, plain, chosen)
 
@@ -188,17 +188,17 @@ class Doubts:
         self._filter, self._plain, self._chosen = filter_, plain, chosen
         self._lines = plain.numbers.take(chosen)
         self._known: dict[int, list[int]] = {}
+        self._last = -1  # line up to which all is known
 
     def get(self, line: int) -> list[int] | None:
-        """Return the columns in doubt; None of a line that is not one of these."""
-        if line not in self._known:
+        """Return the columns in doubt; None of a line that is not one of these. Lines only grow."""
+        if line > self._last:
             at = int(self._lines.searchsorted(line))
-            if at == len(self._lines) or self._lines[at] != line:
-                return None
-            span = slice(at, at + _LINES_AT_ONCE)
-            found = self._filter.doubts(self._plain, self._chosen[span])
-            self._known = dict(zip(self._lines[span].tolist(), found, strict=True))
-        return self._known[line]
+            lines = self._lines[at : at + _LINES_AT_ONCE].tolist()
+            self._last = lines[-1] if lines else len(self._plain.lines)
+            found = self._filter.doubts(self._plain, self._chosen[at : at + len(lines)])
+            self._known = dict(zip(lines, found, strict=True))
+        return self._known.get(line)
 
 
 _LINES_AT_ONCE = 1 << 13

@@ -29,8 +29,7 @@ from .descriptors import (
 from .fields import Schema, schema_from
 from .judge import Outcome
 from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
-from .sources import is_lines
-from .streams import SourceProblem, magic, open_file
+from .streams import SourceProblem, magic
 
 if TYPE_CHECKING:
     from .filecheck import PackageFiles
@@ -187,7 +186,7 @@ def _bare_folder(folder: Path, media: bool) -> Plan:
             if name.startswith(".") or not name.lower().endswith(_DATA):
                 continue
             path = os.path.relpath(os.path.join(base, name), folder)
-            plan.resources.append(_bare(folder, path))
+            plan.resources.append(from_path(folder, path))
     if len(plan.resources) > MAX_FILES:
         raise Unsupported(
             f"the folder holds more than {MAX_FILES} data files; describe it first",
@@ -212,24 +211,10 @@ def _from_file(path: Path, kind: str | None) -> Plan:
         document = _as_descriptor(path, format_)
         if document is not None:
             return _from_descriptor_file(path.parent, name, kind_of(document))
-    resource = _bare(path.parent, name)
-    if kind == "table" and resource.type != "table":
-        resource = replace(resource, type="table")
+    resource = from_path(path.parent, name)
+    if kind == "table":
+        resource = replace(resource, type="table", tabular=True)
     return Plan(place=name, resources=[resource])
-
-
-def _bare(root: Path, path: str) -> Resource:
-    """Return the resource of a file nobody described; one JSON object is no table."""
-    resource = from_path(root, path)
-    if resource.format == "json" and resource.compression is None:
-        try:
-            with open_file(root, path) as file:
-                head = (file.read(_SNIFF) or b"").lstrip()
-        except SourceProblem:
-            return resource
-        if head.startswith(b"{") and not is_lines(head):
-            return replace(resource, type="json")
-    return resource
 
 
 def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:

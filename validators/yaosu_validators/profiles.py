@@ -443,13 +443,16 @@ def schema_findings(
         for i, field in enumerate(fields):
             if isinstance(field, Mapping):
                 found += field_findings(field, version, f"{at}/fields/{i}")
-    found = found or list(_schema_rules(schema, version, at))
-    if not found:
-        odd = Text("a field is an object", "字段应为对象")
-        for i, field in enumerate(schema["fields"]):
-            if not isinstance(field, Mapping):
-                return [_finding("field-error", f"{at}/fields/{i}", odd)]
-    return found
+    return found or list(_schema_rules(schema, version, at))
+
+
+def odd_fields(schema: Any, at: str = "") -> list[Finding]:
+    """Return the first field that is no object, in a schema that is well written but for that."""
+    odd = Text("a field is an object", "字段应为对象")
+    for i, field in enumerate(schema["fields"] if isinstance(schema, Mapping) else ()):
+        if not isinstance(field, Mapping):
+            return [_finding("field-error", f"{at}/fields/{i}", odd)]
+    return []
 
 
 def _schema_rules(schema: Mapping[str, Any], version: str, at: str) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ CellReader = Callable[[Any], tuple[Any, Notes]]
 
 _LONGEST_INTEGER = 1 << 16  # Python reads 4,300 digits
 _LONGEST_DATE = 1_000  # dateutil is superlinear in long digit runs
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _AFFIXES = re.compile(r"((^[^-\d]*)|(\D*$))")
 
 
@@ -443,11 +444,12 @@ def _datetime(field: Field) -> ValueReader:
             if field.format == "default":
                 if len(cell) < 19 or cell[16] != ":":
                     return None
-                if len(cell) == 19 and cell[10] == "T" and cell[13] == ":" and cell.isascii():
+                if len(cell) == 19 and cell[10] in "T " and cell[13] == ":" and cell.isascii():
                     try:
                         return datetime.fromisoformat(cell)
                     except ValueError:
-                        pass
+                        if _MOMENT.fullmatch(cell) and cell[11:13] != "24":
+                            return None  # ISO 8601 in full, but there is no such time
                 return _iso(cell)
             if field.format == "any":
                 return _any_time(cell)

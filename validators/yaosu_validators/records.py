@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -101,7 +102,7 @@ def record_form(check: Structure, labels: Sequence[str]) -> RecordForm | None:
     accept = r"\A" + _S + r"\{" + _pairs(labels, values, must) + r"\}" + _S
     blank = ""
     if not any(c.required for c in check.columns) and not keyed:
-        nulls = [_null(c) for c in check.columns]
+        nulls = [_null(c, bare=True) for c in check.columns]
         blank = r"\A" + _S + r"\{" + _pairs(labels, nulls, must) + r"\}"
     form = RecordForm(
         accept + r"\r?\n\z",
@@ -172,9 +173,21 @@ def _pair(label: str, value: str) -> str:
     return f"{_S}{name}{_S}:{_S}{value}{_S}"
 
 
-def _null(column: Field) -> str:
+def _null(column: Field, *, bare: bool = False) -> str:
+    """Return a form for absent values; with `bare`, for all that may be one, and more."""
     texts = ["null", *(literal(json.dumps(m, ensure_ascii=False)) for m in column.missing)]
+    if bare and _has_bare_null(column):
+        texts.append(_values(_DEPTH))
     return "(?:" + "|".join(texts) + ")"
+
+
+def _has_bare_null(column: Field) -> bool:
+    """Say whether a value without quotes may be absent: the number -999 where "-999" is missing."""
+    return column.type not in _TEXTS and any(map(_BARE_TEXT.match, column.missing))
+
+
+_TEXTS = ("string", "date", "datetime", "time", "yearmonth")
+_BARE_TEXT = re.compile(r"-?[0-9]|[\[{]|(?:True|False|-?inf|nan)$")  # as Python writes values
 
 
 def _key_value(column: Field) -> str | None:
@@ -192,7 +205,8 @@ def _value(column: Field) -> str | None:
     if value is None:
         return None
     if column.required:
-        return None if set(column.missing) - {""} and column.type in ("string", "any") else value
+        texts = set(column.missing) - {""} and column.type in ("string", "any")
+        return None if texts or _has_bare_null(column) else value
     return f"(?:{value}|{_null(column)})"
 
 

@@ -41,6 +41,7 @@ class Resource:
     paths: tuple[str, ...] = ()
     data: Any = None
     type: str = "table"
+    tabular: bool = False  # its descriptor says that it is a table
     format: str = ""
     compression: str | None = None
     inner_path: str | None = None
@@ -129,6 +130,7 @@ def from_descriptor(descriptor: Mapping[str, Any], root: Path) -> Resource:
         paths=paths,
         data=data,
         type=type_of(format_, descriptor, data),
+        tabular=bool(schema) or descriptor.get("type") == "table",
         format=format_,
         compression=declared or None,
         inner_path=inner,

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
@@ -42,6 +42,7 @@ from .streams import (
     Measured,
     SourceProblem,
     decompressed,
+    elsewhere,
     is_database,
     magic,
     named_intruder,
@@ -78,6 +79,7 @@ class Table:
     warnings: list[Text] = field(default_factory=list)
     lone_returns: bool = False  # lines end with CR alone, which blocks of lines cannot tell
     records: bool = False  # the rows are objects under the keys of the first
+    by_label: bool = False  # these keys are the labels as they stand, and every record is a row
     stream: IO[bytes] | None = None  # plain bytes from the start, before any row was taken
     arrow: Any = None  # a reader of typed batches, for Parquet and Arrow
 
@@ -119,6 +121,8 @@ class OpenFile:
             self._joined = Joined(r)
             self._stack.callback(self._joined.close)
             return io.BufferedReader(self._joined, 1 << 20), r.place
+        if r.type == "table" and is_database(r.paths[0]):
+            raise elsewhere("source-error", r.paths[0])
         raw = open_file(r.root, r.paths[0])
         self._hashed = HashedFile(raw, self._read)
         self._stack.callback(self._hashed.release)
@@ -222,11 +226,10 @@ class Joined(io.RawIOBase):
     def _read(self, r: Resource) -> Iterator[bytes]:
         drop = r.format == "csv" and r.dialect.header
         for number, path in enumerate(r.paths):
-            part = replace(r, paths=(path,), compression=_compression(path))
-            with OpenFile(part) as file:
+            with OpenFile(_part(r, path)) as file:
                 stream, _ = file.open()
                 if drop and number:
-                    stream.readline()
+                    yield from filter(None, [_behind_first_line(stream)])
                 while chunk := stream.read(1 << 20):
                     yield chunk
 
@@ -254,10 +257,22 @@ class Joined(io.RawIOBase):
         return Digests(self._sha256.hexdigest(), self._md5.hexdigest(), self._bytes)
 
 
-def _compression(path: str) -> str | None:
+def _behind_first_line(stream: IO[bytes]) -> bytes:
+    """Read past the first line, whichever way it ends; return what was read of the text behind."""
+    while chunk := stream.read(1 << 16):
+        if chunk.endswith(b"\r"):
+            chunk += stream.read(1)
+        first = chunk.splitlines(keepends=True)[0]
+        if first.endswith((b"\r", b"\n")):
+            return chunk[len(first) :]
+    return b""
+
+
+def _part(r: Resource, path: str) -> Resource:
+    """Return one file of a resource in several; its scheme is that of files, whatever is said."""
     from .resources import split_name
 
-    return split_name(path)[2]
+    return replace(r, paths=(path,), scheme=None, compression=split_name(path)[2])
 
 
 class Rewound(io.RawIOBase):
@@ -410,6 +425,10 @@ def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
 # --- JSON --------------------------------------------------------------------------------------
 
 
+class NotTabular(SourceProblem):
+    """It is JSON without records, and no one said that it is a table."""
+
+
 def _open_json(table: Table, head: bytes) -> Table:
     start = head.lstrip()
     if start.startswith(b"{") and not table.dialect.json_property and is_lines(start):
@@ -421,12 +440,22 @@ def _open_json(table: Table, head: bytes) -> Table:
             )
         )
         return _open_jsonl(table, head)
+    named = table.resource.tabular or table.dialect.json_property is not None
+    if start and not named and not _RECORDS.match(start):
+        raise NotTabular(_no_records().finding)
     return _finish_opening(table, _json_rows(table))
+
+
+_RECORDS = re.compile(rb"\[\s*([\[{\]]|$)")
 
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    return _finish_opening(table, _jsonl_rows(table, _bounded(_text(table))))
+    rows = _guarded(_jsonl_rows(table, _bounded(_text(table))))
+    names = list(islice(rows, 1))
+    _finish_opening(table, chain(names, rows))
+    table.by_label = table.records and [table.labels] == names and table.dialect.one_row_each
+    return table
 
 
 def is_lines(head: bytes) -> bool:
@@ -450,9 +479,13 @@ def _json_rows(table: Table) -> Iterator[Sequence[Any]]:
     rows = _keyed(_ijson(items), table.dialect.json_keys)
     first = next(rows, None)
     if first is None:
-        raise problem("source-error", "there is no array of records in it", "其中没有记录数组")
+        raise _no_records()
     yield first
     yield from rows
+
+
+def _no_records() -> SourceProblem:
+    return problem("source-error", "there is no array of records in it", "其中没有记录数组")
 
 
 def _ijson(items: Iterator[Any]) -> Iterator[Any]:
@@ -461,8 +494,8 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from items
     except (JSONError, UnicodeDecodeError) as why:
-        note = clip(why, 200)
-        raise problem("source-error", note, note) from None
+        note = reason(why)
+        raise problem("source-error", note.en, note.zh) from None
 
 
 def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
@@ -476,6 +509,7 @@ def parse_json(text: str) -> Any:
     """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
     if len(text) > LONG_JSON and _values(text) > MAX_VALUES:
         raise too_many_values()
+    text = text.removesuffix("\n")  # so that a place in it is the same with and without
     return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
 
 
@@ -492,7 +526,8 @@ def reason(why: Exception) -> Text:
         return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
     if isinstance(why, RecursionError):
         return Text("it is nested too deeply", "嵌套层数过多")
-    return Text(clip(why, 160), clip(why, 160))
+    note = clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
+    return Text(note, note)
 
 
 _NOT_JSON = {
@@ -534,7 +569,9 @@ def _inline(r: Resource) -> Iterator[Sequence[Any]]:
     keys = r.dialect.json_keys
     if r.schema is not None and r.schema.fields:
         keys = tuple(f.name for f in r.schema.fields)
-    return _keyed(iter(r.data if isinstance(r.data, list) else [r.data]), keys)
+    if not isinstance(r.data, list):
+        raise _mixed()
+    return _keyed(iter(r.data), keys)
 
 
 def _keyed(items: Iterator[Any], keys: tuple[str, ...] | None) -> Iterator[Sequence[Any]]:
@@ -619,8 +656,7 @@ def _joined_columns(r: Resource) -> ColumnReader:
 def _part_columns(r: Resource, path: str) -> Iterator[ColumnReader]:
     from .columns import open_columns
 
-    part = replace(r, paths=(path,), compression=_compression(path))
-    with OpenFile(part) as file:
+    with OpenFile(_part(r, path)) as file:
         stream, _ = file.open()
         yield open_columns(r.format, file.spooled(stream))
 

@@ -259,16 +259,20 @@ def is_database(path: str) -> bool:
     return path.lower().startswith(("sqlite:", "mysql:", "postgresql:", "mssql:"))
 
 
+def elsewhere(type_: str, path: str) -> SourceProblem:
+    return problem(
+        type_,
+        f"{clip(path)!r} lies elsewhere; remote places are never read",
+        f"“{clip(path)}”位于远程；从不读取远程内容",
+    )
+
+
 def open_file(root: Path, path: str) -> IO[bytes]:
     """Open a file below a folder for reading; links are never followed, devices never opened."""
     if not path:
         raise problem("scheme-error", "the path is empty", "路径为空")
     if is_remote(path):
-        raise problem(
-            "source-error" if is_database(path) else "scheme-error",
-            f"{clip(path)!r} lies elsewhere; remote places are never read",
-            f"“{clip(path)}”位于远程；从不读取远程内容",
-        )
+        raise elsewhere("scheme-error", path)
     try:
         parts = safe_path(path.removeprefix("./")).split("/")
     except UnsafePath as why:

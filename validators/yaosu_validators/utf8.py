@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-_STEP = 1 << 17  # what is worked on stays in the cache
+_STEP = 1 << 18  # what is worked on stays in the cache
 _RARE = (b"\xc0", b"\xc1", b"\xe0", b"\xed")  # wrong, or with rules of their own
 
 
