@@ -115,7 +115,7 @@ def test_a_record_that_fills_the_memory_as_values_is_refused(
 def test_an_item_of_a_json_array_that_never_ends_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yaosu_validators.streams.MAX_ROW_BYTES", 1 << 21)
+    monkeypatch.setattr("yaosu_validators.json_texts.MAX_ROW_BYTES", 1 << 21)
     (tmp_path / "a.json").write_text('[{"a": "b"}, {"a": "' + "text " * 1_000_000 + '"}]')
     assert types(validate(tmp_path / "a.json")) == ["resource-limit"]
 

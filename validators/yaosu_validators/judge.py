@@ -18,9 +18,10 @@ from .dialects import Dialect
 from .fields import Field, Schema
 from .header import Header, match_header
 from .infer import infer_schema
+from .json_texts import reason
 from .keys import Key, lookup_key
 from .resources import Resource
-from .sources import NotTabular, OpenFile, Table, open_table, reason
+from .sources import NotTabular, OpenFile, Table, open_table
 from .streams import CHUNK, Digests, RowTooLong, SourceProblem, Undecodable, open_file
 
 MAX_DEPTH = 1000

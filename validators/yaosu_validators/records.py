@@ -24,6 +24,7 @@ from .checks.structure import Structure, TableState
 from .column_proofs import flags
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
+from .json_texts import parse_json, reason
 from .keys import ESCAPE, PART
 from .lines import (
     MAX_COLUMNS,
@@ -39,7 +40,6 @@ from .patterns import subset
 from .plain import PlainLines
 from .plain_records import RecordFilter
 from .readers import value_reader
-from .sources import parse_json, reason
 from .streams import problem, undecodable
 
 _S = "[ \\t]*"

@@ -32,14 +32,12 @@ from .dialects import (
     read_labels,
     sniff_csv,
 )
+from .json_texts import Measured, parse_json, reason
 from .resources import Resource
 from .streams import (
-    LONG_JSON,
     MAX_ROW_BYTES,
-    MAX_VALUES,
     Digests,
     HashedFile,
-    Measured,
     SourceProblem,
     decompressed,
     elsewhere,
@@ -49,7 +47,6 @@ from .streams import (
     open_file,
     problem,
     row_too_long,
-    too_many_values,
     undecodable,
 )
 
@@ -500,54 +497,6 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
 
 def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
-
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
-    if len(text) > LONG_JSON and _values(text) > MAX_VALUES:
-        raise too_many_values()
-    text = text.removesuffix("\n")  # so that a place in it is the same with and without
-    return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
-
-
-def _values(text: str) -> int:
-    """Return about how many values a JSON text holds."""
-    bare = _STRING.sub("", text)
-    return sum(map(bare.count, ",[{"))
-
-
-def reason(why: Exception) -> Text:
-    """Return why one line is not JSON; the parser's own count of lines would mislead here."""
-    if isinstance(why, json.JSONDecodeError):
-        zh = _NOT_JSON.get(why.msg, why.msg)
-        return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
-    if isinstance(why, RecursionError):
-        return Text("it is nested too deeply", "嵌套层数过多")
-    note = clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
-    return Text(note, note)
-
-
-_NOT_JSON = {
-    "Expecting value": "此处缺少值",
-    "Extra data": "值之后还有多余内容",
-    "Expecting ',' delimiter": "此处缺少逗号",
-    "Expecting ':' delimiter": "此处缺少冒号",
-    "Expecting property name enclosed in double quotes": "此处应为双引号括起的键名",
-    "Unterminated string starting at": "字符串没有结束",
-    "Invalid control character at": "字符串中有未转义的控制字符",
-    "Invalid \\escape": "无效的转义",
-    "Invalid \\uXXXX escape": "无效的 \\u 转义",
-}
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)  # to make one takes longer than a line
 
 
 def _json_lines(lines: Iterator[str]) -> Iterator[Any]:

@@ -32,8 +32,6 @@ FREE_BYTES = 10 << 20  # below this much output no ratio is asked for
 MAX_RATIO = 200
 MAX_ROW_BYTES = 64 << 20
 MAX_MEMBERS = 10_000
-MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 bytes each
-LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
 COMPRESSIONS = ("zip", "gz", "bz2", "xz", "zst")
 
 MAGIC = (
@@ -81,48 +79,6 @@ def row_too_long(byte: int | None = None) -> RowTooLong:
         f"{zh}超过单行上限 {size} MiB；可能引号未闭合",
     )
     return RowTooLong(Finding(type="resource-limit", note=note))
-
-
-def too_many_values() -> RowTooLong:
-    """Return the finding for a record that is short as text and fills the memory as values."""
-    note = Text(
-        f"the record holds more than {MAX_VALUES:,} values, the most that one may hold",
-        f"该记录的值超过单条记录的上限 {MAX_VALUES:,} 个",
-    )
-    return RowTooLong(Finding(type="resource-limit", note=note))
-
-
-class Measured:
-    """A stream of JSON for a parser that would take in one item of any size; see `items`."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._size = self._values = 0  # of the item that is being read
-        self._in_text = False
-        self._held = b""
-
-    def items(self, found: Iterator[Any]) -> Iterator[Any]:
-        """Yield what is found in this stream; a SourceProblem for an item over the limits."""
-        for item in found:
-            self._size = self._values = 0
-            yield item
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._size += len(data)
-        if self._size > MAX_ROW_BYTES:
-            raise row_too_long()
-        bare = (self._held + data).replace(b"\\\\", b"").replace(b'\\"', b"")
-        self._held = b"\\" if bare.endswith(b"\\") else b""
-        if self._size > LONG_JSON:
-            pieces = bare.split(b'"')[int(self._in_text) :: 2]
-            self._values += sum(
-                piece.count(mark) for piece in pieces for mark in (b",", b"[", b"{")
-            )
-            if self._values > MAX_VALUES:
-                raise too_many_values()
-        self._in_text ^= bool(bare.count(b'"') % 2)
-        return data
 
 
 class Undecodable(SourceProblem):

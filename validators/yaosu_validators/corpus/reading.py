@@ -22,9 +22,10 @@ from yaosu_validators.blocks import Blocks
 from yaosu_validators.columns import checked
 from yaosu_validators.dialects import Dialect, content_rows, csv_reader
 from yaosu_validators.header import unique_names
+from yaosu_validators.json_texts import Measured
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import JSON_BYTES, OpenFile, open_table
-from yaosu_validators.streams import MAX_ROW_BYTES, Measured, SourceProblem, row_too_long
+from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
 
 from .view import Ints
 
