@@ -97,6 +97,29 @@ def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     assert types(validate(tmp_path / "datapackage.json")) == ["package-error"]
 
 
+@pytest.mark.parametrize("checks", [None, ["structure", "corpus.records"]])
+@pytest.mark.parametrize("form", ["[{}]", "{}\n"])
+def test_a_record_that_fills_the_memory_as_values_is_refused(
+    tmp_path: Path, form: str, checks: list[str] | None
+) -> None:
+    small = '{"id": 1, "a": [], "text": "a, [b], \\\\\\", {c}"}'
+    long = '{"id": 2, "a": [], "text": "' + 'a, [b], \\" ' * 1_000_000 + '"}'
+    many = '{"id": 3, "text": "", "a": [' + "[]," * 3_000_000 + "[]]}"
+    path = tmp_path / ("a.json" if "[" in form else "a.jsonl")
+    between = ",\n" if "[" in form else "\n"
+    for records, wanted in (([small, long, small], []), ([small, many, small], ["resource-limit"])):
+        path.write_text(form.replace("{}", between.join(records)), encoding="utf-8")
+        assert types(validate(path, checks=checks)) == wanted
+
+
+def test_an_item_of_a_json_array_that_never_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yaosu_validators.json_texts.MAX_ROW_BYTES", 1 << 21)
+    (tmp_path / "a.json").write_text('[{"a": "b"}, {"a": "' + "text " * 1_000_000 + '"}]')
+    assert types(validate(tmp_path / "a.json")) == ["resource-limit"]
+
+
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": ' + name + "}\n", encoding="utf-8")
@@ -106,7 +129,25 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path, name: str) 
 def test_late_bad_bytes_are_one_finding(tmp_path: Path) -> None:
     data = b"a,b\n" + b"1,2\n" * 50_000
     (tmp_path / "a.csv").write_bytes(data + b"1,\xff\n" + b"1,2\n" * 10)
-    assert types(validate(tmp_path / "a.csv")) == ["encoding-error"]
+    report = validate(tmp_path / "a.csv")
+    assert types(report) == ["encoding-error"]
+    assert "byte 200,006, in line 50,002, is not utf-8" in report.tasks[0].errors[0].message
+    assert "第 200,006 字节（第 50,002 行）不是 utf-8" in report.tasks[0].errors[0].message_zh
+
+
+@pytest.mark.parametrize(
+    ("encoding", "size", "place"),
+    [("utf-8", 200_000, "byte 800,006, in line 200,002"), ("gb18030", 9, "byte 42, in line 11")],
+)
+def test_bad_bytes_are_placed_whoever_reads(
+    tmp_path: Path, encoding: str, size: int, place: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n" + b"1,2\n" * size + b"1,\xff\n" + b"1,2\n" * 10)
+    resource = {"name": "a", "path": "a.csv", "encoding": encoding}
+    (tmp_path / "datapackage.json").write_text(json.dumps({"resources": [resource]}))
+    report = validate(tmp_path)
+    assert types(report) == ["encoding-error"]
+    assert place in report.tasks[0].errors[0].message
 
 
 def test_nul_bytes_are_cells_like_others(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from yaosu_schemas.errors import InvalidInput
-from yaosu_validators import judge, parts, validate
+from yaosu_validators import judge, parts, steady, validate
 from yaosu_validators.check import Finding, check, check_names
 from yaosu_validators.results import FolderResults
 
@@ -249,3 +251,55 @@ def test_the_command_does_without_pandas_where_it_is_installed(tmp_path: Path, f
     assert not run(command, "validate", str(tmp_path / f"a.{form}"))
     assert not run("import runpy; runpy.run_module('yaosu_validators.engines', {}, '__main__')")
     assert run("import pyarrow; pyarrow.array([0])")
+
+
+def test_a_users_own_process_does_without_pandas_until_the_user_wants_it(tmp_path: Path) -> None:
+    lines = ("class DataFrame: ...", "class Index: ...", "class Categorical: ...",
+             "class Series(list): ...", "__version__ = '3.0.0'", "from . import api")  # fmt: skip
+    (tmp_path / "pandas" / "api").mkdir(parents=True)
+    (tmp_path / "pandas" / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    for name in ("types", "extensions"):
+        names = ("DatetimeTZDtype", "ExtensionArray", "ExtensionDtype", "SparseDtype")
+        text = "\n".join(f"class {each}: ..." for each in names)
+        (tmp_path / "pandas" / "api" / f"{name}.py").write_text(text, encoding="utf-8")
+    text = "from . import extensions, types\n"
+    (tmp_path / "pandas" / "api" / "__init__.py").write_text(text, encoding="utf-8")
+    (tmp_path / "a.csv").write_text(table(20_000), encoding="utf-8")
+    (tmp_path / "user.py").write_text(
+        "import sys\n"
+        "if 'arrow' in sys.argv: import pyarrow, pyarrow.compute\n"
+        "from yaosu_validators import validate\n"
+        "assert not validate(sys.argv[1]).valid\n"
+        "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules\n"
+        "from pyarrow.lib import _pandas_api as arrows\n"
+        "assert not arrows.have_pandas\n"
+        "import pandas\n"
+        "assert arrows.have_pandas and arrows.is_series(pandas.Series())\n"
+        "assert arrows.pd is pandas and validate(sys.argv[1]).tasks\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
+    for arguments in ([], ["arrow"]):
+        subprocess.run(
+            [sys.executable, tmp_path / "user.py", tmp_path / "a.csv", *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+        )
+
+
+def test_what_a_process_sets_for_all_of_its_threads_is_put_back_by_the_last() -> None:
+    usual = sys.getswitchinterval(), gc.get_threshold(), pa.default_memory_pool().backend_name
+    first, second = ExitStack(), ExitStack()
+    for stack in (first, second):
+        for each in (steady.steady, steady.short_turns, steady.few_looks):
+            stack.enter_context(each())
+    during = sys.getswitchinterval(), gc.get_threshold(), pa.default_memory_pool().backend_name
+    assert during != usual
+    first.close()
+    assert during == (
+        sys.getswitchinterval(), gc.get_threshold(), pa.default_memory_pool().backend_name
+    )  # fmt: skip
+    second.close()
+    assert usual == (
+        sys.getswitchinterval(), gc.get_threshold(), pa.default_memory_pool().backend_name
+    )  # fmt: skip

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
-from .streams import MAX_ROW_BYTES, SourceProblem, problem, row_too_long
+from .streams import MAX_ROW_BYTES, SourceProblem, row_too_long, undecodable
 
 BLOCK = 8 << 20
 ROOM = 1 << 16  # in front of what is read, for the beginning of its first line
@@ -122,7 +122,7 @@ class Blocks:
         self.utf8 = encoding in ("utf-8", "utf-8-sig")
         self._source = _utf8(stream) if self.utf8 else _transcoded(stream, encoding)
         self._mark = encoding == "utf-8-sig"
-        self._left = b""
+        self._left = bytearray()
         self._open_end = open_end  # the text goes on behind the stream
         self._offset = offset
         self._instead = instead  # of a line that is too long; nothing: it is refused
@@ -150,28 +150,31 @@ class Blocks:
                 held += piece[ROOM:]  # one line is longer than a piece
                 if len(held) > MAX_ROW_BYTES:
                     if self._instead is None:
-                        raise row_too_long(start)
+                        raise row_too_long(start if self.utf8 else None)
                     held, dropping = self._instead, True
                 continue
             rest = bytes(piece[cut or ROOM :])
             data = _joined(held, piece, cut) if cut else bytearray()
             held = rest if cut else held + rest
-            self._left = b""
-            yield Block(data, last, start, failure)
-            start += len(data) - len(self._left)
-            held = self._left + held
-        while self._left and not self._open_end:  # the last block was not used up
-            data, self._left, held = bytearray(self._left), b"", b""
-            yield Block(data, failure is None, start, failure)
-            start += len(data) - len(self._left)
-            held = self._left
+            start = yield from self._given(Block(data, last, start, failure))
         if isinstance(ahead, SourceProblem) and failure is None:
             raise ahead  # nothing could be read before it
         self.unused = len(held)
 
+    def _given(self, block: Block) -> Generator[Block, None, int]:
+        """Yield a block, then what was kept of it; return where the next one starts."""
+        data, start = block.data, block.start
+        while True:
+            self._left = bytearray()
+            yield Block(data, block.last, start, block.failure)
+            start += len(data) - len(self._left)
+            if not self._left:
+                return start
+            data = self._left
+
     def keep(self, rest: bytearray) -> None:
-        """Put the end of the current block before the next one."""
-        self._left = bytes(rest)
+        """Let the end of the current block be the next one."""
+        self._left = rest
 
     def _next(self) -> bytearray | SourceProblem | None:
         try:
@@ -222,12 +225,3 @@ def _transcoded(stream: IO[bytes], encoding: str) -> Iterator[bytearray]:
 
 def _encoded(parts: list[str]) -> bytearray:
     return bytearray(ROOM) + "".join(parts).encode("utf-8", "surrogatepass")
-
-
-def undecodable(why: UnicodeDecodeError) -> SourceProblem:
-    """Return the finding for bytes that are not text in their encoding."""
-    return problem(
-        "encoding-error",
-        f"the bytes are not {why.encoding}: {why.reason}",
-        f"字节不是 {why.encoding} 编码",
-    )

@@ -8,6 +8,7 @@ parent is gone. Both ends are ours, so what travels is pickled; the data itself 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -17,7 +18,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -25,18 +25,26 @@ from yaosu_schemas.errors import Unavailable
 
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
-from .steady import few_looks, leave_pandas_out
+from .steady import few_looks, leave_pandas_out, short_turns
 
 if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
 
 _LENGTH = struct.Struct("!Q")
+Needed = Callable[[int], bool]  # whether the result of a part, by its number, still counts
+
+
+def _all(number: int) -> bool:
+    return True
 
 
 class Engine(Protocol):
-    """Judges parts and gives their results back in the order of the parts."""
+    """Judges parts and gives their results back in the order of the parts.
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]: ...
+    Which of them are needed is asked as late as can be; the others have an empty result.
+    """
+
+    def run(self, parts: Sequence[Part], needed: Needed) -> Iterator[PartResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,11 @@ class LocalEngine:
 
     tell: Tell | None = None
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
-        return (judge_part(part, self.tell) for part in parts)
+    def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
+        return (
+            judge_part(part, self.tell) if needed(number) else PartResult()
+            for number, part in enumerate(parts)
+        )
 
 
 @dataclass(slots=True)
@@ -65,8 +76,8 @@ class ProcessEngine:
         while len(self._others) < self.workers - 1:
             self._others.append(_start(_EARLY))
 
-    def run(self, parts: Sequence[Part]) -> Iterator[PartResult]:
-        for part, result in zip(parts, self._answers(parts), strict=True):
+    def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
+        for part, result in zip(parts, self._answers(parts, needed), strict=True):
             if self.tell is not None:
                 whole = part.resource.size if part.what == "whole" else 0
                 self.tell(part.resource.place, whole or part.stop - part.start, 0)
@@ -74,22 +85,17 @@ class ProcessEngine:
 
     def see(self, parts: Sequence[FilePart]) -> Iterator[Seen]:
         """Give what was seen in each part of the files of a target, in their order."""
-        return self._answers(parts)
+        return self._answers(parts, _all)
 
-    def _answers(self, parts: Sequence[Part | FilePart]) -> Iterator[Any]:
-        board = _Board(parts, self.workers + 2)
+    def _answers(self, parts: Sequence[Part | FilePart], needed: Needed) -> Iterator[Any]:
+        board = _Board(parts, self.workers + 2, needed)
         for _ in range(min(self.workers, len(parts)) - 1 - len(self._others)):
             self._others.append(_start())
         for worker in self._others:
             threading.Thread(target=board.serve, args=(worker,), daemon=True).start()
-        turn = sys.getswitchinterval()
-        sys.setswitchinterval(_TURN)
-        try:
+        with short_turns(), contextlib.closing(board):
             for number in range(len(parts)):
                 yield board.result(number)
-        finally:
-            sys.setswitchinterval(turn)
-            board.stop()
 
     def close(self) -> None:
         for worker in self._others:
@@ -107,8 +113,9 @@ class _Board:
     long: they are handed out before the other parts of their file, and their results come last.
     """
 
-    def __init__(self, parts: Sequence[Part | FilePart], ahead: int) -> None:
+    def __init__(self, parts: Sequence[Part | FilePart], ahead: int, needed: Needed) -> None:
         self._parts = parts
+        self._needed = needed
         self._order = _digests_first(parts)
         self._left = ahead
         self._results: dict[int, Any] = {}
@@ -118,6 +125,7 @@ class _Board:
         """Return the result of a part; parts are judged here until it is there."""
         while True:
             with self._changed:
+                self._pass_over()
                 if number in self._results:
                     self._left += not _is_digests(self._parts[number])
                     self._changed.notify_all()
@@ -163,17 +171,23 @@ class _Board:
             worker.kill()
         return number
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Hand out nothing more."""
         with self._changed:
             self._order.clear()
             self._changed.notify_all()
 
+    def _pass_over(self) -> None:
+        while self._order and not self._needed(self._order[0]):
+            self._results[self._order.popleft()] = PartResult()
+            self._left -= 1
+
     def _take(self) -> int | None:
+        self._pass_over()
         if not self._order:
             return None
         if not _is_digests(self._parts[self._order[0]]):
-            if not self._left:
+            if self._left <= 0:
                 return None
             self._left -= 1
         return self._order.popleft()
@@ -224,13 +238,14 @@ def _start(*arguments: str) -> subprocess.Popen[bytes]:
         env=env,
         start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
     )
-    with suppress(OSError, AttributeError):  # only Linux has it, and only up to its limits
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # only Linux has it, and only up to its limits
         fcntl.fcntl(cast(IO[bytes], worker.stdout), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return worker
 
 
 _PIPE_BYTES = 1 << 20  # a result that fits into the pipe is delivered at once
-_TURN = 0.0005  # seconds that a thread here keeps the others waiting, be it only to take a result
 
 
 def send(pipe: IO[bytes], message: bytes) -> None:

@@ -1,12 +1,23 @@
-"""Lines of text for `csv.reader`: of one block, and of those behind it as far as a row goes on."""
+"""Lines of text for `csv.reader`: of one block, and of those behind it as far as a row goes on.
+
+The reader asks for a second line of a row only inside of a quoted cell. There nothing counts but
+the quote that closes it, which is leapt to: what lies before it is given as one text. Where a cell
+is long, not even that: the reader, which takes four bytes for each character, is given a mark,
+and what it stands for is put back into the cell.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
-from .blocks import CHUNK, Block, Lines, undecodable
-from .streams import MAX_ROW_BYTES, row_too_long
+from .blocks import CHUNK, Block, Lines
+from .streams import MAX_ROW_BYTES, row_too_long, undecodable
+
+LONG_ROW = 1 << 20  # bytes
+_MARK = "\ud800"  # no text that could be decoded holds it
+_OPEN = re.compile(rb'(?:[^"]++|"")*+')  # from inside of a quoted cell up to the quote that ends it
 
 
 class NeedMore(Exception):
@@ -29,6 +40,7 @@ class Feed:
         self.at = 0
         self.size = 0  # of the row that is being read
         self.pending: list[str] = []
+        self._held: list[bytearray] = []  # what the marks of this row stand for
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -36,6 +48,8 @@ class Feed:
     def __next__(self) -> str:
         if self.pending:
             return self.pending.pop()
+        if self.size and (inside := self._inside()):
+            return inside
         if self.at < self.count:
             raw = self.lines[self.at]
             self.at += 1
@@ -45,9 +59,7 @@ class Feed:
         else:
             self.behind.needed = self.size
             raw, ended = self.behind.line()
-        self.size += len(raw) + 1
-        if self.size > MAX_ROW_BYTES:
-            raise row_too_long()
+        self._measure(len(raw) + 1)
         text = raw.decode("utf-8") + "\n" * ended  # in an open quote, it would be of the cell
         if "\r" in text:
             lines = list(io.StringIO(text, newline=self.newline))
@@ -55,31 +67,108 @@ class Feed:
             return lines[0]
         return text
 
+    def begin(self) -> None:
+        """Expect a new row."""
+        self.size = 0
+        self._held.clear()
+
+    def restored(self, cells: list[str]) -> list[str]:
+        """Return the cells of a row with all of their text."""
+        if not self._held:
+            return cells
+        for at, cell in enumerate(cells):
+            if _MARK in cell:
+                first, *others = cell.split(_MARK)
+                whole = bytearray(first.encode())
+                for other in others:
+                    whole += self._held.pop(0)
+                    whole += other.encode()
+                cells[at] = whole.decode()
+        self._held.clear()
+        return cells
+
+    def _inside(self) -> str:
+        """Return the lines of the open cell before that which ends it, or a mark for them."""
+        mark = ""
+        while raw := self._open_lines(ending=bool(mark)):
+            self._measure(len(raw))
+            text = raw.decode("utf-8")
+            if self.newline is None and "\r" in text:
+                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            if self.size <= LONG_ROW:
+                return text
+            if not mark:
+                mark = _MARK
+                self._held.append(bytearray())
+            self._held[-1] += text.replace('""', '"').encode()
+        return mark
+
+    def _open_lines(self, *, ending: bool) -> bytearray:
+        """Return whole lines without the end of the cell, as many as are at hand."""
+        if self.at < self.count:
+            data, start = self.lines.data, self.lines.ends.item(self.at)
+            found = _open_lines(data, start, len(data) - self.lines.broken_off)
+            self.at += found.count(b"\n")
+            return found
+        if self.last:
+            return bytearray()
+        self.behind.needed = self.size
+        try:
+            return self.behind.open_lines()
+        except StopIteration:
+            if ending:  # with the text ends the cell
+                return bytearray()
+            raise
+
+    def _measure(self, size: int) -> None:
+        self.size += size
+        if self.size > MAX_ROW_BYTES:
+            raise row_too_long()
+
+
+def _open_lines(data: bytearray, start: int, stop: int) -> bytearray:
+    found = _OPEN.match(data, start, stop)
+    end = found.end() if found else start
+    return data[start : data.rfind(b"\n", start, end) + 1]
+
 
 class Behind:
-    """The text behind a block, taken line by line; what is not taken is left to be judged."""
+    """The text behind a block, taken line by line; what is not taken is left to be judged.
 
-    def __init__(self, blocks: Iterator[Block]) -> None:
+    `blocks` are those of the part that is judged, `beyond` those behind it.
+    """
+
+    def __init__(self, blocks: Iterator[Block], beyond: Iterator[Block]) -> None:
         self._blocks = blocks
+        self._beyond = beyond
         self._block: Block | None = None
         self._bad: UnicodeDecodeError | None = None
         self._stop = self._at = 0
         self.needed = 0  # bytes of the row that goes on
+        self._edge = -1  # where the part ends, once that is behind us
 
     def line(self) -> tuple[bytearray, bool]:
         """Return the next line, and whether a line break ends it.
 
         StopIteration at the end of the text, NeedMore at a part's.
         """
-        while self._at >= self._stop:
-            self._take()
-        assert self._block is not None
-        data = self._block.data
+        data = self._data()
         found = data.find(b"\n", self._at, self._stop)
         end = self._stop if found < 0 else found
         line = data[self._at : end]
         self._at = end + 1
         return line, found >= 0
+
+    def open_lines(self) -> bytearray:
+        """Return lines of an open cell before the one that ends it, of one block."""
+        found = _open_lines(self._data(), self._at, self._stop)
+        self._at += len(found)
+        return found
+
+    def _data(self) -> bytearray:
+        while self._block is None or self._at >= self._stop:
+            self._take()
+        return self._block.data
 
     def _take(self) -> None:
         if self._bad is not None:
@@ -91,7 +180,10 @@ class Behind:
                 raise StopIteration
         found = next(self._blocks, None)
         if found is None:
-            raise NeedMore
+            found = next(self._beyond, None)
+            if found is None:
+                raise NeedMore
+            self._edge = found.start if self._edge < 0 else self._edge
         self._block, self._at, self._stop = found, 0, len(found.data)
         try:
             found.data.decode("utf-8")
@@ -99,6 +191,13 @@ class Behind:
             self._bad = why
             cut = (found.start + why.start) // CHUNK * CHUNK - found.start
             self._stop = max(found.data.rfind(b"\n", 0, max(cut, 0)) + 1, 0)
+
+    @property
+    def beyond(self) -> int:
+        """How many bytes behind the part were taken."""
+        if self._block is None or self._edge < 0:
+            return 0
+        return self._block.start + min(self._at, len(self._block.data)) - self._edge
 
     def rest(self, block: Block) -> tuple[Block, bytearray]:
         """Return the block that was taken last, after this one, and what is left of it."""

@@ -18,10 +18,11 @@ from .dialects import Dialect
 from .fields import Field, Schema
 from .header import Header, match_header
 from .infer import infer_schema
+from .json_texts import reason
 from .keys import Key, lookup_key
 from .resources import Resource
-from .sources import NotTabular, OpenFile, Table, open_table, reason
-from .streams import CHUNK, Digests, SourceProblem, open_file
+from .sources import NotTabular, OpenFile, Table, open_table
+from .streams import CHUNK, Digests, RowTooLong, SourceProblem, Undecodable, open_file
 
 MAX_DEPTH = 1000
 SMALL = 1 << 18  # below this the exact path is done before the fast one is loaded
@@ -96,7 +97,7 @@ def judge(
         except KeyboardInterrupt:
             outcome.interrupted = True
         except SourceProblem as why:
-            outcome.start.append(why.finding)
+            outcome.start.append(_placed(why, file))
             _finish(file, outcome)
         except RecursionError:
             outcome.start.append(Finding(type="source-error", note=_DEEP))
@@ -192,7 +193,7 @@ def _well_formed(stream: object) -> None:
                 raise SourceProblem(Finding(type="source-error", note=_DEEP))
     except (JSONError, UnicodeDecodeError) as why:
         note = reason(why)
-        raise problem("source-error", note, note) from None
+        raise problem("source-error", note.en, note.zh) from None
 
 
 def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
@@ -222,9 +223,23 @@ def _judge_table(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
             state.numbers = outcome.first_row - 1
             check.rows(state, table.content(), check.reader())
     except SourceProblem as why:
-        state.failed = why.finding
+        state.failed = _placed(why, file) if isinstance(why, Undecodable) else failure(why, state)
     if limits.checks:
         outcome.extra = _further(file, limits.checks)
+
+
+def _placed(why: SourceProblem, file: OpenFile) -> Finding:
+    if isinstance(why, Undecodable):
+        with contextlib.suppress(SourceProblem):
+            return why.placed(file.reopen())
+    return why.finding
+
+
+def failure(why: SourceProblem, state: TableState) -> Finding:
+    """Return what ended the reading of a table, with its row where that is known."""
+    if isinstance(why, RowTooLong):
+        return replace(why.finding, row=state.numbers + 1)
+    return why.finding
 
 
 def _further(file: OpenFile, names: Sequence[str]) -> list[Checked]:
@@ -277,6 +292,7 @@ def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableStat
     from .blocks import Blocks
     from .steady import steady
 
+    table.rows, table.fragment = iter(()), []  # rows may be long, and are read once more
     blocks = Blocks(file.reopen(), table.encoding)
     if table.format == "jsonl":
         from .records import RecordJudge

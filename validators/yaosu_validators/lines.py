@@ -9,7 +9,7 @@ has eaten are taken out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .column_proofs import ColumnFilter, flags
 from .dialects import Dialect, csv_reader
@@ -27,7 +27,7 @@ from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
 from .plain import Doubts, PlainFilter, PlainLines
-from .streams import SourceProblem
+from .streams import SourceProblem, undecodable
 
 MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'
@@ -238,11 +238,16 @@ class LineJudge:
                 check.columns, form.plain, self.keyed, form.residual, between, quote
             )
 
-    def read(self, state: TableState, blocks: Blocks, first: int) -> None:
-        """Judge a whole stream; rows before number `first` are counted and passed over."""
-        ahead = iter(blocks)
+    def read(
+        self, state: TableState, blocks: Blocks, first: int, beyond: Iterable[Block] = ()
+    ) -> None:
+        """Judge a whole stream; rows before number `first` are counted and passed over.
+
+        What the last row takes of the text beyond the stream is `unused` below nothing.
+        """
+        ahead, further = iter(blocks), iter(beyond)
         for block in ahead:
-            behind = Behind(ahead)
+            behind = Behind(ahead, further)
             try:
                 self.observe(state, block, first, behind)
             except NeedMore:
@@ -255,7 +260,9 @@ class LineJudge:
             if state.full:
                 return
             taken, rest = behind.rest(block)
-            if rest:
+            if behind.beyond:
+                blocks.unused = -behind.beyond
+            elif rest:
                 blocks.keep(rest)
             elif taken.failure is not None:
                 raise taken.failure
@@ -273,7 +280,9 @@ class LineJudge:
             good = len(block.data[: bad_byte(block.data)])
             cut = (block.start + good) // CHUNK * CHUNK - block.start
             with suppress(NeedMore):
-                self._observe(state, block.data[: max(cut, 0)], False, first, Behind(iter(())))
+                self._observe(
+                    state, block.data[: max(cut, 0)], False, first, Behind(iter(()), iter(()))
+                )
             raise undecodable(why) from None
 
     def _observe(
@@ -440,7 +449,7 @@ class _Pass:
     def _skip_header(self, feed: Feed, reader: Iterator[list[str]]) -> None:
         """Count the rows before the data."""
         while self.state.numbers + 1 < self.first:
-            feed.size = 0
+            feed.begin()
             if next(reader, None) is None:
                 return
             self.state.numbers += 1
@@ -474,12 +483,12 @@ class _Pass:
         if (plain := self._plain(feed.at)) is not None:
             rows.append(plain)
             feed.at += 1
-        feed.size = 0
+        feed.begin()
         while not rows or feed.pending:
             cells = next(reader, None)
             if cells is None:
                 break
-            rows.append(cells)
+            rows.append(feed.restored(cells))
         for cells in rows:
             number = state.numbers + 1
             if dialect.keeps(number, cells):

@@ -451,6 +451,8 @@ def report_error(finding: Finding) -> ReportError:
         finding.type, note, finding.field_name, finding.field_number, cell, finding.label
     )
     en, zh = sentence.en, sentence.zh
+    if row and finding.type == "resource-limit":
+        en, zh, by_row = f": {en}", f"：{zh}", True
     return ReportError(
         type=finding.type,
         title=kind.title.en,

@@ -1,29 +1,45 @@
 """Pieces of a resource that can be judged apart, and how their results become one.
 
-A text file is cut at line ends without looking at quotes. Every part but the first supposes that a
-row starts where it starts; the part before it knows. Where a quoted line break lies on a cut, the
-part before ends early, and the next one is judged again from where the row really starts.
+A text file is cut at line ends that the quotes around them show to be the ends of rows. Every part
+but the first supposes that a row starts where it starts; the part before it knows. Where a quoted
+line break lies on a cut all the same, the part before ends early, and the next one is judged again
+from where the row really starts, to the end of the last row that begins in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
+import os
 import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from yaosu_schemas.errors import Text
 
 from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
-from .judge import Limits, Outcome, Tell, fast_form, fold_again, judge, open_for_parts
+from .judge import (
+    Limits,
+    Outcome,
+    Tell,
+    failure,
+    fast_form,
+    fold_again,
+    judge,
+    open_for_parts,
+)
 from .messages import write_ahead
 from .resources import Resource
-from .streams import CHUNK, Digests, SourceProblem, open_file
+from .streams import CHUNK, Digests, SourceProblem, difference, open_file
+
+if TYPE_CHECKING:
+    from .blocks import Block
 
 PART_BYTES = (16 << 20) - (1 << 16)  # two blocks with the line they end in, not two and a rest
 _HASHED_AT_ONCE = 1 << 18  # stays in the cache between the two digests
@@ -42,6 +58,7 @@ class Part:
     start: int = 0
     stop: int = 0
     last: bool = True
+    beyond: bool = False  # the row that goes on behind the part belongs to it, too
     check: Structure | None = None
     dialect: Dialect | None = None
     labels: tuple[str, ...] = ()
@@ -72,8 +89,13 @@ class Planned:
     resource: Resource
     limits: Limits
     parts: list[Part] = field(default_factory=list)
-    size: int = 0
+    status: os.stat_result | None = None
     opened: Outcome | None = None
+    settled: bool = False  # what its parts still hold would change nothing
+
+    def needs(self, part: Part) -> bool:
+        """Say whether the result of a part still counts."""
+        return not self.settled or part.what == "digests" or part.course is not None
 
 
 def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
@@ -87,14 +109,15 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
         return planned
     try:
         with open_file(resource.root, resource.paths[0]) as file:
-            size = file.seek(0, io.SEEK_END)
+            status = os.fstat(file.fileno())
+            size = status.st_size
             if size < 2 * PART_BYTES:
                 return planned
             opened = open_for_parts(resource, limits)
             if opened is not None:
                 planned.parts = _cut(resource, limits, opened, file, size)
                 planned.opened = opened[0]
-                planned.size = size
+                planned.status = status
     except (SourceProblem, OSError):
         pass  # judged whole, which says what is wrong
     return planned
@@ -125,13 +148,14 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
             digests,
         ]
     what: What = "records" if table.format == "jsonl" else "lines"
+    marks = None if what == "records" else quote_marks(table.dialect)
     starts = [0]
     while True:
         # The last ones are small: who is done early waits less for the others.
         step = PART_BYTES if size - starts[-1] > 4 * PART_BYTES else PART_BYTES // 2
         if starts[-1] + step + PART_BYTES // 16 >= size:
             break
-        start = _line_start(file, starts[-1] + step)
+        start = _row_start(file, starts[-1] + step, marks)
         if start is None or start >= size:
             break
         starts.append(start)
@@ -164,6 +188,34 @@ def _course(resource: Resource, limits: Limits) -> Any:
     return course_of(resource, limits.folds)
 
 
+def quote_marks(dialect: Dialect) -> re.Pattern[bytes] | None:
+    """Return what finds a quote that surely opens a cell (group 1), or surely closes one."""
+    if dialect.quote_char == "" or len(delimiter := (dialect.delimiter or ",").encode()) != 1:
+        return None
+    edge = re.escape(delimiter) + rb"\r\n"
+    return re.compile(rb'[%b]("(?=[^"%b]))|[^"%b]"(?=[%b])' % (edge, edge, edge, edge))
+
+
+def _row_start(file: IO[bytes], at: int, marks: re.Pattern[bytes] | None) -> int | None:
+    """Return where a row starts behind a place, most likely: the part before it knows."""
+    file.seek(at)
+    text = file.read(_LOOKED_AT) if marks is not None else b""
+    found = marks.search(text) if marks is not None else None
+    if found is None:
+        return _line_start(file, at)
+    end = found.start(1) if found[1] else found.end() - 1
+    inside = (text.count(b'"', 0, end) + (not found[1])) % 2
+    place = 0
+    for number, piece in enumerate(text.split(b'"')):
+        if number % 2 == inside and b"\n" in piece:
+            return at + place + piece.index(b"\n") + 1
+        place += len(piece) + 1
+    return _line_start(file, at)
+
+
+_LOOKED_AT = 1 << 18  # bytes
+
+
 def _line_start(file: IO[bytes], at: int) -> int | None:
     file.seek(at)
     offset = at
@@ -179,24 +231,35 @@ def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
     """Judge one part wherever this runs; whatever is wrong inside is in the result."""
     if part.what == "whole":
         return PartResult(outcome=judge(part.resource, part.limits, tell))
-    with open_file(part.resource.root, part.resource.paths[0]) as file:
-        if part.what == "digests":
-            return PartResult(digests=_digests(file))
-        assert part.check is not None
-        state = part.check.start()
-        result = PartResult(state=state, end=part.stop)
-        try:
-            if part.what == "columns":
-                _columns(part, file, state)
-            else:
-                result.end = _text(part, file, state)
-        except SourceProblem as why:
-            state.failed = why.finding
-        for pairs in state.pairs:
-            pairs.flush()
-        if part.course is not None:
-            result.folded = _folded(part, file)
-        return result
+    result = PartResult(end=part.stop)
+    if part.check is not None and part.what != "digests":
+        result.state = part.check.start()
+    try:
+        with open_file(part.resource.root, part.resource.paths[0]) as file:
+            _read_part(part, file, result)
+    except SourceProblem as why:  # it could be opened when the parts were planned
+        if result.state is not None:
+            result.state.failed = why.finding
+    return result
+
+
+def _read_part(part: Part, file: IO[bytes], result: PartResult) -> None:
+    if part.what == "digests":
+        result.digests = _digests(file)
+        return
+    state = result.state
+    assert state is not None
+    try:
+        if part.what == "columns":
+            _columns(part, file, state)
+        else:
+            result.end = _text(part, file, state)
+    except SourceProblem as why:
+        state.failed = failure(why, state)
+    for pairs in state.pairs:
+        pairs.flush()
+    if part.course is not None:
+        result.folded = _folded(part, file)
 
 
 def _folded(part: Part, file: IO[bytes]) -> Any:
@@ -254,8 +317,23 @@ def _blocks(part: Part, file: IO[bytes], state: TableState) -> int:
     else:
         from .lines import LineJudge
 
-        LineJudge(part.check, part.dialect, form, part.format).read(state, blocks, part.first)
+        judge_ = LineJudge(part.check, part.dialect, form, part.format)
+        with contextlib.closing(_beyond(part, file)) as beyond:
+            judge_.read(state, blocks, part.first, beyond)
     return part.stop - blocks.unused
+
+
+def _beyond(part: Part, file: IO[bytes]) -> Generator[Block, None, None]:
+    """Yield the text behind a part, for those that may look there."""
+    from .blocks import Blocks
+
+    if part.beyond and not part.last:
+        file.seek(part.stop)
+        stream = io.BufferedReader(cast(io.RawIOBase, file), CHUNK)
+        try:
+            yield from Blocks(stream, "utf-8", offset=part.stop)
+        finally:
+            stream.detach()
 
 
 @functools.lru_cache(maxsize=4)
@@ -289,54 +367,82 @@ def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
         fold_again(whole, planned.limits)
         return whole
     outcome = planned.opened
+    try:
+        again = _merge(planned, results, outcome)
+        outcome.digests = next(results).digests
+    except KeyboardInterrupt:  # what was merged until now stands
+        outcome.interrupted = True
+        return outcome
+    if again:
+        whole = judge(planned.resource, planned.limits, fold=False)
+        whole.folded = outcome.folded
+        if whole.opened and all(found.type != "file-changed" for found in whole.end):
+            whole.end += _changes(planned, whole)
+        return whole
+    outcome.end += _changes(planned, outcome)
+    return outcome
+
+
+def _merge(planned: Planned, results: Iterator[PartResult], outcome: Outcome) -> bool:
+    """Merge the parts of a resource into its outcome; True where it has to be judged in one go."""
     check = outcome.check
     assert check is not None
-    state: TableState | None = None
     end = 0
     again = False
     for part in planned.parts[:-1]:
         result = next(results)
         if part.course is not None:
-            outcome.folded = _join_folded(planned, part, outcome.folded, result.folded)
-        if again or (state is not None and state.full):
+            left, outcome.folded = outcome.folded, None
+            outcome.folded = _join_folded(planned, part, left, result.folded)
+        if planned.settled:
             continue  # nothing behind this counts, but every part has its result taken
+        state = outcome.state
         if state is not None and part.what == "lines" and part.start != end:
             # A quoted line break lies on the cut: the row that started before goes on here.
-            result = judge_part(replace(part, start=end))
+            if end >= part.stop:
+                continue
+            first = max(planned.parts[0].first - state.numbers, 1)
+            result = judge_part(replace(part, start=end, first=first, beyond=True, course=None))
         found = result.state
         assert found is not None
-        if found.failed is not None or found.numbers + 1 < part.first:
-            # Where bytes are bad, rows of the part before may be void too; a header may be longer
-            # than its part. Once more, in one go.
-            again = True
+        if found.failed is not None and found.failed.row is None:
+            # Where bytes are bad, rows of the part before may be void too: once more, in one go.
+            again = planned.settled = True
             continue
         end = result.end
         known = 0 if state is None else len(state.found)
-        state = found if state is None else check.merge(state, found)
+        state = outcome.state = found if state is None else check.merge(state, found)
+        planned.settled = state.full or state.failed is not None
         write_ahead(state.found[known:])
-    outcome.digests = next(results).digests
-    if again:
-        whole = judge(planned.resource, planned.limits, fold=False)
-        whole.folded = outcome.folded
-        return whole
-    outcome.state = state
-    counted = outcome.digests.bytes if outcome.digests is not None else planned.size
-    if counted != planned.size or planned.resource.size != planned.size:
-        outcome.end.append(
-            Finding(
-                type="file-changed",
-                note=Text(
-                    f"it had {planned.size} bytes when it was opened",
-                    f"打开时为 {planned.size} 字节",
-                ),
-            )
+    return again
+
+
+def _changes(planned: Planned, outcome: Outcome) -> Iterator[Finding]:
+    """Yield how the file changed since its parts were planned: each was read for itself."""
+    then, digests = planned.status, outcome.digests
+    assert then is not None
+    try:
+        with open_file(planned.resource.root, planned.resource.paths[0]) as file:
+            change = difference(then, os.fstat(file.fileno()))
+    except SourceProblem as why:
+        yield why.finding
+        return
+    if change is None and digests is not None and digests.bytes != then.st_size:
+        change = Text(
+            f"it had {then.st_size} bytes, and {digests.bytes} could be read",
+            f"原有 {then.st_size} 字节，读到 {digests.bytes} 字节",
         )
-    return outcome
+    if change is not None:
+        yield Finding(type="file-changed", note=change)
 
 
 def _join_folded(planned: Planned, part: Part, left: Any, right: Any) -> Any:
     from .corpus.folds import merged
 
+    if right is None:  # the file is gone
+        return left
+    if left is not None and part.what == "lines" and left.broken:
+        return left  # a row that never ends: what lies behind its beginning are no rows
     if left is not None and part.what == "lines" and left.end != part.start:
         # The row that began before goes on beyond the cut: this part begins behind it.
         with open_file(planned.resource.root, planned.resource.paths[0]) as file:

@@ -531,7 +531,7 @@ def _geojson(field: Field) -> ValueReader:
 def _geopoint(field: Field) -> ValueReader:
     def parts(cell: str) -> tuple[Any, Any]:
         if field.format == "default":
-            lon, lat = cell.split(",")
+            lon, lat = cell.split(",", 2)  # a long cell is not cut up
             return lon.strip(), lat.strip()
         loaded = json.loads(cell)
         if field.format == "array":

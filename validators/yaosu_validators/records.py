@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines, undecodable
+from .blocks import CHUNK, Block, Blocks, Lines
 from .checks.structure import Structure, TableState
 from .column_proofs import flags
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
+from .json_texts import parse_json, reason
 from .keys import ESCAPE, PART
 from .lines import (
     MAX_COLUMNS,
@@ -39,8 +40,7 @@ from .patterns import subset
 from .plain import PlainLines
 from .plain_records import RecordFilter
 from .readers import value_reader
-from .sources import parse_json, reason
-from .streams import problem
+from .streams import problem, undecodable
 
 _S = "[ \\t]*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
@@ -456,8 +456,8 @@ class RecordJudge:
                 note = reason(why)
                 raise problem(
                     "source-error",
-                    f"line {self.line} is not JSON: {note}",
-                    f"第 {self.line} 行不是 JSON：{note}",
+                    f"line {self.line} is not JSON: {note.en}",
+                    f"第 {self.line} 行不是 JSON：{note.zh}",
                 ) from None
             if not isinstance(item, dict):
                 raise problem(

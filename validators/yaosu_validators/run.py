@@ -26,7 +26,7 @@ from .parts import PART_BYTES, TEXTS, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
-from .steady import few_looks
+from .steady import few_looks, leave_pandas_out
 
 if TYPE_CHECKING:
     from .engines import ProcessEngine
@@ -60,6 +60,7 @@ def validate(
     """
     started = time.perf_counter()
     at = datetime.now(UTC)
+    leave_pandas_out()
     wanted = replace(Wanted.of(checks, options), profile=profile)
     media = bool(wanted.files)
     with few_looks(), make_plan(target, kind=kind, schema=schema, media=media) as plan:
@@ -165,11 +166,16 @@ def _outcomes(
             for resource in plan.resources
         ]
         known = [cache.get(p) if cache is not None else None for p in planned]
-        parts = [part for p, k in zip(planned, known, strict=True) if k is None for part in p.parts]
+        todo = [(p, part) for p, k in zip(planned, known, strict=True) if not k for part in p.parts]
+        parts = [part for _, part in todo]
+
+        def needed(number: int) -> bool:
+            return todo[number][0].needs(parts[number])
+
         if engine is None or len(parts) <= 1:
             results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
         else:
-            results = engine.run(parts)
+            results = engine.run(parts, needed)
         try:
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)

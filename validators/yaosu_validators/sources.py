@@ -32,6 +32,7 @@ from .dialects import (
     read_labels,
     sniff_csv,
 )
+from .json_texts import Measured, parse_json, reason
 from .resources import Resource
 from .streams import (
     MAX_ROW_BYTES,
@@ -46,12 +47,15 @@ from .streams import (
     open_file,
     problem,
     row_too_long,
+    undecodable,
 )
 
 if TYPE_CHECKING:
     from .columns import ColumnReader
 
+JSON_BYTES = 1 << 20  # parsed at a time: what a long text takes grows with the number of times
 SAMPLE_ROWS = 100
+SAMPLE_SIZE = 16 << 20  # characters: of rows or lines this long fewer are looked at
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
 _COLUMNS = ("parquet", "arrow")
 _SHEETS = ("xlsx", "xls", "ods")
@@ -370,22 +374,36 @@ def _csv_rows(dialect: Dialect, lines: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _first(lines: Iterator[str], count: int) -> Iterator[str]:
+    size = 0
     for _ in range(count):
         line = next(lines, None)
         if line is None:
             return
         yield line
+        size += len(line)
+        if size > SAMPLE_SIZE:
+            return
 
 
 def _finish_opening(table: Table, rows: Iterator[Sequence[Any]]) -> Table:
     """Take the first rows, and read header, labels and fragment off them."""
     rows = _guarded(rows)
-    sample = [cells for _, cells in zip(range(SAMPLE_ROWS), rows, strict=False)]
+    sample = list(_sample(rows))
     table.dialect = find_header(table.dialect, sample)
     table.labels = read_labels(table.dialect, sample)
     table.fragment = [cells for _, cells in content_rows(table.dialect, sample)]
     table.rows = chain(sample, rows)
     return table
+
+
+def _sample(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Yield the first rows, as many as may be held at once."""
+    size = 0
+    for number, cells in enumerate(rows, start=1):
+        yield cells
+        size += sum(len(cell) for cell in cells if type(cell) is str)
+        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE:
+            return
 
 
 def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
@@ -395,11 +413,7 @@ def _guarded(rows: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from rows
     except UnicodeDecodeError as why:
-        raise problem(
-            "encoding-error",
-            f"the bytes are not {why.encoding}: {why.reason}",
-            f"字节不是 {why.encoding} 编码",
-        ) from None
+        raise undecodable(why) from None
     except (csv.Error, ValueError, RecursionError, EOFError) as why:
         note = clip(why, 200)
         raise problem("source-error", note, note) from None
@@ -456,7 +470,9 @@ def _json_rows(table: Table) -> Iterator[Sequence[Any]]:
 
     name = table.dialect.json_property
     prefix = f"{name}.item" if name else "item"
-    items = ijson.items(table.stream, prefix)
+    assert table.stream is not None
+    stream = Measured(table.stream)
+    items = stream.items(ijson.items(stream, prefix, buf_size=JSON_BYTES))
     rows = _keyed(_ijson(items), table.dialect.json_keys)
     first = next(rows, None)
     if first is None:
@@ -476,33 +492,11 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
         yield from items
     except (JSONError, UnicodeDecodeError) as why:
         note = reason(why)
-        raise problem("source-error", note, note) from None
+        raise problem("source-error", note.en, note.zh) from None
 
 
 def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
-    text = text.removesuffix("\n")  # so that a place in it is the same with and without
-    return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
-
-
-def reason(why: Exception) -> str:
-    """Return why one line is not JSON; the parser's own count of lines would mislead here."""
-    if isinstance(why, json.JSONDecodeError):
-        return f"{why.msg} (character {why.pos + 1})"
-    if isinstance(why, RecursionError):
-        return "it is nested too deeply"
-    return clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)  # to make one takes longer than a line
 
 
 def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
@@ -515,8 +509,8 @@ def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
             note = reason(why)
             raise problem(
                 "source-error",
-                f"line {number} is not JSON: {note}",
-                f"第 {number} 行不是 JSON：{note}",
+                f"line {number} is not JSON: {note.en}",
+                f"第 {number} 行不是 JSON：{note.zh}",
             ) from None
 
 

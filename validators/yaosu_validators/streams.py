@@ -6,6 +6,7 @@ Every failure is a `SourceProblem` that carries one finding; nothing here raises
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import hashlib
 import io
@@ -16,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,17 +64,66 @@ def problem(type_: str, en: str, zh: str) -> SourceProblem:
     return SourceProblem(Finding(type=type_, note=Text(en, zh)))
 
 
-def row_too_long(byte: int | None = None) -> SourceProblem:
-    """Return the finding for a row that no one meant to be a row, by the byte it begins at."""
+class RowTooLong(SourceProblem):
+    """The row behind the last that was read is longer than a row may be."""
+
+
+def row_too_long(byte: int | None = None) -> RowTooLong:
+    """Return the finding for a row that no one meant to be one, or for a line by its first byte."""
     size = MAX_ROW_BYTES >> 20
-    en, zh = ("a row", "有一行") if byte is None else (
-        f"the row that begins at byte {byte:,}", f"从第 {byte:,} 字节开始的一行"
+    en, zh = ("the row", "该行") if byte is None else (
+        f"the line that begins at byte {byte:,}", f"从第 {byte:,} 字节开始的一行"
     )  # fmt: skip
-    return problem(
-        "resource-limit",
+    note = Text(
         f"{en} is longer than {size} MiB, the most a row may have; a quote may never be closed",
         f"{zh}超过单行上限 {size} MiB；可能引号未闭合",
     )
+    return RowTooLong(Finding(type="resource-limit", note=note))
+
+
+class Undecodable(SourceProblem):
+    """Bytes are not text in their encoding."""
+
+    def __init__(self, encoding: str, reason: str) -> None:
+        note = Text(f"the bytes are not {encoding}: {reason}", f"字节不是 {encoding} 编码")
+        super().__init__(Finding(type="encoding-error", note=note))
+        self.encoding = encoding
+        self.reason = reason
+
+    def placed(self, stream: IO[bytes]) -> Finding:
+        """Return the finding with the first such byte of a stream, which is read once more."""
+        at = self._first(stream)
+        if at is None:
+            return self.finding
+        byte, line = at
+        wide = self.encoding.startswith(("utf-16", "utf-32"))  # where a byte is no character
+        en, zh = ("", "") if wide else (f", in line {line:,}", f"（第 {line:,} 行）")
+        note = Text(
+            f"byte {byte:,}{en}, is not {self.encoding}: {self.reason}",
+            f"第 {byte:,} 字节{zh}不是 {self.encoding} 编码",
+        )
+        return replace(self.finding, note=note)
+
+    def _first(self, stream: IO[bytes]) -> tuple[int, int] | None:
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        at, line = 0, 1
+        chunk = b"-"
+        while chunk:
+            chunk = stream.read(CHUNK)
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, not chunk)
+            except UnicodeDecodeError as why:
+                in_chunk = max(why.start - held, 0)
+                return at + why.start - held, line + chunk.count(b"\n", 0, in_chunk)
+            at += len(chunk)
+            line += chunk.count(b"\n")
+        return None
+
+
+def undecodable(why: UnicodeDecodeError) -> Undecodable:
+    """Return the finding for bytes that are not text in their encoding."""
+    return Undecodable(why.encoding, why.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +185,30 @@ class HashedFile(io.RawIOBase):
 
     def changed(self) -> Text | None:
         """Say how the file differs from when it was opened, or None."""
-        now, then = os.fstat(self._raw.fileno()), self._before
-        if now.st_size != then.st_size:
-            return Text(
-                f"it had {then.st_size} bytes and now has {now.st_size}",
-                f"原有 {then.st_size} 字节，现有 {now.st_size} 字节",
-            )
-        if now.st_mtime_ns != then.st_mtime_ns:
-            return Text("it was written to", "文件被写入")
-        return None
+        return difference(self._before, os.fstat(self._raw.fileno()))
 
     @property
     def size(self) -> int:
         return self._before.st_size
 
+    def close(self) -> None:
+        """Stay open: every wrapper calls this when it goes, and another may follow."""
+
     def release(self) -> None:
-        """Close the file itself; `close` does not, since every wrapper calls it when it goes."""
+        """Close the file itself."""
         self._raw.close()
+
+
+def difference(then: os.stat_result, now: os.stat_result) -> Text | None:
+    """Say how a file differs from what it was, or None."""
+    if now.st_size != then.st_size:
+        return Text(
+            f"it had {then.st_size} bytes and now has {now.st_size}",
+            f"原有 {then.st_size} 字节，现有 {now.st_size} 字节",
+        )
+    if (now.st_mtime_ns, now.st_ino) != (then.st_mtime_ns, then.st_ino):
+        return Text("it was written to", "文件被写入")
+    return None
 
 
 def is_database(path: str) -> bool:

@@ -73,7 +73,7 @@ class Structure:
             mine.settle()
         left.numbers += right.numbers
         left.rows += right.rows
-        left.failed = right.failed
+        left.failed = right.failed and right.failed.moved(shift)
         left.full = right.full or bool(self.limit and len(left.found) >= self.limit)
         return left
 

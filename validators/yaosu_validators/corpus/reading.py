@@ -22,14 +22,16 @@ from yaosu_validators.blocks import Blocks
 from yaosu_validators.columns import checked
 from yaosu_validators.dialects import Dialect, content_rows, csv_reader
 from yaosu_validators.header import unique_names
+from yaosu_validators.json_texts import Measured
 from yaosu_validators.resources import Resource
-from yaosu_validators.sources import OpenFile, open_table
-from yaosu_validators.streams import SourceProblem
+from yaosu_validators.sources import JSON_BYTES, OpenFile, open_table
+from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
 
 from .view import Ints
 
 ROWS = 4096
 _SMALL_JSON = 64 << 20
+_SMALL_VALUES = 4_000_000
 TOO_LONG = b"0"  # in place of a record over the limit of a row: no record, but it counts as one
 
 
@@ -162,6 +164,8 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
     if small:
         data = stream.read()
         try:
+            if sum(map(data.count, (b",", b"[", b"{"))) > _SMALL_VALUES:
+                raise ValueError("item by item it takes less memory")
             value = orjson.loads(data)
             for key in name.split(".") if name else ():
                 value = value[key]
@@ -172,7 +176,11 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
     import ijson
 
     try:
-        yield from ijson.items(stream, f"{name}.item" if name else "item", use_float=True)
+        measured = Measured(stream)
+        prefix = f"{name}.item" if name else "item"
+        yield from measured.items(
+            ijson.items(measured, prefix, use_float=True, buf_size=JSON_BYTES)
+        )
     except (ValueError, ijson.JSONError, RecursionError):
         return
 
@@ -181,18 +189,25 @@ def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any
 
 
 class Lines:
-    """Lines of text from a place in a file on; knows where the next one starts."""
+    """Lines of text from a place in a file on; knows where the next one starts.
+
+    A row that is too long ends them: its quote was never closed.
+    """
 
     def __init__(self, file: IO[bytes], start: int) -> None:
         file.seek(start)
         self._file = io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
         self.at = start
+        self.size = 0  # of the row so far
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         line = self._file.readline(_LONGEST)
+        self.size += len(line)
+        if self.size > _LONGEST:
+            raise row_too_long()
         if not line:
             raise StopIteration
         text = line.decode("utf-8-sig" if self.at == 0 else "utf-8", "replace")
@@ -203,7 +218,7 @@ class Lines:
         self._file.detach()
 
 
-_LONGEST = 64 << 20
+_LONGEST = MAX_ROW_BYTES
 
 
 def _continued(dialect: Dialect) -> Dialect:
@@ -220,17 +235,21 @@ def part_rows(
     numbers: list[int] = []
     records: list[Any] = []
     seen = 0
+    broken: SourceProblem | None = None
 
     def numbered() -> Iterator[Sequence[Any]]:
-        nonlocal seen
+        nonlocal seen, broken
         try:
             for cells in csv_reader(dialect, lines):
                 seen += 1
+                lines.size = 0
                 yield cells
                 if lines.at >= stop:
                     return
         except csv.Error:
             return
+        except SourceProblem as why:
+            broken = why
 
     for number, cells in content_rows(here, numbered()):
         numbers.append(number)
@@ -240,6 +259,8 @@ def part_rows(
             numbers, records = [], []
     yield Batch(np.array(numbers, np.int64), records, seen), lines.at
     lines.detach()
+    if broken is not None:
+        raise broken
 
 
 def sample_of(resource: Resource, count: int) -> list[Any]:

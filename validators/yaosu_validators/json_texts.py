@@ -1,0 +1,107 @@
+"""Values of JSON, within the limits of a record, and why a text is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from yaosu_schemas.errors import Text
+from yaosu_schemas.texts import clip
+
+from .check import Finding
+from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
+
+MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 bytes each
+LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of one JSON text; ValueError for NaN and Infinity too (RFC 8259 §6)."""
+    if len(text) > LONG_JSON and _values(text) > MAX_VALUES:
+        raise too_many_values()
+    text = text.removesuffix("\n")  # so that a place in it is the same with and without
+    return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
+
+
+def _values(text: str) -> int:
+    """Return about how many values a JSON text holds."""
+    bare = _STRING.sub("", text)
+    return sum(map(bare.count, ",[{"))
+
+
+def reason(why: Exception) -> Text:
+    """Return why one line is not JSON; the parser's own count of lines would mislead here."""
+    if isinstance(why, json.JSONDecodeError):
+        zh = _NOT_JSON.get(why.msg, why.msg)
+        return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
+    if isinstance(why, RecursionError):
+        return Text("it is nested too deeply", "嵌套层数过多")
+    note = clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
+    return Text(note, note)
+
+
+_NOT_JSON = {
+    "Expecting value": "此处缺少值",
+    "Extra data": "值之后还有多余内容",
+    "Expecting ',' delimiter": "此处缺少逗号",
+    "Expecting ':' delimiter": "此处缺少冒号",
+    "Expecting property name enclosed in double quotes": "此处应为双引号括起的键名",
+    "Unterminated string starting at": "字符串没有结束",
+    "Invalid control character at": "字符串中有未转义的控制字符",
+    "Invalid \\escape": "无效的转义",
+    "Invalid \\uXXXX escape": "无效的 \\u 转义",
+}
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # to make one takes longer than a line
+
+
+class Measured:
+    """A stream of JSON for a parser that would take in one item of any size; see `items`."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._size = self._values = 0  # of the item that is being read
+        self._in_text = False
+        self._held = b""
+
+    def items(self, found: Iterator[Any]) -> Iterator[Any]:
+        """Yield what is found in this stream; a SourceProblem for an item over the limits."""
+        for item in found:
+            self._size = self._values = 0
+            yield item
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._size += len(data)
+        if self._size > MAX_ROW_BYTES:
+            raise row_too_long()
+        bare = (self._held + data).replace(b"\\\\", b"").replace(b'\\"', b"")
+        self._held = b"\\" if bare.endswith(b"\\") else b""
+        if self._size > LONG_JSON:
+            pieces = bare.split(b'"')[int(self._in_text) :: 2]
+            self._values += sum(
+                piece.count(mark) for piece in pieces for mark in (b",", b"[", b"{")
+            )
+            if self._values > MAX_VALUES:
+                raise too_many_values()
+        self._in_text ^= bool(bare.count(b'"') % 2)
+        return data
+
+
+def too_many_values() -> RowTooLong:
+    """Return the finding for a record that is short as text and fills the memory as values."""
+    note = Text(
+        f"the record holds more than {MAX_VALUES:,} values, the most that one may hold",
+        f"该记录的值超过单条记录的上限 {MAX_VALUES:,} 个",
+    )
+    return RowTooLong(Finding(type="resource-limit", note=note))
