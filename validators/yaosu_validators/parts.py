@@ -416,8 +416,10 @@ def _merge(planned: Planned, results: Iterator[PartResult], outcome: Outcome) ->
             result = judge_part(replace(part, start=end, first=first, beyond=True, course=None))
         found = result.state
         assert found is not None
-        if found.failed is not None and found.failed.row is None:
-            # Where bytes are bad, rows of the part before may be void too: once more, in one go.
+        bad = found.failed is not None and found.failed.row is None
+        if bad or found.numbers + 1 < part.first:
+            # Where bytes are bad, rows of the part before may be void too; a header may be longer
+            # than its part. Once more, in one go.
             again = planned.settled = True
             continue
         end = result.end
