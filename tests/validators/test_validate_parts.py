@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import pickle
@@ -215,3 +216,37 @@ def test_a_file_that_changes_while_its_parts_are_read_is_found_out(
         assert report.valid  # it was opened once: what was read is what it was
     else:
         assert types == ["scheme-error"] if how == "is gone" else "file-changed" in types
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keys_that_find_no_room_on_disk_are_not_called_valid(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("yaosu_validators.keys.SETTLE_BYTES", 1 << 14)
+    monkeypatch.setattr("yaosu_validators.keys.KeyIndex.add", full)
+    data = "id,text,more\n" + "".join(f"{n * 7919 % 50_021},a,b\n" for n in range(50_000))
+    (tmp_path / "a.csv").write_text(data + "60000,a\n")
+    task = validate(tmp_path / "a.csv", schema=SCHEMA, workers=workers).tasks[0]
+    assert [e.type for e in task.errors] == ["missing-cell", "resource-limit"]
+    assert "No space left" in task.errors[1].message
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_stops_in_the_middle_of_a_large_file_keeps_what_was_seen_of_it(
+    tmp_path: Path, small: None, workers: int
+) -> None:
+    (tmp_path / "a.csv").write_text("id,text,more\nx,a,b\n" + "1,a,b\n" * 800_000)
+
+    def stop(**facts: Any) -> None:
+        if facts["done"] > 3_000_000:
+            raise KeyboardInterrupt
+
+    schema = {**SCHEMA, "primaryKey": []}
+    report = validate(tmp_path / "a.csv", schema=schema, workers=workers, progress=stop)
+    assert [e.type for e in report.tasks[0].errors] == ["type-error"]
+    assert 0 < (report.tasks[0].stats.rows or 0) < 800_000
+    assert "partial" in report.warnings[0]
+    assert report.checks[0].rows_total is None

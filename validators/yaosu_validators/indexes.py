@@ -40,7 +40,7 @@ class Indexes:
                 found += self._foreign(outcome, position)
                 continue
             pairs = outcome.state.pairs[position] if outcome.state else KeyPairs()
-            few = not pairs.chunks and pairs.index is None
+            few = not pairs.chunks and pairs.index is None and pairs.lost is None
             same = twins(pairs) if few else duplicates(self._index(outcome, position))
             for row, before in same:
                 found.append(_duplicate(outcome, position, row, before))

@@ -185,13 +185,14 @@ def _moment(value: datetime | time) -> str:
 class KeyPairs:
     """The (key, row) pairs of one key in one part of a table; rows count from the part's start."""
 
-    __slots__ = ("chunks", "index", "rows", "texts")
+    __slots__ = ("chunks", "index", "lost", "rows", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.rows: list[int] = []
         self.chunks: list[Any] = []  # pyarrow.RecordBatch of key: text, row
         self.index: KeyIndex | None = None  # where pairs go that are too many to hold
+        self.lost: OSError | None = None  # why they could not go there: nothing is known of keys
 
     def __getstate__(self) -> tuple[list[str], list[int], list[Any]]:
         """Travel to another process with everything on board."""
@@ -200,7 +201,7 @@ class KeyPairs:
 
     def __setstate__(self, state: tuple[list[str], list[int], list[Any]]) -> None:
         self.texts, self.rows, self.chunks = state
-        self.index = None
+        self.index = self.lost = None
 
     def add(self, text: str, row: int) -> None:
         self.texts.append(text)
@@ -234,12 +235,21 @@ class KeyPairs:
 
         Only for the first part of a table: what has settled cannot be moved to other rows.
         """
-        if sum(c.nbytes for c in self.chunks) > SETTLE_BYTES:
+        if self.lost is not None:
+            self.drain()
+        elif sum(c.nbytes for c in self.chunks) > SETTLE_BYTES:
             self.index = self.index or KeyIndex()
-            self.index.add(self.drain())
+            try:
+                self.index.add(self.drain())
+            except OSError as why:  # the disk is full: told where keys are judged
+                self.lost = why
+                self.index.close()
+                self.index = None
 
     def settled(self) -> KeyIndex:
         """Return the index of all pairs; asked again it gives the same one."""
+        if self.lost is not None:
+            raise self.lost
         self.index = self.index or KeyIndex()
         self.index.add(self.drain())
         return self.index

@@ -150,9 +150,10 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
     what: What = "records" if table.format == "jsonl" else "lines"
     marks = None if what == "records" else quote_marks(table.dialect)
     starts = [0]
+    most = PART_BYTES // 4 if _is_mostly_keys(base.check, table) else PART_BYTES
     while True:
         # The last ones are small: who is done early waits less for the others.
-        step = PART_BYTES if size - starts[-1] > 4 * PART_BYTES else PART_BYTES // 2
+        step = most if size - starts[-1] > 4 * PART_BYTES else min(PART_BYTES // 2, most)
         if starts[-1] + step + PART_BYTES // 16 >= size:
             break
         start = _row_start(file, starts[-1] + step, marks)
@@ -178,6 +179,16 @@ def _cut(resource: Resource, limits: Limits, opened: Any, file: IO[bytes], size:
         ),
         digests,
     ]
+
+
+def _is_mostly_keys(check: Structure | None, table: Any) -> bool:
+    """Say whether the keys of a part take more memory than its text: several wait to be merged."""
+    texts = sum(len(str(cell)) for cells in table.fragment for cell in cells)
+    keys = len(check.keys) if check is not None else 0
+    return keys * _KEY_BYTES * len(table.fragment) > texts
+
+
+_KEY_BYTES = 24  # of a short key with its row
 
 
 def _course(resource: Resource, limits: Limits) -> Any:

@@ -52,7 +52,7 @@ class FolderResults:
         if name is None or outcome.digests is None or outcome.end:
             return
         for pairs in outcome.state.pairs if outcome.state is not None else ():
-            if pairs.index is not None:
+            if pairs.index is not None or pairs.lost is not None:
                 return  # keys that do not fit into memory are not kept
             pairs.flush()
         try:

@@ -160,23 +160,25 @@ def _outcomes(
     outcomes: list[Outcome] = []
     tell = None if progress is None else _Teller(progress, plan)
     with ExitStack() as stack:
-        engine = _begun(plan, workers, tell, stack)
-        planned = [
-            plan_parts(resource, _limits(plan, resource, limit_errors, wanted), workers)
-            for resource in plan.resources
-        ]
-        known = [cache.get(p) if cache is not None else None for p in planned]
-        todo = [(p, part) for p, k in zip(planned, known, strict=True) if not k for part in p.parts]
-        parts = [part for _, part in todo]
-
-        def needed(number: int) -> bool:
-            return todo[number][0].needs(parts[number])
-
-        if engine is None or len(parts) <= 1:
-            results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
-        else:
-            results = engine.run(parts, needed)
         try:
+            engine = _begun(plan, workers, tell, stack)
+            planned = [
+                plan_parts(resource, _limits(plan, resource, limit_errors, wanted), workers)
+                for resource in plan.resources
+            ]
+            known = [cache.get(p) if cache is not None else None for p in planned]
+            todo = [
+                (p, part) for p, k in zip(planned, known, strict=True) if not k for part in p.parts
+            ]
+            parts = [part for _, part in todo]
+
+            def needed(number: int) -> bool:
+                return todo[number][0].needs(parts[number])
+
+            if engine is None or len(parts) <= 1:
+                results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
+            else:
+                results = engine.run(parts, needed)
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)
                 if k is None and wanted.profile and not outcome.interrupted:
