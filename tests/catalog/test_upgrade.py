@@ -62,9 +62,12 @@ def test_trades_of_an_earlier_version_are_read_and_go_on(old: Path) -> None:
             trades = reader.find(Trade)
             assert {str(t.state) for t in trades} == {"disputed", "intent"}
             assert {p.slug for p in reader.find(Party)} >= {"provider", "buyer", "operator"}
+            evidence = reader.events(trades[0].id)
         for trade in trades:
             if trade.state == "disputed":
                 assert hall.market.receipt(trade.id)
+        for event in evidence:
+            assert hall.market.log.inclusion(event.digest)["event_digest"] == event.digest
     assert verify_path(old).valid
 
 

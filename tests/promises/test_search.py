@@ -16,7 +16,9 @@ import pytest
 
 from yaosu.errors import InvalidInput, Unavailable
 from yaosu.ports import SearchPage, SearchQuery
-from yaosu.storage.search import TantivyIndex
+from yaosu.storage.search import TantivyIndex, _fingerprint
+from yaosu.storage.search_order import Cursor
+from yaosu.text import sort_key
 
 DATA = Path(os.environ.get("YAOSU_TESTDATA", Path(__file__).parents[2] / "../shared/data"))
 
@@ -258,6 +260,27 @@ def test_what_is_listed_while_a_person_turns_pages_moves_nothing(
     old = [i for i in seen if i.startswith("l")]
     assert len(seen) == len(set(seen))
     assert sorted(old) == [f"l{n:03d}" for n in range(40)]
+
+
+def test_pages_by_title_are_the_whole_list_in_its_order(index: TantivyIndex) -> None:
+    titles = ["", "安徽", "Air", "中国", "数据", 'a " {x TO *}', "\N{BRAIN}", "x" * 300]
+    cards = [card(f"l{n:03d}", titles[n % len(titles)]) for n in range(56)]
+    put(index, *cards[:20])
+    put(index, *cards[20:])
+    whole = ids(find(index, sort="title", limit=100))
+    order = {c["listing_id"]: sort_key(c["title"]) for c in cards}
+    assert [order[i] for i in whole] == sorted(order.values())
+    for limit in (1, 6, 7, 8):
+        assert walk(index, "", "title", limit) == whole
+
+
+def test_a_cursor_of_another_kind_of_order_is_refused(index: TantivyIndex) -> None:
+    put(index, *[card(f"l{n}", "数据") for n in range(9)])
+    for sort, key in [("title", '"} OR x:{'), ("title", "7"), ("newest", "x")]:
+        asked = SearchQuery(filters={}, sort=sort, limit=3)
+        made = Cursor("x", 3, key, 0).text(_fingerprint(asked))
+        with pytest.raises(InvalidInput, match="cursor"):
+            find(index, sort=sort, limit=3, cursor=made)
 
 
 def test_a_cursor_outlives_the_process(tmp_path: Path) -> None:

@@ -355,6 +355,9 @@ def test_every_event_gets_one_place_in_the_log(store: Store) -> None:
         assert reader.leaves(0) == [*made[:3], made[4]]
         assert reader.leaves(2, limit=1) == [made[2]]
         assert reader.leaf_of(made[4].id) == 3
+        places = [reader.leaf_by_digest(event.digest) for event in made]
+        assert places == [0, 1, 2, None, 3]
+        assert reader.leaf_by_digest(made[0].digest[:-1] + "x") is None  # the head alone is none
 
 
 def test_two_sequencers_at_once_give_each_event_one_place(store: Store) -> None:

@@ -51,6 +51,10 @@ class Database(Protocol):
         """Note what the database itself finds wrong, and which guards are gone."""
         ...
 
+    def has(self, table: str) -> bool:
+        """Say whether there is such a table: an older market may not have it yet."""
+        ...
+
     def tables(self) -> list[str]:
         """Return the tables whose rows are records: an id, columns, and `body`."""
         ...
@@ -100,6 +104,10 @@ class SqliteDatabase:
         for table in (*GUARDED, *(t for t in _LATER_GUARDED if t in self.tables())):
             for verb in ("update", "delete"):
                 _guard(f"{table}_no_{verb}" in guards, table, verb, found)
+
+    def has(self, table: str) -> bool:
+        found = self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        return found is not None
 
     def tables(self) -> list[str]:
         rows = self.execute(
@@ -179,6 +187,9 @@ class PostgresDatabase:
                 "数据库未启用页校验和（initdb --data-checksums）",
                 severity="warning",
             )
+
+    def has(self, table: str) -> bool:
+        return self.execute("SELECT to_regclass(?)", (table,)).fetchone()[0] is not None
 
     def tables(self) -> list[str]:
         rows = self.execute(

@@ -245,6 +245,33 @@ def _places(db: Database, found: Findings) -> None:
         "SELECT l.place FROM leaf l LEFT JOIN event e ON e.id = l.event_id WHERE e.id IS NULL"
     ):
         found.wrong(f"/leaves/{place}", "unbound", "the leaf has no event", "该叶子没有对应事件")
+    if db.has("leaf_digest"):
+        _heads(db, found)
+
+
+def _heads(db: Database, found: Findings) -> None:
+    """Every leaf is found by the head of its event's digest, and nothing else is."""
+    for (place,) in db.execute(
+        "SELECT d.place FROM leaf_digest d LEFT JOIN leaf l ON l.place = d.place "
+        "LEFT JOIN event e ON e.id = l.event_id "
+        "WHERE e.id IS NULL OR d.head <> substr(e.digest, 8, 12)"
+    ):
+        found.wrong(
+            f"/leaves/{place}",
+            "mismatch",
+            "the leaf is looked up by another digest than that of its event",
+            "该叶子的查找摘要与其事件不一致",
+        )
+    for (place,) in db.execute(
+        "SELECT l.place FROM leaf l JOIN event e ON e.id = l.event_id WHERE NOT EXISTS (SELECT 1 "
+        "FROM leaf_digest d WHERE d.head = substr(e.digest, 8, 12) AND d.place = l.place)"
+    ):
+        found.wrong(
+            f"/leaves/{place}",
+            "mismatch",
+            "the leaf is not found by the digest of its event",
+            "按事件摘要查不到该叶子",
+        )
 
 
 def _trades(db: Database, found: Findings) -> None:

@@ -40,7 +40,7 @@ from .search_documents import (
     suggestions,
     texts,
 )
-from .search_order import SORTS, Cursor, Row, by_number, by_rank, count
+from .search_order import SORTS, Cursor, Row, by_key, by_score, count
 from .search_select import select
 from .search_terms import Terms
 
@@ -189,13 +189,12 @@ class TantivyIndex:
         sort = SORTS[query.sort]
         if sort is None and not (asked.words or asked.phrases):
             sort = SORTS["newest"]  # nothing to be relevant to
-        if sort is not None and sort.numeric:
+        if sort is not None:
             whole = self._terms.whole(clauses, query)
-            return by_number(searcher, self._schema, whole, sort, query.limit, cursor)
-        boosts = [] if sort is not None else self._terms.boosts(asked)
-        whole = self._terms.whole([*clauses, *boosts], query)
+            return by_key(searcher, self._index, whole, sort, query.limit, cursor)
+        whole = self._terms.whole([*clauses, *self._terms.boosts(asked)], query)
         same = cursor is None or cursor.version == version
-        return by_rank(searcher, whole, sort, query.limit, cursor, same)
+        return by_score(searcher, whole, query.limit, cursor, same)
 
     @staticmethod
     def _near(searcher: Searcher, run: Run) -> list[str]:

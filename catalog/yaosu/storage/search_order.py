@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tantivy import FieldType, Occur, Order, Query, Schema, Searcher, SearchResult
+from tantivy import FieldType, Index, Occur, Order, Query, Searcher, SearchResult
 
 from yaosu.errors import InvalidInput
 
@@ -59,13 +59,18 @@ class Cursor:
             check, body = raw[:16].decode("ascii"), raw[16:].decode()
             if check != hashlib.sha256(f"{fingerprint}{body}".encode()).hexdigest()[:16]:
                 raise ValueError("check")
-            return cls(*json.loads(body))
+            version, offset, key, tie = json.loads(body)
+            return cls(str(version), max(0, int(offset)), key, int(tie))
         except (ValueError, TypeError):
-            raise InvalidInput(
-                "the cursor is not one of this search; start again from the first page",
-                "游标不属于本次检索，请从第一页重新开始",
-                field="cursor",
-            ) from None
+            raise not_a_cursor() from None
+
+
+def not_a_cursor() -> InvalidInput:
+    return InvalidInput(
+        "the cursor is not one of this search; start again from the first page",
+        "游标不属于本次检索，请从第一页重新开始",
+        field="cursor",
+    )
 
 
 def _matches(found: SearchResult) -> int:
@@ -86,71 +91,87 @@ def _ties(searcher: Searcher, hits: Sequence[tuple[Any, Any]]) -> list[Row]:
     return [(k, int(t or 0), a) for (k, a), t in zip(hits, ties, strict=True)]
 
 
-def by_number(
-    searcher: Searcher,
-    schema: Schema,
-    whole: Query,
-    sort: Sort,
-    limit: int,
-    cursor: Cursor | None,
+@dataclass(frozen=True, slots=True)
+class Along:
+    """The documents of an index along the key of an order."""
+
+    index: Index
+    sort: Sort
+
+    def key(self, cursor: Cursor) -> int | str:
+        """Return the key of a cursor; InvalidInput if it is none of this order."""
+        try:
+            return int(cursor.key) if self.sort.numeric else bytes.fromhex(str(cursor.key)).hex()
+        except ValueError:
+            raise not_a_cursor() from None
+
+    def equal(self, key: int | str) -> Query:
+        if isinstance(key, int):
+            return self.between(self.sort.field, key, key)
+        return Terms.quiet(Query.term_query(self.index.schema, self.sort.field, key))
+
+    def beyond(self, key: int | str) -> Query:
+        if isinstance(key, int):
+            low, high = (key + 1, None) if self.sort.order == Order.Asc else (None, key - 1)
+            return self.between(self.sort.field, low, high)
+        # Ranges of text are to be had in the language of queries alone; a key is hexadecimal.
+        low_text = f"{{{key}" if key else "[00"
+        return Terms.quiet(self.index.parse_query(f"{self.sort.field}:{low_text} TO *}}"))
+
+    def between(self, field: str, low: int | None, high: int | None) -> Query:
+        schema = self.index.schema
+        return Terms.quiet(Query.range_query(schema, field, FieldType.Integer, low, high))
+
+
+def by_key(
+    searcher: Searcher, index: Index, whole: Query, sort: Sort, limit: int, cursor: Cursor | None
 ) -> tuple[int, list[Row]]:
     """Return the total and up to `limit` + 1 rows after the cursor, in (key, tie) order.
 
-    The cursor is a position in the order itself, so that what is added or removed before it
-    moves nothing.
+    The cursor is a position in the order itself: what is added or removed before it moves
+    nothing, and no page costs more than the first.
     """
-
-    def between(field: str, low: int | None, high: int | None) -> Query:
-        return Terms.quiet(Query.range_query(schema, field, FieldType.Integer, low, high))
 
     def both(*queries: Query) -> Query:
         return Query.boolean_query([(Occur.Must, q) for q in queries])
 
-    step = 1 if sort.order == Order.Asc else -1
+    along = Along(index, sort)
     rest = whole
     if cursor is not None:
-        key = int(cursor.key)
-        beyond = between(sort.field, *((key + 1, None) if step > 0 else (None, key - 1)))
-        same = both(between(sort.field, key, key), between("tie", cursor.tie + 1, None))
-        rest = both(whole, Query.boolean_query([(Occur.Should, beyond), (Occur.Should, same)]))
+        key = along.key(cursor)
+        same = both(along.equal(key), along.between("tie", cursor.tie + 1, None))
+        after = Query.boolean_query([(Occur.Should, along.beyond(key)), (Occur.Should, same)])
+        rest = both(whole, after)
     found = searcher.search(rest, limit + 1, order_by_field=sort.field, order=sort.order)
     rows = _ties(searcher, found.hits)
     if len(rows) > limit:
         edge = rows[-1][0]  # equals of the last row may lie beyond it: take those of least tie
-        equals = both(rest, between(sort.field, edge, edge))
         kept = [r for r in rows if r[0] != edge]
-        found_equals = searcher.search(
-            equals, limit + 1 - len(kept), order_by_field="tie", order=Order.Asc
+        equals = searcher.search(
+            both(rest, along.equal(edge)),
+            limit + 1 - len(kept),
+            order_by_field="tie",
+            order=Order.Asc,
         )
-        rows = kept + [(edge, int(t), a) for t, a in found_equals.hits]
-    rows.sort(key=lambda r: (r[0] * step, r[1]))
+        rows = kept + [(edge, int(t), a) for t, a in equals.hits]
+    rows.sort(key=lambda r: r[1])
+    rows.sort(key=lambda r: r[0], reverse=sort.order == Order.Desc)
     return _matches(found) if cursor is None else count(searcher, whole), rows
 
 
-def by_rank(
-    searcher: Searcher,
-    whole: Query,
-    sort: Sort | None,
-    limit: int,
-    cursor: Cursor | None,
-    same: bool,
+def by_score(
+    searcher: Searcher, whole: Query, limit: int, cursor: Cursor | None, same: bool
 ) -> tuple[int, list[Row]]:
-    """Return the total and up to `limit` + 1 rows by score or by title, equals by tie.
+    """Return the total and up to `limit` + 1 rows by score, equals by tie.
 
     On the snapshot of the cursor its offset is exact. When that snapshot is gone (a restart, or
-    minutes have passed) the rows that come after the cursor's key and tie are taken instead.
+    minutes have passed) the rows that come after the cursor's score and tie are taken instead.
     """
     offset = cursor.offset if cursor else 0
     want = offset + limit + 1
-
-    def fetch(n: int) -> SearchResult:
-        if sort is None:
-            return searcher.search(whole, n)
-        return searcher.search(whole, n, order_by_field=sort.field, order=sort.order)
-
     n = want + limit if same else want * 2
     while True:
-        found = fetch(n)
+        found = searcher.search(whole, n)
         hits = found.hits
         whole_group = len(hits) < n or hits[-1][0] != hits[want - 1][0]
         if whole_group or n >= _TIES_SORTED:
@@ -169,6 +190,6 @@ def by_rank(
     def after(row: Row) -> bool:
         if row[0] == cursor.key:
             return row[1] > cursor.tie
-        return bool(row[0] < cursor.key if sort is None else row[0] > cursor.key)
+        return bool(row[0] < cursor.key)
 
     return _matches(found), [r for r in rows if after(r)][: limit + 1]

@@ -23,6 +23,7 @@ from .tables import (
     events,
     jobs,
     kind_of,
+    leaf_digests,
     leaves,
     log_queue,
     outbox,
@@ -184,6 +185,12 @@ class Statements:
             "leaf_insert": sa.insert(leaves).values(
                 place=sa.bindparam("place"), event_id=sa.bindparam("event_id")
             ),
+            "leaf_digest_insert": sa.insert(leaf_digests).from_select(
+                ["head", "place"],
+                sa.select(sa.literal_column("substr(event.digest, 8, 12)"), leaves.c.place)
+                .join(events, e.id == leaves.c.event_id)
+                .where(leaves.c.place >= sa.bindparam("start")),
+            ),
             "leaves": placed.where(leaves.c.place >= sa.bindparam("start"))
             .order_by(leaves.c.place)
             .limit(limit),
@@ -191,8 +198,9 @@ class Statements:
                 leaves.c.event_id == sa.bindparam("event_id")
             ),
             "leaf_by_digest": sa.select(leaves.c.place)
+            .join(leaf_digests, leaf_digests.c.place == leaves.c.place)
             .join(events, e.id == leaves.c.event_id)
-            .where(e.digest == sa.bindparam("digest")),
+            .where(leaf_digests.c.head == sa.bindparam("head"), e.digest == sa.bindparam("digest")),
         }
 
     def _work(self) -> dict[str, Any]:

@@ -302,6 +302,16 @@ leaves = sa.Table(
     sa.UniqueConstraint("event_id", name="leaf_event_key"),
 )
 
+# The place of an event is found by the first 12 digits of its digest, `sha256:…`. An index of
+# the events would cost every commit; this costs the sequencer, which writes it with the leaf.
+leaf_digests = sa.Table(
+    "leaf_digest",
+    metadata,
+    sa.Column("head", TEXT, primary_key=True),
+    sa.Column("place", NUMBER, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 # The names of the tables whose rows are never changed or removed.
 APPEND_ONLY = ("event", "posting", "reply", "leaf", "metered_call", "invoice", "data_read")
 

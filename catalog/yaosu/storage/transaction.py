@@ -177,7 +177,7 @@ class SqlReader:
 
     def leaf_by_digest(self, event_digest: str) -> int | None:
         """Return the index of the leaf of the event of this digest, or None."""
-        row = self._run("leaf_by_digest", digest=event_digest).fetchone()
+        row = self._run("leaf_by_digest", digest=event_digest, head=event_digest[7:19]).fetchone()
         return None if row is None else int(row[0])
 
     # --- views, followers, jobs -----------------------------------------------------------------
@@ -409,6 +409,7 @@ class SqlTransaction(SqlReader):
                 "an event has its place in the log already", "存证事件已写入日志", events=len(ids)
             )
         self._cursor.executemany(fixed["leaf_insert"], places)
+        self._run("leaf_digest_insert", start=first)
         return first
 
     # --- jobs, followers, replies ---------------------------------------------------------------
