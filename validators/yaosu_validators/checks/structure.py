@@ -17,7 +17,7 @@ from yaosu_validators.fields import Field, Schema
 from yaosu_validators.keys import Key, KeyPairs, canonical, keys_of
 from yaosu_validators.rows import RowReader
 
-VERSION = "1"
+VERSION = "2"
 _RANK = {"unique-error": 1, "primary-key": 2, "unique-key": 3, "foreign-key": 4}
 MAX_SKIPS = 100_000
 _SETTLE_ROWS = 1 << 18
