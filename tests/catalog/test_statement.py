@@ -350,7 +350,7 @@ def test_a_day_is_found_among_many_events(desk: Desk) -> None:
     with desk.hall.market.store.read() as reader:
         last = reader.events_after(0, limit=10_000)[-1]
         for at in (last.at, last.at + timedelta(days=1), datetime(2020, 1, 1, tzinfo=UTC)):
-            before = statement._before(reader, at)
+            before = statement.last_before(reader, at)
             found = reader.events_after(0, limit=10_000)
             assert all(e.at < at for e in found if e.id <= before)
             assert sum(e.at < at for e in found if e.id > before) <= 1

@@ -115,6 +115,42 @@ def test_times_select_inclusively(hall: Hall, provider: Person, base: str) -> No
     assert [r.deleted for r in left] == [True]
 
 
+def test_what_has_left_is_listed_once_as_it_went_over_all_pages(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = hall.person("oai-leavers", "provider", uscc=USCC[2])
+    other = hall.person("oai-others", "provider", uscc=USCC[3])
+    mark = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    listings = []
+    for who, name in [(provider, "l-a"), (provider, "l-b"), (other, "l-c"), (provider, "l-d")]:
+        descriptor, data = small_corpus(who, name)
+        who.upload(data)
+        listings.append((who, sold_as(hall, who, descriptor)))
+    # Of two versions of one dataset the older one left first: it says nothing of its own.
+    old = provider.get(f"/v1/listings/{listings[0][1]}")
+    newer = {"descriptor": {**old["descriptor"], "version": "2.0.0"}}
+    made = provider.post(f"/v1/datasets/{old['dataset_id']}/versions", newer)
+    second = made["listing"]["listing_id"]
+    assert provider.submit(second)["state"] == "review"
+    provider.offer(second)
+    hall.listed(provider, second)
+    gone = [listings[3], listings[2], (provider, second), listings[1]]
+    for who, listing in gone:
+        who.post(f"/v1/listings/{listing}/delist", {"reason": "over"})
+    hall.market.follow()
+    sickle = Sickle(f"{hall.address}/oai")
+    wanted = [hall.admin.get(f"/v1/listings/{i}")["dataset_id"][4:] for _, i in gone]
+    for size in (1, 2, 3, 100):
+        monkeypatch.setattr("yaosu.web.surfaces.oai.SIZE", size)
+        asked = {"metadataPrefix": "oai_dc", "from": mark}
+        found = [h.identifier for h in sickle.ListIdentifiers(**asked) if h.deleted]
+        digits = [i.rpartition(":")[2].replace("-", "") for i in found]
+        assert [d for d in digits if d in wanted] == wanted
+        ours = sickle.ListIdentifiers(**asked, set="oai-leavers")
+        digits = [h.identifier.rpartition(":")[2].replace("-", "") for h in ours]
+        assert sorted(digits) == sorted(d for d in wanted if d != wanted[1])
+
+
 def test_every_mistake_has_its_code(base: str) -> None:
     sickle = Sickle(base)
     assert sickle.Identify().deletedRecord == "persistent"

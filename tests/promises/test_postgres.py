@@ -102,13 +102,13 @@ def test_steps_that_wait_for_each_other_in_a_circle_both_end(servers: tuple[Stor
 
     one, two = servers[0].write(upload), servers[0].write(upload)
     both = threading.Barrier(2)
-    tries: list[int] = []
+    tries: list[int] = []  # of which the first two meet, each with what the other wants
 
     def step(tx: Transaction, first: Upload, second: Upload) -> None:
         tries.append(1)
         tx.put(replace(tx.get(Upload, first.id), offset=1))
         if len(tries) <= 2:
-            both.wait(10)
+            both.wait(60)
         found = tx.get(Upload, second.id)
         tx.put(replace(found, offset=found.offset + 1))
 
@@ -117,7 +117,11 @@ def test_steps_that_wait_for_each_other_in_a_circle_both_end(servers: tuple[Stor
         lambda: servers[1].write(lambda tx: step(tx, two, one)),
     )
     assert errors == []
-    assert len(tries) == 3, "one of them was sent back and came again"
+    # Who was sent back may come again before the other one wakes, and be sent back once more.
+    assert len(tries) >= 3, "one of them was sent back and came again"
+    with servers[0].read() as reader:
+        left = sorted(reader.get(Upload, made.id).offset for made in (one, two))
+    assert left == [1, 2], "each step was done once, the one whole after the other"
 
 
 def test_a_step_that_goes_on_after_a_refused_statement_is_not_committed(

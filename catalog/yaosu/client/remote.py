@@ -114,6 +114,13 @@ class Listing(_Thing):
         return str(self.data["title"])
 
     @property
+    def title_en(self) -> str:
+        """The title in English, empty where there is none."""
+        element = self.data["descriptor"].get("dataElement")
+        titles = element.get("titles") if isinstance(element, dict) else None
+        return str(titles.get("en") or "") if isinstance(titles, dict) else ""
+
+    @property
     def descriptor(self) -> JSON:
         return dict(self.data["descriptor"])
 

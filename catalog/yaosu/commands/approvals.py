@@ -10,6 +10,7 @@ from yaosu.errors import Text
 
 from .family import family
 from .keys import tell_secret
+from .language import named
 from .terminal import (
     Json,
     Market,
@@ -135,7 +136,7 @@ def waiting(market: Market = None, as_json: Json = False) -> None:
             (
                 f"{i['kind']} {i['action'] or ''}".strip(),
                 i["subject_id"],
-                i["title"],
+                named(i["title"], i.get("title_en")),
                 yuan(i["amount_fen"]) if i["amount_fen"] is not None else "",
                 i["until"],
             )

@@ -10,6 +10,7 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
+from .language import named
 from .standing import commands_for, state_word, steps_of, stood
 from .terminal import (
     Json,
@@ -319,7 +320,7 @@ def tell(found: Listing) -> None:
         {
             "listing 挂牌": found.id,
             "name 名称": f"{found['publisher']}/{found['name']}",
-            "title 标题": found.title,
+            "title 标题": named(found.title, found.title_en),
             "version 版本": f"{pkg.get('version') or ''} (#{found['listing_version']})",
             "state 状态": state_word(found.id, found.state),
             "provider 提供方": found["provider"]["name"],

@@ -9,6 +9,7 @@ import typer
 from yaosu.errors import Text
 
 from .family import family
+from .language import named
 from .search import facets
 from .terminal import (
     Json,
@@ -146,7 +147,7 @@ def expiring(
         return
     print_table(
         ("at 日期", "kind 类型", "name 名称", "subject 编号"),
-        [(e["at"][:10], e["kind"], e["name"], e["subject_id"]) for e in found],
+        [(e["at"][:10], e["kind"], named(e["name"], e["name_en"]), e["subject_id"]) for e in found],
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from yaosu.errors import Conflict, Text
 
+from .language import named
 from .standing import stood
 from .terminal import (
     Json,
@@ -122,7 +123,7 @@ def buy(
     }
     quote = found.quote(purpose=purpose, **wish)
     if not as_json:
-        _tell_quote(found.title, quote)
+        _tell_quote(named(found.title, found.title_en), quote)
     costs = quote["terms"]["amount_fen"]
     if not (yes or at_most_fen is not None or costs == 0) and not confirmed(
         Text("sign this agreement and buy?", "签署合同并购买？")

@@ -8,6 +8,7 @@ import typer
 
 from yaosu.errors import InvalidInput
 
+from .language import named
 from .terminal import Json, Market, client, command, print_json, print_table, say, size, yuan
 
 
@@ -78,7 +79,7 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
     price = yuan(card.get("price_fen")) or str(card.get("price_band") or "")
     return (
         item["listing_id"],
-        card.get("title"),
+        named(card.get("title"), card.get("title_en")),
         card.get("publisher"),
         price,
         size(card.get("size_bytes")),

@@ -157,7 +157,7 @@ def of_day(reader: Reader, venue: Venue, day: date) -> Statement:
 def _touched(reader: Reader, start: datetime, end: datetime) -> set[str]:
     """Return the trades that have an event within these times."""
     found: set[str] = set()
-    after = _before(reader, start - SLACK)
+    after = last_before(reader, start - SLACK)
     while page := reader.events_after(after, limit=PAGE):
         found |= {e.subject_id for e in page if start <= e.at < end}
         if page[-1].at >= end + SLACK:
@@ -166,7 +166,7 @@ def _touched(reader: Reader, start: datetime, end: datetime) -> set[str]:
     return {i for i in found if i.startswith("trd_")}
 
 
-def _before(reader: Reader, at: datetime) -> int:
+def last_before(reader: Reader, at: datetime) -> int:
     """Return an event id up to which all events are earlier than a time (a binary search)."""
     low, step = 0, 1
     while (page := reader.events_after(low + step, limit=1)) and page[0].at < at:

@@ -12,7 +12,7 @@ from yaosu.identity import may
 from yaosu.model import Actor, Listing, Role, Trade, Venue
 from yaosu.model_money import Period
 from yaosu.ports import Reader
-from yaosu.present import plain
+from yaosu.present import plain, titles
 
 from . import approvals, confirmations
 
@@ -30,6 +30,7 @@ class Item:
     since: datetime
     about: str = ""  # the trade or listing that names it
     title: str = ""
+    title_en: str = ""
     until: datetime | None = None
     amount_fen: int | None = None
     action: str = ""
@@ -44,6 +45,7 @@ class Item:
             "subject_id": self.subject_id,
             "action": self.action or None,
             "title": self.title,
+            "title_en": self.title_en,
             "amount_fen": self.amount_fen,
             "since": plain(self.since),
             "until": plain(self.until),
@@ -64,7 +66,8 @@ def of(reader: Reader, actor: Actor) -> list[Item]:
 
 def _titled(reader: Reader, item: Item) -> Item:
     listing = listing_of(reader, item.about)
-    return replace(item, title=listing.title if listing else "")
+    title, english = titles(listing) if listing else ("", "")
+    return replace(item, title=title, title_en=english)
 
 
 def _items(reader: Reader, actor: Actor) -> list[Item]:

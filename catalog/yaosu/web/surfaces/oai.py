@@ -1,7 +1,8 @@
 """OAI-PMH 2.0 over the catalog, and the map of the site for search engines.
 
 A list goes through what is on the market in the order of dataset ids, then through what has left
-it; its token says where it stands, so that the market remembers nothing and none expires.
+it as it went; its token says where it stands, so that the market remembers nothing, none expires,
+and no page costs more than another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from yaosu import profiles
+from yaosu.exchange.statement import SLACK, last_before
 from yaosu.market import Market
 from yaosu.model import Dataset, Listing, ListingState, Party
 from yaosu.ports import Reader, Selection
@@ -147,25 +149,21 @@ def _list(market: Market, reader: Reader, verb: str, asked: dict[str, str]) -> s
 def _page(market: Market, reader: Reader, cursor: Cursor) -> tuple[list[Item], Cursor | None]:
     """Return up to SIZE items from the cursor on, and the cursor of the rest."""
     since, until = oai.moments(cursor.since, cursor.until)
-    items: list[Item] = []
+    found: list[tuple[Item, str]] = []
     place, gone = cursor.last, cursor.gone
     if not gone:
-        live = list(_live(market, reader, cursor, since, until))
-        items = [(version, False) for version in live]
-        if len(items) <= SIZE:
+        live = _live(market, reader, cursor, since, until)
+        found = [((version, False), version.dataset_id) for version in live]
+        if len(found) <= SIZE:
             gone, place = True, ""
     if gone:
-        items += [
-            (version, True)
-            for version in _gone(market, reader, cursor.set, place, since, until,
-                                 SIZE + 1 - len(items))
-        ]  # fmt: skip
-    if len(items) <= SIZE:
+        left = _gone(market, reader, cursor.set, place, since, until)
+        found += islice(left, SIZE + 1 - len(found))
+    items = [item for item, _ in found[:SIZE]]
+    if len(found) <= SIZE:
         return items, None
-    items = items[:SIZE]
-    last, left = items[-1]
-    after = Cursor(cursor.prefix, cursor.set, cursor.since, cursor.until, left,
-                   last.dataset_id, cursor.sent + len(items))  # fmt: skip
+    after = Cursor(cursor.prefix, cursor.set, cursor.since, cursor.until, items[-1][1],
+                   found[SIZE - 1][1], cursor.sent + SIZE)  # fmt: skip
     return items, after
 
 
@@ -226,25 +224,39 @@ def _gone(
     last: str,
     since: datetime | None,
     until: datetime | None,
-    limit: int,
-) -> list[Published]:
-    """Return datasets that have left the market, in the order of ids, after the last one."""
-    found: dict[str, Published] = {}
-    after: str | None = None
-    while page := reader.find(Listing, state=ListingState.DELISTED, after=after, limit=500):
-        after = page[-1].id
-        for listing in page:
-            if listing.dataset_id <= last or listing.dataset_id in found:
-                continue
-            if publisher and listing.publisher != publisher:
-                continue
-            dataset = reader.get(Dataset, listing.dataset_id)
-            left = _left(reader, dataset)
-            at = left.updated_at.replace(microsecond=0) if left else None
-            if left is None or at is None or (since and at < since) or (until and at > until):
-                continue
-            found[dataset.id] = faces.published(market, reader, dataset, left, None)
-    return [found[id] for id in sorted(found)][:limit]
+) -> Iterator[tuple[Item, str]]:
+    """Yield the datasets that have left the market after a place in the list, and their places."""
+    for listing, place in _departures(reader, publisher, last, since, until):
+        at = listing.updated_at.replace(microsecond=0)
+        if listing.view_policy != "public" or (since and at < since) or (until and at > until):
+            continue
+        dataset = reader.get(Dataset, listing.dataset_id)
+        left = _left(reader, dataset)
+        if left is not None and left.id == listing.id:  # the others say nothing of their own
+            yield (faces.published(market, reader, dataset, left, None), True), place
+
+
+def _departures(
+    reader: Reader, publisher: str, last: str, since: datetime | None, until: datetime | None
+) -> Iterator[tuple[Listing, str]]:
+    """Yield versions that have left: those of a publisher by id, those of all as they went."""
+    if publisher:
+        after = last or None
+        while page := reader.find(
+            Listing, publisher=publisher, state=ListingState.DELISTED, after=after, limit=SIZE
+        ):
+            yield from ((listing, listing.id) for listing in page)
+            after = page[-1].id
+        return
+    number = int(last) if last.isascii() and last.isdigit() and len(last) < 18 else 0
+    if since is not None and not number:
+        number = last_before(reader, since - SLACK)
+    while events := reader.events_after(number, types=("delist",), limit=SIZE):
+        for event in events:
+            if until is not None and event.at > until + SLACK:
+                return
+            yield reader.get(Listing, event.subject_id), str(event.id)
+        number = events[-1].id
 
 
 # --- the map of the site -----------------------------------------------------------------------

@@ -1,0 +1,84 @@
+"""A person at a terminal reads names in the language of its locale, on every command alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from people import USCC, Hall, open_hall, small_corpus, until
+from stall import sold_as
+from terminal import Terminal, terminal_in
+from yaosu.commands.language import named, reads_english
+
+
+@pytest.mark.parametrize(
+    ("locale", "english"),
+    [
+        ({"LANG": "en_GB.UTF-8"}, True),
+        ({"LANG": "en"}, True),
+        ({"LANG": "zh_CN.UTF-8"}, False),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8"}, False),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "en_US.UTF-8"}, True),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": ""}, True),
+        ({"LANG": "C.UTF-8"}, False),
+        ({"LANG": "eng"}, False),
+        ({}, False),
+    ],
+)
+def test_the_first_locale_that_is_set_decides(
+    monkeypatch: pytest.MonkeyPatch, locale: dict[str, str], english: bool
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in locale.items():
+        monkeypatch.setenv(name, value)
+    assert reads_english() is english
+    assert named("语料", "Corpus") == ("Corpus" if english else "语料")
+    assert named("语料", None) == "语料"
+    assert named("", "Corpus") == "Corpus"
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
+    with open_hall(tmp_path_factory.mktemp("hall")) as found:
+        yield found
+
+
+@pytest.fixture
+def yaosu(
+    hall: Hall, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Terminal]:
+    for found in terminal_in(tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("YAOSU_MARKET", hall.address)
+        monkeypatch.delenv("LC_ALL", raising=False)
+        monkeypatch.delenv("LC_MESSAGES", raising=False)
+        yield found
+
+
+def test_every_command_names_a_corpus_in_the_language_of_the_terminal(
+    yaosu: Terminal, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = hall.person("lingnan", "provider", uscc=USCC[0])
+    buyer = hall.person("model-lab", "buyer")
+    descriptor, data = small_corpus(provider, "plain", mode="free")
+    descriptor["dataElement"]["titles"] = {"en": "Plain questions"}
+    chinese = descriptor["title"]
+    provider.upload(data)
+    listing = sold_as(hall, provider, descriptor)
+    until(lambda: yaosu.ok("search", key=buyer.key)["items"], bool)
+    shows = [("search",), ("listing", "show", listing)]
+    for locale, wanted, other in [
+        ("en_US.UTF-8", "Plain questions", chinese),
+        ("zh_CN.UTF-8", chinese, "Plain questions"),
+    ]:
+        monkeypatch.setenv("LANG", locale)
+        for words in shows:
+            said = yaosu(*words, key=buyer.key)
+            assert said.code == 0, said.err
+            assert wanted in said.out, words
+            assert other not in said.out, words
+        # What a program reads is the same in every locale.
+        assert yaosu.ok("search")["items"][0]["card"]["title"] == chinese
+        assert yaosu.ok("listing", "show", listing)["title"] == chinese
