@@ -9,8 +9,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def test_a_new_version_of_a_check_runs_again(
     path.write_text(table(50), encoding="utf-8")
     cache = Counting(tmp_path / "cache")
     validate(path, schema=SCHEMA, cache=cache)
-    monkeypatch.setattr("yaosu_validators.results.VERSION", "2")
+    monkeypatch.setattr("yaosu_validators.results.VERSION", "next")
     validate(path, schema=SCHEMA, cache=cache)
     assert cache.hits == 0
 
@@ -303,3 +304,55 @@ def test_what_a_process_sets_for_all_of_its_threads_is_put_back_by_the_last() ->
     assert usual == (
         sys.getswitchinterval(), gc.get_threshold(), pa.default_memory_pool().backend_name
     )  # fmt: skip
+
+
+COPIED = """
+import json, os, signal, sys
+from yaosu_validators import engines, judge, parts, run, validate
+
+parts.PART_BYTES = run.PART_BYTES = 20_000
+judge.SMALL = 0
+engines._start = None  # what is judged elsewhere is judged by copies
+children = f"/proc/self/task/{os.getpid()}/children"
+
+def killed(**_):
+    print(open(children).read(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+target, schema, workers, end = sys.argv[1:]
+report = validate(target, schema=json.loads(schema), limit_errors=0, workers=int(workers),
+                  progress=killed if end == "killed" else None)
+print(json.dumps([[e.as_json() for e in report.tasks[0].errors], open(children).read()]))
+"""
+
+
+def copied(path: Path, workers: int, end: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", COPIED, str(path), json.dumps(SCHEMA), str(workers), end],
+        capture_output=True,
+        text=True,
+        check=end != "killed",
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere new processes are started")
+def test_copies_of_a_process_of_one_thread_give_its_report_and_end_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(table(3000), encoding="utf-8", newline="")
+    alone, together = (json.loads(copied(path, workers, "well")) for workers in (1, 3))
+    assert alone[0]
+    assert not alone[1]
+    assert together == alone
+    left = [Path(f"/proc/{pid}/stat") for pid in copied(path, 3, "killed").split()]
+    assert len(left) == 2
+    until = time.monotonic() + 20
+    while any(is_running(stat) for stat in left):
+        assert time.monotonic() < until, "copies outlive who asks them"
+        time.sleep(0.02)
+
+
+def is_running(stat: Path) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,8 +1,8 @@
 """Where parts are judged: in this process, or in others that ship their states back as bytes.
 
 Parts are planned before the engine is known, and merged in order, so that the report is the same
-on every engine and with any number of workers. A worker is `python -m yaosu_validators.engines`:
-it reads one part from standard input, writes one result to standard output, and ends when its
+on every engine and with any number of workers. A worker is a copy of this process or
+`python -m yaosu_validators.engines`: it reads one part, writes one result, and ends when its
 parent is gone. Both ends are ours, so what travels is pickled; the data itself never does.
 """
 
@@ -12,14 +12,16 @@ import contextlib
 import fcntl
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
 
@@ -69,12 +71,19 @@ class ProcessEngine:
 
     workers: int
     tell: Tell | None = None
-    _others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _others: list[Worker] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Start the others before there are parts: they load what large tables need meanwhile."""
+        """Start the others before there are parts.
+
+        A process of one thread is copied once it has loaded what large tables need. Of any other
+        new ones are started, which load it while the parts are planned.
+        """
+        copied = _has_one_thread()
+        if copied:
+            _load()
         while len(self._others) < self.workers - 1:
-            self._others.append(_start(_EARLY))
+            self._others.append(_Copy(self._others) if copied else _start(_EARLY))
 
     def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
         for part, result in zip(parts, self._answers(parts, needed), strict=True):
@@ -143,7 +152,7 @@ class _Board:
             raise found
         return found
 
-    def serve(self, worker: subprocess.Popen[bytes]) -> None:
+    def serve(self, worker: Worker) -> None:
         """Let another process judge parts until there are none left.
 
         It is given its next part before its last result is unpacked, so that it need not wait.
@@ -158,7 +167,7 @@ class _Board:
                 self._put(number, why)
             number = self._asked(worker, wait=True) if following is None else following
 
-    def _asked(self, worker: subprocess.Popen[bytes], *, wait: bool) -> int | None:
+    def _asked(self, worker: Worker, *, wait: bool) -> int | None:
         """Take a part and send it; None where there is none left, or none yet and no time."""
         with self._changed:
             while (number := self._take()) is None:
@@ -219,11 +228,78 @@ def _digests_first(parts: Sequence[Part | FilePart]) -> deque[int]:
     return deque(order)
 
 
-def _answer(worker: subprocess.Popen[bytes]) -> bytes | None:
+def _answer(worker: Worker) -> bytes | None:
     try:
         return receive(cast(IO[bytes], worker.stdout))
     except (OSError, ValueError):  # it is gone, or its pipes are closed
         return None
+
+
+class Worker(Protocol):
+    """Another process that judges parts, as far as `subprocess.Popen` is used here."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+class _Copy:
+    """A copy of this process that judges parts until nobody asks any more."""
+
+    def __init__(self, others: Sequence[Worker]) -> None:
+        inbox, ask = os.pipe()
+        answers, outbox = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            for pipe in (ask, answers):
+                os.close(pipe)
+            _work_as_copy(inbox, outbox, others)
+        for pipe in (inbox, outbox):
+            os.close(pipe)
+        self.stdin, self.stdout = os.fdopen(ask, "wb"), os.fdopen(answers, "rb")
+        _widen(self.stdout)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitpid(self.pid, 0)[1]
+
+
+def _work_as_copy(inbox: int, outbox: int, others: Sequence[Worker]) -> NoReturn:
+    """Be a worker, and nothing of what this process was."""
+    try:
+        os.setsid()  # Ctrl-C is for the parent: it keeps what it has
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        for other in others:  # they are to hear it when the parent is gone
+            for pipe in (other.stdin, other.stdout):
+                if pipe is not None:
+                    pipe.close()
+        with few_looks():
+            work(os.fdopen(inbox, "rb"), os.fdopen(outbox, "wb"), answered)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)  # nothing of the parent is written or tidied up twice
+
+
+def _has_one_thread() -> bool:
+    """Say whether this process may be copied: no thread but this can hold a lock in the copy.
+
+    NumPy and Arrow must not have been used: their threads are no danger before that.
+    """
+    if sys.platform != "linux" or {"numpy", "pyarrow"} & {*sys.modules}:
+        return False
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _load() -> None:
+    from . import lines, records  # noqa: F401 (they bring Arrow)
 
 
 _EARLY = "early"
@@ -238,11 +314,13 @@ def _start(*arguments: str) -> subprocess.Popen[bytes]:
         env=env,
         start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
     )
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # only Linux has it, and only up to its limits
-        fcntl.fcntl(cast(IO[bytes], worker.stdout), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    _widen(cast(IO[bytes], worker.stdout))
     return worker
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it, and up to its limits
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 _PIPE_BYTES = 1 << 20  # a result that fits into the pipe is delivered at once
@@ -281,6 +359,6 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not between our messages
     leave_pandas_out()
     if _EARLY in sys.argv:
-        from . import lines, records  # noqa: F401 (they bring Arrow)
+        _load()
     with few_looks():
         work(sys.stdin.buffer, answers, answered)
