@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,8 +17,9 @@ import pytest
 
 from people import USCC, Hall, Person, open_hall, until
 from stall import offered
+from yaosu import market as markets
 from yaosu.harvest import harvester
-from yaosu.model_harvest import Harvest
+from yaosu.model_harvest import Harvest, HarvestRun
 from yaosu_connectors import names
 
 LOOPBACK = "127.0.0.1/32"
@@ -61,7 +63,7 @@ class Site:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.base = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -186,9 +188,11 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
-    """A market that may reach this machine, and no other closed address."""
-    with open_hall(tmp_path_factory.mktemp("house"), outgoing_allow=LOOPBACK) as found:
-        yield found
+    """A market that may reach this machine, and no other closed address; it looks often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(markets, "HARVEST_S", 0.05)
+        with open_hall(tmp_path_factory.mktemp("house"), outgoing_allow=LOOPBACK) as found:
+            yield found
 
 
 @pytest.fixture
@@ -386,6 +390,36 @@ def test_a_source_that_is_away_for_a_moment_is_asked_again(provider: Person, sit
     failures = iter([(503, {}, b"later")] * 2)
     site.spoil = lambda place: next(failures, None) if place >= PAGE else None
     assert over(provider, harvest(provider, site.kind, site.url))["counts"] == {"added": PAGE + 5}
+
+
+def test_a_run_that_waits_for_its_source_leaves_the_market_in_peace(
+    provider: Person, house: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, written = house.market.store, []
+    plain = store.write
+
+    def counted(step: Callable[[Any], Any]) -> Any:
+        if threading.current_thread().name == "harvest":
+            written.append(step)
+        return plain(step)
+
+    monkeypatch.setattr(store, "write", counted)
+    name = harvest(provider, "dcat", "http://127.0.0.1:9/catalog.ttl")  # nobody answers there
+    runs = f"/v1/harvests/{name}/runs"
+    until(lambda: store_run(house, name).failures, lambda n: n >= 1)
+    before = len(written)
+    waited = store_run(house, name)
+    assert waited.not_before is not None
+    time.sleep(1)
+    assert len(written) == before
+    provider.post(f"/v1/harvests/{name}/stop")
+    over(provider, name)
+    assert provider.get(runs)["items"][0]["state"] == "stopped"
+
+
+def store_run(house: Hall, harvest_id: str) -> HarvestRun:
+    with house.market.store.read() as reader:
+        return reader.find(HarvestRun, harvest_id=harvest_id, newest=True, limit=1)[0]
 
 
 # --- markets -----------------------------------------------------------------------------------

@@ -63,15 +63,18 @@ class Harvester:
         self._store.write(harvests.begin_due) if self._any_due() else None
         done = 0
         while not self._stop.is_set():
-            runs = [run for state in ACTIVE for run in self._runs(state)]
-            for run in runs:
+            now, moved = self._clock.now(), 0
+            for run in [run for state in ACTIVE for run in self._runs(state)]:
                 if self._stop.is_set():
                     break
+                if not _free(run, now):
+                    continue
                 held = self._store.write(partial(_lease, run_id=run.id))
                 if held is not None:
                     self._go_on(held)
-                    done += 1
-            if not runs or not done:
+                    moved += 1
+            done += moved
+            if not moved:  # the rest is held by others, or waits for its source
                 break
         return done
 
@@ -197,11 +200,16 @@ def _still(run: HarvestRun, now: datetime) -> None:
 # --- steps -------------------------------------------------------------------------------------
 
 
+def _free(run: HarvestRun, now: datetime) -> bool:
+    """Say whether a run may be taken now: nobody holds it, and its source is not left in peace."""
+    if run.leased_until is not None and run.leased_until > now:
+        return False
+    return run.not_before is None or run.not_before <= now or run.stop
+
+
 def _lease(tx: Transaction, run_id: str) -> HarvestRun | None:
     run = tx.get(HarvestRun, run_id)
-    if run.state not in ACTIVE or (run.leased_until is not None and run.leased_until > tx.now):
-        return None
-    if run.not_before is not None and run.not_before > tx.now and not run.stop:
+    if run.state not in ACTIVE or not _free(run, tx.now):
         return None
     held = replace(run, leased_until=tx.now + timedelta(seconds=LEASE_S), not_before=None)
     tx.put(held)
