@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from people import USCC, Hall, open_hall, small_corpus, until
-from stall import sold_as
+from stall import offered, sold_as
 from terminal import Terminal, terminal_in
 from yaosu.commands.language import named, reads_english
 
@@ -82,3 +82,24 @@ def test_every_command_names_a_corpus_in_the_language_of_the_terminal(
         # What a program reads is the same in every locale.
         assert yaosu.ok("search")["items"][0]["card"]["title"] == chinese
         assert yaosu.ok("listing", "show", listing)["title"] == chinese
+
+
+def test_a_stranger_is_told_how_to_look_at_a_corpus_and_buy_it(yaosu: Terminal, hall: Hall) -> None:
+    provider = hall.person("hinting", "provider", uscc=USCC[1])
+    listing = offered(hall, provider, "hinted", mode="free")
+    said = yaosu("listing", "show", listing)
+    assert f"yaosu listing preview {listing}; buy: yaosu buy {listing}" in said.out
+    assert "next 下一步" not in said.out
+    assert "buy:" not in yaosu("listing", "show", listing, key=provider.key).out
+
+
+def test_statements_that_are_missing_are_one_line_wherever_they_are_told(
+    yaosu: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n", "utf-8")
+    described = yaosu("describe", tmp_path)
+    planned = yaosu("submit", tmp_path, "--dry-run")
+    for said in (described, planned):
+        assert "/dataElement/docs" in said.out
+        assert "/dataElement/docs/basic" not in said.out
+        assert "basic/scale" in said.out

@@ -474,6 +474,11 @@ def test_the_command_line_records_use_recalls_and_confirms(
         assert ran.returncode == code, ran.stderr
         return ran.stdout
 
+    assert "usage record MODEL --trade TRADE" in run(buyer, "usage", "list")
+    said = run(buyer, "usage", "summary")
+    assert "['" not in said, "values are words, not a notation of Python"
+    assert "已购数据规模：记录数" in said
+    assert "/typed-zh v" in said
     named = f"{trade['trade_id']}=77"
     kept = run(buyer, "usage", "record", "typed-model", "--trade", named, "--platform", "--json")
     assert json.loads(kept)["document"]["sources"][0]["tokens"] == 77

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from yaosu.errors import InvalidInput, Problem, Text
+from yaosu.errors import InvalidInput, Text
 
 from .terminal import Json, Watch, command, note, print_json, print_problems, print_table, say
 
 NAME = "datapackage.json"
-DOCS = "/dataElement/docs/"
 
 
 @command
@@ -75,25 +73,8 @@ def _tell(found: Any, written: Path | None) -> None:
         print_table(("path 路径", "why 原因"), [_skipped(item) for item in found.skipped])
     if found.todo:
         say(Text("still to be filled in or looked at:", "仍需填写或确认："))
-        print_problems(_together(found.todo))
+        print_problems(found.todo)
         say(Text("then: yaosu submit --dry-run DIR", "之后执行：yaosu submit --dry-run 目录"))
-
-
-def _together(todo: Sequence[Problem]) -> list[Problem]:
-    """Return the list with the two dozen yes-or-no statements on documentation as one line."""
-    docs = [p for p in todo if p.pointer.startswith(DOCS) and p.code == "missing"]
-    if len(docs) < 2:
-        return list(todo)
-    names = ", ".join(p.pointer.removeprefix(DOCS) for p in docs)
-    one = Problem(
-        pointer=DOCS.rstrip("/"),
-        code="missing",
-        en=f"{len(docs)} statements are missing, each true, false, or where it is said: {names}",
-        zh=f"{len(docs)} 项说明尚未填写，各填 true、false 或文档所在位置：{names}",
-        severity=docs[0].severity,
-    )
-    at = todo.index(docs[0])
-    return [*todo[:at], one, *(p for p in todo[at:] if p not in docs)]
 
 
 def _short(value: object) -> str:

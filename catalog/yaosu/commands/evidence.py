@@ -81,6 +81,14 @@ def list_usage(model: OneModel = None, market: Market = None, as_json: Json = Fa
     if as_json:
         print_json({"items": found})
         return
+    if not found:
+        say(
+            Text(
+                "nothing is recorded yet: yaosu usage record MODEL --trade TRADE",
+                "尚未登记：yaosu usage record 模型 --trade 交易",
+            )
+        )
+        return
     rows = [
         [k["usage_receipt_id"], _model(k), str(len(k["document"]["sources"])), k["created_at"]]
         for k in found
@@ -105,10 +113,17 @@ def summary(model: OneModel = None, market: Market = None, as_json: Json = False
         print_json(found)
         return
     rows = [
-        [r["section"], f"{r['item']} {r['item_zh']}", "–" if r["blank"] else str(r["value"])[:80]]
+        [r["section"], f"{r['item']} {r['item_zh']}", "–" if r["blank"] else _plainly(r["value"])]
         for r in found["rows"]
     ]
     print_table(["§", "item 项目", "known 平台掌握"], rows)
+
+
+def _plainly(value: object) -> str:
+    """Return a value as a person reads it; datasets by their names, `--json` has all of them."""
+    each = value if isinstance(value, list) else [value]
+    text = ", ".join(str(v.get("dataset") if isinstance(v, dict) else v) for v in each)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 @usage.command()

@@ -338,13 +338,21 @@ def tell(found: Listing) -> None:
             else "",
             "certificate 登记凭证": (found.data.get("certificate") or {}).get("number"),
             "content 内容摘要": found["content_digest"],
-            "next 下一步": "\n".join(steps_of(found.id, found.data.get("next") or ())),
+            "next 下一步": "\n".join(steps_of(found.id, found.data.get("next") or ())).strip(),
         }
     )
     if pkg.get("description"):
         say("", str(pkg["description"]))
     for remark in found.data.get("remarks") or ():
         say(f"{remark['at']} {remark['kind']}: {remark['text']}")
+    if found.state == "listed" and "next" not in found.data:  # somebody else's
+        buying = "buy" if found.data.get("standing_signature") else "order"
+        say(
+            Text(
+                f"look: yaosu listing preview {found.id}; buy: yaosu {buying} {found.id}",
+                f"看样例：yaosu listing preview {found.id}；购买：yaosu {buying} {found.id}",
+            )
+        )
 
 
 def _price(price: dict[str, Any]) -> str:

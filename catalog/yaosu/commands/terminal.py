@@ -42,6 +42,7 @@ DONE, NOT_VALID, WRONG_USE, STOPPED = 0, 1, 2, 130
 # What is wrong inside data or a record; everything else is the use, the place or the line.
 _ABOUT_DATA = (InvalidDocument, Malformed, UnsafePath, Unverified)
 WIDE = 200
+_DOCS = "/dataElement/docs/"
 
 Market = Annotated[
     str | None,
@@ -268,13 +269,33 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 
 def print_problems(problems: Sequence[Problem], *, to_stderr: bool = False) -> None:
-    """Write every problem with its place and both sentences."""
+    """Write every problem with its place and both sentences, those of one kind on one line."""
     marks = {"error": "✗", "missing": "…", "warning": "!"}
     print_table(
         ("", "where 位置", "what is wrong 问题"),
-        [(marks.get(p.severity, "·"), p.pointer or "/", f"{p.en}\n{p.zh}") for p in problems],
+        [
+            (marks.get(p.severity, "·"), p.pointer or "/", f"{p.en}\n{p.zh}")
+            for p in _together(problems)
+        ],
         to_stderr=to_stderr,
     )
+
+
+def _together(problems: Sequence[Problem]) -> list[Problem]:
+    """Return the list with the two dozen yes-or-no statements on documentation as one line."""
+    docs = [p for p in problems if p.pointer.startswith(_DOCS) and p.code == "missing"]
+    if len(docs) < 2:
+        return list(problems)
+    names = ", ".join(p.pointer.removeprefix(_DOCS) for p in docs)
+    one = Problem(
+        pointer=_DOCS.rstrip("/"),
+        code="missing",
+        en=f"{len(docs)} statements are missing, each true, false, or where it is said: {names}",
+        zh=f"{len(docs)} 项说明尚未填写，各填 true、false 或文档所在位置：{names}",
+        severity=docs[0].severity,
+    )
+    at = problems.index(docs[0])
+    return [*problems[:at], one, *(p for p in problems[at:] if p not in docs)]
 
 
 def where_it_stands(thing_id: str, state: str, following: Sequence[str] | None) -> Text:

@@ -338,7 +338,7 @@ def _coverage(body: Mapping[str, Any]) -> Text:
             whole.append(check["name"])
     if whole:
         en = f"{len(whole)} checks" if len(whole) > 2 else ", ".join(whole)
-        zh = f"{len(whole)} 项检查" if len(whole) > 2 else "、".join(whole)
+        zh = f"{len(whole)} 项检查" if len(whole) > 2 else "、".join(whole) + " "
         parts_en.insert(0, f"{en} saw 100% of the rows")
         parts_zh.insert(0, f"{zh}覆盖 100% 的行")
     return Text(", ".join(parts_en) or "no row checks", "，".join(parts_zh) or "无行级检查")

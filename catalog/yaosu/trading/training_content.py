@@ -27,7 +27,13 @@ BLANK = Text(
     "平台不掌握，由模型提供者填写",
 )
 _RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-_SIZES = ("records", "bytes", "tokens", "images", "duration_s")
+_SIZES: Mapping[str, Text] = {
+    "records": Text("records", "记录数"),
+    "bytes": Text("bytes", "字节数"),
+    "tokens": Text("tokens", "词元数"),
+    "images": Text("images", "图像数"),
+    "duration_s": Text("seconds", "时长（秒）"),
+}
 _TC260 = ("tc260:source_bad", "tc260:manual_pass", "tc260:tech_pass", "tc260:source_div")
 
 
@@ -135,12 +141,12 @@ def _general(
     yield _row("1.2", "Models and versions", "模型及版本", models, "usage receipts")
     yield _row("1.2", "Date placed on the market", "投放市场日期")
     yield _row("1.3", "Modalities of bought data", "已购数据模态", modalities, "descriptors")
-    for name in _SIZES:
+    for name, called in _SIZES.items():
         total = sum(b.of("size", name) or 0 for b in data)
         yield _row(
             "1.3",
-            f"Size of bought data: {name}",
-            f"已购数据规模：{name}",
+            f"Size of bought data: {called.en}",
+            f"已购数据规模：{called.zh}",
             total or None,
             "descriptors",
         )
