@@ -289,9 +289,10 @@ def _work_as_copy(inbox: int, outbox: int, others: Sequence[Worker]) -> NoReturn
 
 
 def _has_one_thread() -> bool:
-    """Say whether this process may be copied: no thread but this can hold a lock in the copy.
+    """Say whether this process may be copied: no other thread can hold a lock in the copy.
 
-    NumPy and Arrow must not have been used: their threads are no danger before that.
+    What NumPy starts when it is loaded here ends itself before a fork; in a process that has used
+    NumPy or Arrow already, more may be going on.
     """
     if sys.platform != "linux" or {"numpy", "pyarrow"} & {*sys.modules}:
         return False
