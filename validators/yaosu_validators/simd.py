@@ -1,0 +1,137 @@
+"""Cuts blocks of text with SIMD instructions: every byte is looked at once, for all questions.
+
+The instructions are WebAssembly, compiled where it runs. It works in a memory of its own: nothing
+in a stranger's file can make it read or write elsewhere, and no compiler is needed. What does not
+fit in, and a machine for which there is no such runtime, is served by NumPy with the same results.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from . import simd_program as p
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What one block holds."""
+
+    machine: Machine
+    turn: int  # the machine's memory holds the block as long as this is its turn
+    separators: Any  # offsets of all delimiters and line breaks
+    breaks: Any  # which of them are line breaks
+    spoils: Any  # offsets of the character that no plain line holds
+    is_utf8: bool
+    has_controls: bool  # below the space, other than LF
+
+    def joined(self, first: Any, runs: Sequence[tuple[int, int]], trim: int) -> Any | None:
+        """Return one text for each line; None where the machine has gone on, or has no room.
+
+        `first` tells each line's first separator; a run is (from, to), the latter not in it.
+        Of every run `trim` bytes are left off at its end.
+        """
+        machine = self.machine
+        if machine.turn != self.turn or len(first) >= p.MOST_LINES or len(runs) > p.MOST_RUNS:
+            return None
+        return machine.joined(first, runs, trim)
+
+
+class Machine:
+    """The program and its memory, of one thread."""
+
+    def __init__(self) -> None:
+        import wasmtime
+
+        config = wasmtime.Config()
+        config.parallel_compilation = False  # the process may be copied, and has one thread
+        config.signals_based_traps = False  # signals are the user's
+        config.memory_reservation = 0  # address space may be limited
+        config.memory_guard_size = 0
+        engine = wasmtime.Engine(config)
+        self._store = wasmtime.Store(engine)
+        module = wasmtime.Module(engine, p.program())
+        exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        self._cut: Callable[..., None] = exports["cut"]  # type: ignore[assignment]
+        self._join: Callable[..., None] = exports["join"]  # type: ignore[assignment]
+        memory = exports["memory"].get_buffer_ptr(self._store)  # type: ignore[union-attr]
+        self._memory = np.frombuffer(memory, np.uint8)
+        self.turn = 0
+
+    def _numbers(self, at: int, count: int) -> Any:
+        return self._memory[at : at + 4 * count].view(np.int32)
+
+    def cut(self, raw: Any, delimiter: bytes, spoils: bytes) -> Cut | None:
+        """Return what a block holds; None where there is no room for it."""
+        size = len(raw)
+        if size > p.ROOM_FOR_TEXT - p.STEP:
+            return None
+        self.turn += 1
+        stop = p.TEXT + (size // p.STEP + 1) * p.STEP  # a broken character at the end shows
+        self._memory[p.TEXT : p.TEXT + size] = raw
+        self._memory[p.TEXT + size : stop] = next(b for b in b"xyz" if b not in delimiter + spoils)
+        asked = delimiter or b"\n", spoils or b"\xff"  # the latter is in no UTF-8
+        self._cut(self._store, p.TEXT, stop, *(ord(char) for char in asked))
+        count, breaks, spoiled = self._numbers(p.COUNTS, 3).tolist()
+        if count < 0:
+            return None
+        low, above = (self._memory[at : at + 16].min() for at in (p.LOWEST, p.LOWEST_ABOVE_LF))
+        return Cut(
+            self,
+            self.turn,
+            self._numbers(p.SEPARATORS, count).copy(),
+            self._numbers(p.BREAKS, breaks).copy(),
+            self._numbers(p.SPOILS, spoiled).copy(),
+            is_utf8=not self._memory[p.ILL_FORMED : p.ILL_FORMED + 16].any(),
+            has_controls=bool(low < _LF or above < _SPACE - _LF - 1),
+        )
+
+    def joined(self, first: Any, runs: Sequence[tuple[int, int]], trim: int) -> Any:
+        """Return one text for each line of the block that was cut last."""
+        if not len(first):
+            return pa.array([], pa.utf8())
+        self._numbers(p.FIRST, len(first))[:] = first
+        self._numbers(p.RUNS, 2 * len(runs))[:] = 4 * np.ravel(runs)
+        self._join(self._store, len(first), len(runs), trim)
+        bounds = self._numbers(p.BOUNDS, len(first) + 1).copy()
+        texts = self._memory[p.JOINED : p.JOINED + bounds.item(-1)].copy()
+        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(texts)]
+        return pa.Array.from_buffers(pa.utf8(), len(first), buffers)
+
+
+_LF, _SPACE = 0x0A, 0x20
+
+
+class _Machines(threading.local):
+    """The machine of each thread: made when it is first needed, or found not to be there."""
+
+    made: Machine | None = None
+    missing = False
+
+
+_machines = _Machines()
+
+
+def cut(raw: Any, delimiter: bytes, spoils: bytes, *, more: bool) -> Cut | None:
+    """Return what a block holds; None where NumPy is to look.
+
+    To start the machine costs what it saves on some blocks: only the first of several does.
+    """
+    if _machines.made is None:
+        if _machines.missing or not more:
+            return None
+        try:
+            _machines.made = Machine()
+        except Exception as why:  # no such runtime for this machine, or too little address space
+            _machines.missing = True
+            log.info("text is cut by NumPy, which takes longer: %s", why)
+            return None
+    return _machines.made.cut(raw, delimiter, spoils)
