@@ -2,8 +2,7 @@
 
 The reader asks for a second line of a row only inside of a quoted cell. There nothing counts but
 the quote that closes it, which is leapt to: what lies before it is given as one text. Where a cell
-is long, not even that: the reader, which takes four bytes for each character, is given a mark,
-and what it stands for is put back into the cell.
+is long, not even that: the reader is given a mark (`marks.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import re
 from collections.abc import Iterator
 
 from .blocks import CHUNK, Block, Lines
+from .marks import LONG_LINE, LONG_ROW, MARK, Marks
 from .streams import MAX_ROW_BYTES, row_too_long, undecodable
+from .utf8 import must_be_utf8
 
-LONG_ROW = 1 << 20  # bytes
-_MARK = "\ud800"  # no text that could be decoded holds it
 _OPEN = re.compile(rb'(?:[^"]++|"")*+')  # from inside of a quoted cell up to the quote that ends it
 
 
@@ -31,7 +30,9 @@ class Feed:
     read once, however long the row is, and only up to the most that a row may have.
     """
 
-    def __init__(self, lines: Lines, last: bool, newline: str | None, behind: Behind) -> None:
+    def __init__(
+        self, lines: Lines, last: bool, newline: str | None, behind: Behind, marks: Marks
+    ) -> None:
         self.lines = lines
         self.count = len(lines)
         self.last = last
@@ -40,7 +41,7 @@ class Feed:
         self.at = 0
         self.size = 0  # of the row that is being read
         self.pending: list[str] = []
-        self._held: list[bytearray] = []  # what the marks of this row stand for
+        self.marks = marks
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -59,9 +60,13 @@ class Feed:
         else:
             self.behind.needed = self.size
             raw, ended = self.behind.line()
+        further = self.size > 0
         self._measure(len(raw) + 1)
-        text = raw.decode("utf-8") + "\n" * ended  # in an open quote, it would be of the cell
-        if "\r" in text:
+        if further and self.size > LONG_ROW:
+            self.marks.count(raw)
+        text = self._text(raw, ended, further) if len(raw) > LONG_LINE else raw.decode("utf-8")
+        text += "\n" * ended  # in an open quote, it would be of the cell
+        if "\r" in text or (self.newline is None and "\n" in text[:-1]):
             lines = list(io.StringIO(text, newline=self.newline))
             self.pending = lines[:0:-1]
             return lines[0]
@@ -70,37 +75,27 @@ class Feed:
     def begin(self) -> None:
         """Expect a new row."""
         self.size = 0
-        self._held.clear()
+        self.marks.clear()
 
-    def restored(self, cells: list[str]) -> list[str]:
-        """Return the cells of a row with all of their text."""
-        if not self._held:
-            return cells
-        for at, cell in enumerate(cells):
-            if _MARK in cell:
-                first, *others = cell.split(_MARK)
-                whole = bytearray(first.encode())
-                for other in others:
-                    whole += self._held.pop(0)
-                    whole += other.encode()
-                cells[at] = whole.decode()
-        self._held.clear()
-        return cells
+    def _text(self, raw: bytearray, ended: bool, inside: bool) -> str:
+        """Return a long line as text, with marks for its long cells."""
+        if self.newline is None and b"\r" in raw:
+            raw = raw.removesuffix(b"\r") if ended else raw
+            raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return self.marks.shortened(raw, inside=inside)
 
     def _inside(self) -> str:
         """Return the lines of the open cell before that which ends it, or a mark for them."""
         mark = ""
         while raw := self._open_lines(ending=bool(mark)):
             self._measure(len(raw))
-            text = raw.decode("utf-8")
-            if self.newline is None and "\r" in text:
-                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            if self.newline is None and b"\r" in raw:
+                raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             if self.size <= LONG_ROW:
-                return text
-            if not mark:
-                mark = _MARK
-                self._held.append(bytearray())
-            self._held[-1] += text.replace('""', '"').encode()
+                return raw.decode("utf-8")
+            must_be_utf8(raw)
+            self.marks.add(raw, more=bool(mark))
+            mark = MARK
         return mark
 
     def _open_lines(self, *, ending: bool) -> bytearray:

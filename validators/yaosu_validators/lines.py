@@ -26,6 +26,7 @@ from .feeds import Behind, Feed, NeedMore
 from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
+from .marks import LONG_LINE, Marks
 from .plain import Doubts, PlainFilter, PlainLines
 from .streams import SourceProblem, undecodable
 
@@ -428,7 +429,8 @@ class _Pass:
         self._keys()
 
     def _rows(self) -> None:
-        feed = Feed(self.lines, self.last, self.judge.newline, self.behind)
+        marks = Marks(self.judge.dialect)
+        feed = Feed(self.lines, self.last, self.judge.newline, self.behind, marks)
         reader = csv_reader(self.judge.dialect, feed)
         self._skip_header(feed, reader)
         line = feed.at
@@ -488,7 +490,7 @@ class _Pass:
             cells = next(reader, None)
             if cells is None:
                 break
-            rows.append(feed.restored(cells))
+            rows.append(feed.marks.restored(cells))
         for cells in rows:
             number = state.numbers + 1
             if dialect.keeps(number, cells):
@@ -502,9 +504,11 @@ class _Pass:
 
     def _plain(self, line: int) -> list[str] | None:
         """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""
-        raw = self.lines[line]
-        raw = raw.removesuffix(b"\r")
-        if self.plain is None or not raw or b'"' in raw or b"\r" in raw:
+        ends = self.lines.ends
+        if self.plain is None or ends.item(line + 1) - ends.item(line) > LONG_LINE:
+            return None
+        raw = self.lines[line].removesuffix(b"\r")
+        if not raw or b'"' in raw or b"\r" in raw:
             return None
         return raw.decode("utf-8").split(self.judge.dialect.delimiter or ",")
 

@@ -20,6 +20,7 @@ from .fields import Field
 from .readers import CellReader, cell_reader
 
 _SHOWN_CELLS = 100
+_SHOWN_SIZE = 1 << 10  # characters of a cell; a report shows fewer
 
 
 class RowReader:
@@ -86,7 +87,7 @@ class RowReader:
                 row=row,
                 field_name=self.columns[i].name,
                 field_number=i + 1,
-                cell=spelled(cells[i] if i < len(cells) else None),
+                cell=spelled(cells[i] if i < len(cells) else None)[:_SHOWN_SIZE],
                 cells=shown,
             )
             for i, notes in wrong
@@ -99,7 +100,7 @@ class RowReader:
                     row=row,
                     field_name="",
                     field_number=i + 1,
-                    cell=spelled(cells[i]),
+                    cell=spelled(cells[i])[:_SHOWN_SIZE],
                     cells=shown,
                 )
             )

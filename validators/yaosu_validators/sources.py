@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from yaosu_schemas.texts import clip
 from .dialects import (
     HEAD,
     SAMPLE_LINES,
+    SAMPLE_TEXT,
     Dialect,
     content_rows,
     csv_reader,
@@ -32,7 +34,8 @@ from .dialects import (
     read_labels,
     sniff_csv,
 )
-from .json_texts import Measured, parse_json, reason
+from .json_texts import Measured, parse_json, parse_long_json, reason
+from .marks import LONG_LINE, LONG_ROW, MARK, LongLine, Marks
 from .resources import Resource
 from .streams import (
     MAX_ROW_BYTES,
@@ -330,14 +333,34 @@ def open_table(file: OpenFile) -> Table:
     return _open_csv(table)
 
 
-def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines; one that no one meant to be a line is refused before it is read."""
-    before = 0
-    while line := text.readline(MAX_ROW_BYTES):
-        if len(line) >= MAX_ROW_BYTES:
-            raise row_too_long(before)
-        before += len(line) if line.isascii() else len(line.encode(text.encoding, "replace"))
-        yield line
+def _bounded(text: io.TextIOWrapper) -> Iterator[str | LongLine]:
+    """Yield lines; one that no one meant to be a line is refused while it is read."""
+    before = start = 0
+    long: LongLine | None = None
+    ahead = ""  # the first character of the next line
+    while piece := ahead + text.readline(LONG_LINE):
+        ahead = ""
+        if len(piece) >= LONG_LINE and piece.endswith("\r"):
+            ahead = text.readline(1)  # a line break of two characters may have been cut
+            if ahead == "\n":
+                piece, ahead = piece + ahead, ""
+        before += len(piece) if piece.isascii() else len(piece.encode(text.encoding, "replace"))
+        ended = len(piece) < LONG_LINE or piece.endswith(("\n", "\r"))
+        if long is None and ended:
+            start = before
+            yield piece
+            continue
+        if long is None:
+            long = LongLine(bytearray(), piece[:SAMPLE_TEXT])
+        long.raw.extend(piece.encode("utf-8", "surrogatepass"))
+        if len(long.raw) > MAX_ROW_BYTES:
+            raise row_too_long(start)
+        if ended:
+            start = before
+            yield long
+            long = None
+    if long is not None:
+        yield long
 
 
 def _text(table: Table) -> io.TextIOWrapper:
@@ -349,38 +372,63 @@ def _text(table: Table) -> io.TextIOWrapper:
 def _open_csv(table: Table) -> Table:
     text = _text(table)
     lines = _bounded(text)
-    sample = list(_guarded(_first(lines, SAMPLE_LINES)))
+    sample = deque(_guarded(_first(lines, SAMPLE_LINES)))
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
-    table.dialect = sniff_csv(table.dialect, sample, table.format)
-    return _finish_opening(table, _csv_rows(table.dialect, chain(sample, lines)))
+    heads = [line if isinstance(line, str) else line.head for line in sample]
+    table.dialect = sniff_csv(table.dialect, heads, table.format)
+    return _finish_opening(table, _csv_rows(table.dialect, chain(_used_up(sample), lines)))
 
 
-def _csv_rows(dialect: Dialect, lines: Iterator[str]) -> Iterator[list[str]]:
+def _used_up(lines: deque[str | LongLine]) -> Iterator[str | LongLine]:
+    while lines:  # they may be long
+        yield lines.popleft()
+
+
+def _csv_rows(dialect: Dialect, lines: Iterator[str | LongLine]) -> Iterator[list[str]]:
     """Yield rows; one of many lines that no one meant to be a row is refused while it is read."""
     size = 0  # of the row so far
+    marks = Marks(dialect)
 
     def measured() -> Iterator[str]:
         nonlocal size
+        held = ""  # a mark that was not given yet
         for line in lines:
-            size += len(line)
+            inside = size > 0
+            size += len(line.raw) if isinstance(line, LongLine) else len(line)
             if size > MAX_ROW_BYTES:
                 raise row_too_long()
-            yield line
+            if inside and size > LONG_ROW:
+                raw = (
+                    line.raw
+                    if isinstance(line, LongLine)
+                    else line.encode("utf-8", "surrogatepass")
+                )
+                if marks.is_inside(raw):
+                    marks.add(raw, more=bool(held))
+                    held = MARK
+                    continue
+                marks.count(raw)
+            text = marks.shortened(line.raw, inside=inside) if isinstance(line, LongLine) else line
+            yield held + text
+            held = ""
+        if held:
+            yield held
 
     for cells in csv_reader(dialect, measured()):
-        yield cells
+        yield marks.restored(cells)
         size = 0
+        marks.clear()
 
 
-def _first(lines: Iterator[str], count: int) -> Iterator[str]:
+def _first(lines: Iterator[str | LongLine], count: int) -> Iterator[str | LongLine]:
     size = 0
     for _ in range(count):
         line = next(lines, None)
         if line is None:
             return
         yield line
-        size += len(line)
+        size += len(line.raw) if isinstance(line, LongLine) else len(line)
         if size > SAMPLE_SIZE:
             return
 
@@ -495,16 +543,16 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
         raise problem("source-error", note.en, note.zh) from None
 
 
-def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
+def _jsonl_rows(table: Table, lines: Iterator[str | LongLine]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
 
 
-def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
+def _json_lines(lines: Iterator[str | LongLine]) -> Iterator[Any]:
     for number, line in enumerate(lines, start=1):
         if number == 1:
-            line = line.removeprefix("\ufeff")
+            line = line.removeprefix("\ufeff") if isinstance(line, str) else line
         try:
-            yield parse_json(line)
+            yield parse_long_json(line.raw) if isinstance(line, LongLine) else parse_json(line)
         except (ValueError, RecursionError) as why:
             note = reason(why)
             raise problem(
