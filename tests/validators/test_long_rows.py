@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yaosu_validators import json_texts, marks, sources
+from yaosu_validators import json_texts, marks
 from yaosu_validators.dialects import Dialect, csv_reader
 from yaosu_validators.streams import SourceProblem
 
@@ -21,7 +21,7 @@ def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "_LONG_CELL", 3)
     monkeypatch.setattr(json_texts, "_LONG_STRING", 3)
     for name, size in (("LONG_LINE", 8), ("LONG_ROW", 16)):
-        monkeypatch.setattr(sources, name, size)
+        monkeypatch.setattr(marks, name, size)
 
 
 _dialects = st.builds(
@@ -62,9 +62,9 @@ def test_a_row_of_marks_is_the_row_itself(dialect: Dialect, pieces: list[str]) -
         except (csv.Error, SourceProblem) as why:
             return str(why)
 
-    lines = sources._bounded(io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline=""))
+    lines = marks.bounded(io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline=""))
     wanted = rows(lambda: csv_reader(dialect, io.StringIO(text, newline="")))
-    assert rows(lambda: sources._csv_rows(dialect, lines)) == wanted
+    assert rows(lambda: marks.csv_rows(dialect, lines)) == wanted
 
 
 _parts = ["a", "bcd", "\\n", '\\"', "\\\\", "\\u00e9", "\\ud83d", "\\ude00", "😀", "é", " ", ",[{"]
@@ -98,6 +98,6 @@ def test_a_long_json_text_has_the_same_value_or_the_same_fault(text: str) -> Non
 def test_a_row_of_too_many_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "MAX_CELLS", 10)
     for text in ("a," * 5 + "\n", '"' + "a," * 50 + '"\n'):
-        assert len(list(sources._csv_rows(Dialect(), sources._bounded(io.StringIO(text))))) == 1  # type: ignore[arg-type]
+        assert len(list(marks.csv_rows(Dialect(), marks.bounded(io.StringIO(text))))) == 1  # type: ignore[arg-type]
     with pytest.raises(SourceProblem, match="resource-limit"):
-        list(sources._csv_rows(Dialect(), sources._bounded(io.StringIO("a," * 50))))  # type: ignore[arg-type]
+        list(marks.csv_rows(Dialect(), marks.bounded(io.StringIO("a," * 50))))  # type: ignore[arg-type]

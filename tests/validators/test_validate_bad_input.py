@@ -220,7 +220,7 @@ def _held_bytes(pid: int) -> int:
 def test_a_quote_that_is_never_closed_at_the_top_is_refused_before_the_table_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yaosu_validators.sources.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("yaosu_validators.marks.MAX_ROW_BYTES", 1 << 20)
     (tmp_path / "a.csv").write_bytes(b'a,b\n1,2\n3,"' + b"text, text\n" * 400_000)
     report = validate(tmp_path / "a.csv")
     assert types(report) == ["resource-limit"]

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from . import turns
 from .streams import MAX_ROW_BYTES, SourceProblem, row_too_long, undecodable
 
 BLOCK = 8 << 20
@@ -148,6 +149,8 @@ class Blocks:
             cut = len(piece) if last else piece.rfind(b"\n", ROOM) + 1
             if cut <= ROOM and failure is None and not (last and held):
                 held += piece[ROOM:]  # one line is longer than a piece
+                if len(held) > turns.LONG:
+                    turns.take("block")
                 if len(held) > MAX_ROW_BYTES:
                     if self._instead is None:
                         raise row_too_long(start if self.utf8 else None)
@@ -166,8 +169,15 @@ class Blocks:
         data, start = block.data, block.start
         while True:
             self._left = bytearray()
-            yield Block(data, block.last, start, block.failure)
-            start += len(data) - len(self._left)
+            size, long = len(data), len(data) > BLOCK + ROOM
+            given = Block(data, block.last, start, block.failure)
+            if long:
+                block.data = data = bytearray()
+            yield given
+            if long:
+                given.data = bytearray()  # no one needs it any more
+                turns.leave("block")
+            start += size - len(self._left)
             if not self._left:
                 return start
             data = self._left

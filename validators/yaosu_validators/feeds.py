@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from . import turns
 from .blocks import CHUNK, Block, Lines
 from .marks import LONG_LINE, LONG_ROW, MARK, Marks
 from .streams import MAX_ROW_BYTES, row_too_long, undecodable
@@ -73,7 +74,9 @@ class Feed:
         return text
 
     def begin(self) -> None:
-        """Expect a new row."""
+        """Expect a new row; what was read is needed no more."""
+        if self.size > turns.LONG:
+            turns.leave("row")
         self.size = 0
         self.marks.clear()
 
@@ -88,7 +91,6 @@ class Feed:
         """Return the lines of the open cell before that which ends it, or a mark for them."""
         mark = ""
         while raw := self._open_lines(ending=bool(mark)):
-            self._measure(len(raw))
             if self.newline is None and b"\r" in raw:
                 raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             if self.size <= LONG_ROW:
@@ -102,29 +104,35 @@ class Feed:
         """Return whole lines without the end of the cell, as many as are at hand."""
         if self.at < self.count:
             data, start = self.lines.data, self.lines.ends.item(self.at)
-            found = _open_lines(data, start, len(data) - self.lines.broken_off)
-            self.at += found.count(b"\n")
-            return found
+            stop = _open_end(data, start, len(data) - self.lines.broken_off)
+            self.at += data.count(b"\n", start, stop)
+            self._measure(stop - start)  # which may take its time: before there is a copy
+            return data[start:stop]
         if self.last:
             return bytearray()
         self.behind.needed = self.size
         try:
-            return self.behind.open_lines()
+            found = self.behind.open_lines()
         except StopIteration:
             if ending:  # with the text ends the cell
                 return bytearray()
             raise
+        self._measure(len(found))
+        return found
 
     def _measure(self, size: int) -> None:
         self.size += size
+        if self.size > turns.LONG:
+            turns.take("row")
         if self.size > MAX_ROW_BYTES:
             raise row_too_long()
 
 
-def _open_lines(data: bytearray, start: int, stop: int) -> bytearray:
+def _open_end(data: bytearray, start: int, stop: int) -> int:
+    """Return where the last whole line of an open cell ends."""
     found = _OPEN.match(data, start, stop)
     end = found.end() if found else start
-    return data[start : data.rfind(b"\n", start, end) + 1]
+    return max(data.rfind(b"\n", start, end) + 1, start)
 
 
 class Behind:
@@ -156,9 +164,9 @@ class Behind:
 
     def open_lines(self) -> bytearray:
         """Return lines of an open cell before the one that ends it, of one block."""
-        found = _open_lines(self._data(), self._at, self._stop)
-        self._at += len(found)
-        return found
+        data, start = self._data(), self._at
+        self._at = _open_end(data, start, self._stop)
+        return data[start : self._at]
 
     def _data(self) -> bytearray:
         while self._block is None or self._at >= self._stop:

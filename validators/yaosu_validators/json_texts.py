@@ -11,6 +11,7 @@ from typing import IO, Any
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 
+from . import turns
 from .check import Finding
 from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
 
@@ -165,6 +166,8 @@ class Measured:
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
         self._size += len(data)
+        if self._size > turns.LONG:
+            turns.take("source")
         if self._size > MAX_ROW_BYTES:
             raise row_too_long()
         bare = (self._held + data).replace(b"\\\\", b"").replace(b'\\"', b"")

@@ -12,6 +12,7 @@ from typing import Any
 
 from yaosu_schemas.errors import Text
 
+from . import turns
 from .check import Chosen, Finding, registered
 from .checks.structure import Structure, TableState, structure
 from .dialects import Dialect
@@ -293,6 +294,7 @@ def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableStat
     from .steady import steady
 
     table.rows, table.fragment = iter(()), []  # rows may be long, and are read once more
+    turns.leave("source")
     blocks = Blocks(file.reopen(), table.encoding)
     if table.format == "jsonl":
         from .records import RecordJudge

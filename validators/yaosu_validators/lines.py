@@ -501,6 +501,8 @@ class _Pass:
                 state.numbers = number
                 if len(state.skips) < MAX_SKIPS:
                     state.skips.append(number)
+            cells.clear()
+        feed.begin()
 
     def _plain(self, line: int) -> list[str] | None:
         """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""

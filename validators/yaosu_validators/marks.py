@@ -6,14 +6,18 @@ UTF-8, is put back into the cell that it gives.
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from yaosu_schemas.errors import Text
 
+from . import turns
 from .check import Finding
-from .dialects import Dialect
-from .streams import RowTooLong
+from .dialects import SAMPLE_TEXT, Dialect, csv_reader
+from .steady import give_back
+from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
 
 MARK = "\ud800"  # no text that could be decoded holds it
 LONG_ROW = 1 << 20  # bytes
@@ -39,8 +43,8 @@ class Marks:
         delimiter = (dialect.delimiter or ",").encode()
         self._delimiter = delimiter
         self._counted = 0  # delimiters in the lines of a row of many lines
-        self._quote = b"" if escape else quote
-        self._held: list[bytes | bytearray] = []
+        self.quote = b"" if escape else quote
+        self._held: list[list[bytes | bytearray]] = []
         self._cells: re.Pattern[bytes] | None = None  # group 1: in quotes, group 2: without
         if max(len(quote), len(escape), len(delimiter)) > 1:
             return  # none of them, or one of many bytes
@@ -60,26 +64,20 @@ class Marks:
         self._held.clear()
         self._counted = 0
 
-    def count(self, raw: bytes | bytearray) -> None:
+    def count(self, line: bytearray | str) -> None:
         """Count the cells of a further line of a long row."""
+        raw = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
         self._counted += raw.count(self._delimiter)
         if self._counted > MAX_CELLS:
             raise too_many_cells()
 
     def add(self, text: bytes | bytearray, *, more: bool = False) -> None:
         """Let the next mark stand for a text from inside of quotes; with `more`, the last one."""
-        if self._quote:
-            text = text.replace(self._quote * 2, self._quote)
+        if self.quote:
+            text = text.replace(self.quote * 2, self.quote)
         if not more:
-            self._held.append(text)
-            return
-        last = self._held[-1]
-        self._held[-1] = last if isinstance(last, bytearray) else bytearray(last)
-        self._held[-1] += text
-
-    def is_inside(self, raw: bytes | bytearray) -> bool:
-        """Say whether a line that begins inside of a quoted cell does not end it."""
-        return bool(self._quote) and self._quote not in raw
+            self._held.append([])
+        self._held[-1].append(text)
 
     def shortened(self, raw: bytearray, *, inside: bool) -> str:
         """Return a line with marks for its long cells; `inside` of a quoted one it may begin."""
@@ -93,10 +91,10 @@ class Marks:
                 return at
             parts.extend((raw[at:begin].decode("utf-8"), MARK))
             text = raw[begin:end]
-            self._held.append(text)
+            self._held.append([text])
             return end
 
-        if inside and self._quote and self._open is not None:
+        if inside and self.quote and self._open is not None:
             found = self._open.match(raw)
             assert found is not None
             if found.end() >= _LONG_CELL:
@@ -124,16 +122,117 @@ class Marks:
         if not self._held:
             return cells
         for at, cell in enumerate(cells):
-            if cell == MARK:
-                cells[at] = self._held.pop(0).decode("utf-8")
-            elif MARK in cell:
+            if MARK in cell:
                 first, *others = cell.split(MARK)
-                whole = bytearray(first.encode())
+                pieces: list[bytes | bytearray] = [first.encode()]
                 for other in others:
-                    whole += self._held.pop(0)
-                    whole += other.encode()
-                cells[at] = whole.decode("utf-8")
+                    pieces += (*self._held.pop(0), other.encode())
+                cells[at] = _text(pieces)
         return cells
+
+
+def _text(pieces: list[bytes | bytearray]) -> str:
+    """Return pieces of UTF-8 as one text, and use them up before there is any."""
+    whole = b"".join(pieces)
+    pieces.clear()
+    if len(whole) > turns.LONG:
+        give_back()
+    return whole.decode("utf-8")
+
+
+def bounded(text: io.TextIOWrapper) -> Iterator[str | LongLine]:
+    """Yield lines; one that no one meant to be a line is refused while it is read."""
+    before = start = 0
+    long: LongLine | None = None
+    ahead = ""  # the first character of the next line
+    while piece := ahead + text.readline(LONG_LINE):
+        ahead = ""
+        if len(piece) >= LONG_LINE and piece.endswith("\r"):
+            ahead = text.readline(1)  # a line break of two characters may have been cut
+            if ahead == "\n":
+                piece, ahead = piece + ahead, ""
+        before += len(piece) if piece.isascii() else len(piece.encode(text.encoding, "replace"))
+        ended = len(piece) < LONG_LINE or piece.endswith(("\n", "\r"))
+        if long is None and ended:
+            start = before
+            yield piece
+            continue
+        if long is None:
+            long = LongLine(bytearray(), piece[:SAMPLE_TEXT])
+        turns.take("source")
+        long.raw.extend(piece.encode("utf-8", "surrogatepass"))
+        if len(long.raw) > MAX_ROW_BYTES:
+            raise row_too_long(start)
+        if ended:
+            start = before
+            yield long
+            long = None
+    if long is not None:
+        yield long
+
+
+def csv_rows(dialect: Dialect, lines: Iterator[str | LongLine]) -> Iterator[list[str]]:
+    """Yield rows; one of many lines that no one meant to be a row is refused while it is read."""
+    feed = _LineFeed(dialect, lines)
+    for cells in csv_reader(dialect, iter(feed)):
+        yield feed.marks.restored(cells)
+        feed.size = 0
+        feed.marks.clear()
+
+
+class _LineFeed:
+    """Lines of text for `csv.reader`; of a long row it is given marks."""
+
+    def __init__(self, dialect: Dialect, lines: Iterator[str | LongLine]) -> None:
+        self.marks = Marks(dialect)
+        self.size = 0  # of the row so far
+        self._lines = lines
+        self._held: list[str] = []  # lines inside of a quoted cell
+        self._mark = ""  # that was not given yet
+
+    def __iter__(self) -> Iterator[str]:
+        quote, long_row = self.marks.quote.decode(), LONG_ROW
+        for line in self._lines:
+            if isinstance(line, LongLine):
+                self._measure(len(line.raw))
+                inside = self.size > len(line.raw)
+                text = self.marks.shortened(line.raw, inside=inside)
+            else:
+                self._measure(len(line))
+                if self.size > long_row and len(line) < self.size:
+                    if quote and quote not in line:
+                        self._held.append(line)
+                        if len(self._held) >= _LINES:
+                            self._keep()
+                        continue
+                    self.marks.count(line)
+                text = line
+            self._keep()
+            yield self._mark + text
+            self._mark = ""
+        self._keep()
+        if self._mark:
+            yield self._mark
+
+    def _keep(self) -> None:
+        """Let a mark stand for the lines that are held."""
+        if self._held:
+            text = "".join(self._held)
+            raw = text.encode("utf-8", "surrogatepass")
+            self._held.clear()
+            self._measure(len(raw) - len(text))
+            self.marks.add(raw, more=bool(self._mark))
+            self._mark = MARK
+
+    def _measure(self, size: int) -> None:
+        self.size += size
+        if self.size > turns.LONG:
+            turns.take("source")
+        if self.size > MAX_ROW_BYTES:
+            raise row_too_long()
+
+
+_LINES = 1 << 12  # of one row, made one text at a time
 
 
 def too_many_cells() -> RowTooLong:

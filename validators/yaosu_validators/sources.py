@@ -24,10 +24,8 @@ from yaosu_schemas.texts import clip
 from .dialects import (
     HEAD,
     SAMPLE_LINES,
-    SAMPLE_TEXT,
     Dialect,
     content_rows,
-    csv_reader,
     detect_encoding,
     find_header,
     guess_encoding,
@@ -35,10 +33,9 @@ from .dialects import (
     sniff_csv,
 )
 from .json_texts import Measured, parse_json, parse_long_json, reason
-from .marks import LONG_LINE, LONG_ROW, MARK, LongLine, Marks
+from .marks import LongLine, bounded, csv_rows
 from .resources import Resource
 from .streams import (
-    MAX_ROW_BYTES,
     Digests,
     HashedFile,
     SourceProblem,
@@ -49,7 +46,6 @@ from .streams import (
     named_intruder,
     open_file,
     problem,
-    row_too_long,
     undecodable,
 )
 
@@ -333,36 +329,6 @@ def open_table(file: OpenFile) -> Table:
     return _open_csv(table)
 
 
-def _bounded(text: io.TextIOWrapper) -> Iterator[str | LongLine]:
-    """Yield lines; one that no one meant to be a line is refused while it is read."""
-    before = start = 0
-    long: LongLine | None = None
-    ahead = ""  # the first character of the next line
-    while piece := ahead + text.readline(LONG_LINE):
-        ahead = ""
-        if len(piece) >= LONG_LINE and piece.endswith("\r"):
-            ahead = text.readline(1)  # a line break of two characters may have been cut
-            if ahead == "\n":
-                piece, ahead = piece + ahead, ""
-        before += len(piece) if piece.isascii() else len(piece.encode(text.encoding, "replace"))
-        ended = len(piece) < LONG_LINE or piece.endswith(("\n", "\r"))
-        if long is None and ended:
-            start = before
-            yield piece
-            continue
-        if long is None:
-            long = LongLine(bytearray(), piece[:SAMPLE_TEXT])
-        long.raw.extend(piece.encode("utf-8", "surrogatepass"))
-        if len(long.raw) > MAX_ROW_BYTES:
-            raise row_too_long(start)
-        if ended:
-            start = before
-            yield long
-            long = None
-    if long is not None:
-        yield long
-
-
 def _text(table: Table) -> io.TextIOWrapper:
     assert table.stream is not None
     newline = "" if table.format == "csv" else None
@@ -371,54 +337,18 @@ def _text(table: Table) -> io.TextIOWrapper:
 
 def _open_csv(table: Table) -> Table:
     text = _text(table)
-    lines = _bounded(text)
+    lines = bounded(text)
     sample = deque(_guarded(_first(lines, SAMPLE_LINES)))
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
     heads = [line if isinstance(line, str) else line.head for line in sample]
     table.dialect = sniff_csv(table.dialect, heads, table.format)
-    return _finish_opening(table, _csv_rows(table.dialect, chain(_used_up(sample), lines)))
+    return _finish_opening(table, csv_rows(table.dialect, chain(_used_up(sample), lines)))
 
 
 def _used_up(lines: deque[str | LongLine]) -> Iterator[str | LongLine]:
     while lines:  # they may be long
         yield lines.popleft()
-
-
-def _csv_rows(dialect: Dialect, lines: Iterator[str | LongLine]) -> Iterator[list[str]]:
-    """Yield rows; one of many lines that no one meant to be a row is refused while it is read."""
-    size = 0  # of the row so far
-    marks = Marks(dialect)
-
-    def measured() -> Iterator[str]:
-        nonlocal size
-        held = ""  # a mark that was not given yet
-        for line in lines:
-            inside = size > 0
-            size += len(line.raw) if isinstance(line, LongLine) else len(line)
-            if size > MAX_ROW_BYTES:
-                raise row_too_long()
-            if inside and size > LONG_ROW:
-                raw = (
-                    line.raw
-                    if isinstance(line, LongLine)
-                    else line.encode("utf-8", "surrogatepass")
-                )
-                if marks.is_inside(raw):
-                    marks.add(raw, more=bool(held))
-                    held = MARK
-                    continue
-                marks.count(raw)
-            text = marks.shortened(line.raw, inside=inside) if isinstance(line, LongLine) else line
-            yield held + text
-            held = ""
-        if held:
-            yield held
-
-    for cells in csv_reader(dialect, measured()):
-        yield marks.restored(cells)
-        size = 0
-        marks.clear()
 
 
 def _first(lines: Iterator[str | LongLine], count: int) -> Iterator[str | LongLine]:
@@ -496,7 +426,7 @@ _RECORDS = re.compile(rb"\[\s*([\[{\]]|$)")
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    rows = _guarded(_jsonl_rows(table, _bounded(_text(table))))
+    rows = _guarded(_jsonl_rows(table, bounded(_text(table))))
     names = list(islice(rows, 1))
     _finish_opening(table, chain(names, rows))
     table.by_label = table.records and [table.labels] == names and table.dialect.one_row_each
