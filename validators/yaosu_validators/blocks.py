@@ -159,7 +159,13 @@ class Blocks:
             rest = bytes(piece[cut or ROOM :])
             data = _joined(held, piece, cut) if cut else bytearray()
             held = rest if cut else held + rest
-            start = yield from self._given(Block(data, last, start, failure))
+            block = Block(data, last, start, failure)
+            if self.utf8 and self._instead is None and not last:
+                following = ahead[ROOM : ROOM + CHUNK] if isinstance(ahead, bytearray) else b""
+                _end_before_void(block, held[:CHUNK] + following)
+            start = yield from self._given(block)
+            if block.failure is not None:
+                return
         if isinstance(ahead, SourceProblem) and failure is None:
             raise ahead  # nothing could be read before it
         self.unused = len(held)
@@ -191,6 +197,25 @@ class Blocks:
             return next(self._source, None)
         except SourceProblem as why:
             return why
+
+
+def _end_before_void(block: Block, following: bytes) -> None:
+    """Let a block end where the chunk begins that is void by a bad byte behind the block."""
+    end = block.start + len(block.data)
+    try:
+        codecs.utf_8_decode(following[: CHUNK - end % CHUNK], "strict", False)
+    except UnicodeDecodeError as why:
+        sound = max(end - end % CHUNK - block.start, 0)
+        del block.data[block.data.rfind(b"\n", 0, sound) + 1 :]
+        block.failure = undecodable(why)
+
+
+def sound_bytes(block: Block, why: UnicodeDecodeError) -> int:
+    """Return where lines of a block end before the chunk that is void by its first bad byte."""
+    sound = max((block.start + why.start) // CHUNK * CHUNK - block.start, 0)
+    if block.last and why.reason == "unexpected end of data":
+        sound = why.start  # which is known only when all else was read
+    return block.data.rfind(b"\n", 0, sound) + 1
 
 
 def _joined(held: bytes, piece: bytearray, cut: int) -> bytearray:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from . import turns
-from .blocks import CHUNK, Block, Lines
+from .blocks import Block, Lines, sound_bytes
 from .marks import LONG_LINE, LONG_ROW, MARK, Marks
 from .streams import MAX_ROW_BYTES, row_too_long, undecodable
 from .utf8 import must_be_utf8
@@ -189,11 +189,10 @@ class Behind:
             self._edge = found.start if self._edge < 0 else self._edge
         self._block, self._at, self._stop = found, 0, len(found.data)
         try:
-            found.data.decode("utf-8")
+            must_be_utf8(found.data)
         except UnicodeDecodeError as why:
             self._bad = why
-            cut = (found.start + why.start) // CHUNK * CHUNK - found.start
-            self._stop = max(found.data.rfind(b"\n", 0, max(cut, 0)) + 1, 0)
+            self._stop = sound_bytes(found, why)
 
     @property
     def beyond(self) -> int:

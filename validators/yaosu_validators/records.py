@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines
+from .blocks import Block, Blocks, Lines, sound_bytes
 from .checks.structure import Structure, TableState
 from .column_proofs import flags
 from .fields import BOUNDS, Field
@@ -31,7 +31,6 @@ from .lines import (
     Judged,
     Mark,
     add_keys,
-    bad_byte,
     easy_places,
     one_by_one,
     picked_rows,
@@ -42,7 +41,7 @@ from .plain import PlainLines
 from .plain_records import RecordFilter
 from .readers import value_reader
 from .streams import problem, undecodable
-from .utf8 import must_be_utf8
+from .utf8 import first_bad, must_be_utf8
 
 _S = "[ \\t]*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
@@ -379,9 +378,10 @@ class RecordJudge:
         except UnicodeDecodeError as why:
             mark.restore(state)
             self.line = line
-            cut = (block.start + bad_byte(block.data)) // CHUNK * CHUNK - block.start
-            self._observe(state, block.data[: max(cut, 0)], False)
-            raise undecodable(why) from None
+            good = sound_bytes(block, first_bad(block.data) or why)
+            self._observe(state, block.data[:good], False)
+            if not state.full:
+                raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytearray, last: bool) -> None:
         lines = Lines(data, last=last, delimiter=b'"' if self.plain else b"")
@@ -390,6 +390,7 @@ class RecordJudge:
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
+            must_be_utf8(data)  # RE2 lets characters pass that are longer than they may be
         judged = self._judged(lines, plain)
         runs: list[tuple[int, int, int]] = []
         left: list[int] = []  # lines that are no rows of a run but for their keys
