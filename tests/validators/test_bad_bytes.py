@@ -73,14 +73,17 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("few", [5, 1 << 18])  # lines at once
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_bad_bytes_at_every_border_have_the_verdict_of_frictionless(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, kind: str, few: int
 ) -> None:
     monkeypatch.setattr(judge, "SMALL", 0)
     monkeypatch.setattr(blocks, "BLOCK", 32 << 10)
     monkeypatch.setattr(parts, "PART_BYTES", 48 << 10)
+    monkeypatch.setattr(blocks, "_LINES", few)
+    monkeypatch.setattr(blocks, "_SAMPLE", 64)
     whole = lines(form, 230_000)
     path = tmp_path / f"a.{form}"
     for place in (4 << 15, 6 << 15, len(whole) - 12_000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -171,22 +172,30 @@ class Blocks:
         self.unused = len(held)
 
     def _given(self, block: Block) -> Generator[Block, None, int]:
-        """Yield a block, then what was kept of it; return where the next one starts."""
+        """Yield a block, in pieces if its lines are many, then what was kept of it.
+
+        Return where the next one starts. A piece may fail where the block does not.
+        """
         data, start = block.data, block.start
         while True:
             self._left = bytearray()
+            rest = data[_few_lines(data) :]
+            if rest:
+                del data[-len(rest) :]
             size, long = len(data), len(data) > BLOCK + ROOM
-            given = Block(data, block.last, start, block.failure)
-            if long:
-                block.data = data = bytearray()
+            given = Block(data, block.last and not rest, start, None if rest else block.failure)
+            if rest and self.utf8 and self._instead is None:
+                _end_before_void(given, rest[:CHUNK])
+                block.failure = given.failure or block.failure
+            block.data = data = bytearray()
             yield given
             if long:
                 given.data = bytearray()  # no one needs it any more
                 turns.leave("block")
             start += size - len(self._left)
-            if not self._left:
+            data = self._left + rest if rest else self._left
+            if not data or (rest and given.failure is not None):
                 return start
-            data = self._left
 
     def keep(self, rest: bytearray) -> None:
         """Let the end of the current block be the next one."""
@@ -199,7 +208,22 @@ class Blocks:
             return why
 
 
-def _end_before_void(block: Block, following: bytes) -> None:
+def _few_lines(data: bytearray) -> int:
+    """Return where lines end that are few enough to be judged at once, by a sample of the text."""
+    if len(data) < _SAMPLES * _SAMPLE:
+        return len(data)
+    step = len(data) // _SAMPLES
+    first = random.randrange(step - _SAMPLE + 1)  # whoever writes a file cannot know it
+    count = sum(data.count(b"\n", at, at + _SAMPLE) for at in range(first, len(data), step))
+    most = _LINES * _SAMPLES * _SAMPLE // max(count, 1)  # bytes
+    return len(data) if len(data) < 2 * most else data.rfind(b"\n", 0, most) + 1 or len(data)
+
+
+_SAMPLES, _SAMPLE = 32, 512
+_LINES = 1 << 18  # judged at once: each takes 75 bytes or more, besides its text
+
+
+def _end_before_void(block: Block, following: bytes | bytearray) -> None:
     """Let a block end where the chunk begins that is void by a bad byte behind the block."""
     end = block.start + len(block.data)
     try:

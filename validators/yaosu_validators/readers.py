@@ -296,7 +296,7 @@ def _integer(field: Field) -> ValueReader:
 
     def read(cell: Any) -> Any:
         if isinstance(cell, str):
-            if plain and _is_longer(cell, _LONGEST_INTEGER):
+            if len(cell) > _LONGEST_INTEGER and plain and _is_longer(cell, _LONGEST_INTEGER):
                 return None
             text = cell.strip()
             if affixes:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 JSON_BYTES = 1 << 20  # parsed at a time: what a long text takes grows with the number of times
 SAMPLE_ROWS = 100
 SAMPLE_SIZE = 16 << 20  # characters: of rows or lines this long fewer are looked at
+SAMPLE_CELLS = 4_000_000  # and of rows this wide; as Python's own they take 60 bytes each
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
 _COLUMNS = ("parquet", "arrow")
 _SHEETS = ("xlsx", "xls", "ods")
@@ -376,11 +377,12 @@ def _finish_opening(table: Table, rows: Iterator[Sequence[Any]]) -> Table:
 
 def _sample(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     """Yield the first rows, as many as may be held at once."""
-    size = 0
+    size = count = 0
     for number, cells in enumerate(rows, start=1):
         yield cells
         size += sum(len(cell) for cell in cells if type(cell) is str)
-        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE:
+        count += len(cells)
+        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE or count > SAMPLE_CELLS:
             return
 
 
