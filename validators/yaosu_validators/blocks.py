@@ -220,7 +220,7 @@ def _few_lines(data: bytearray) -> int:
 
 
 _SAMPLES, _SAMPLE = 32, 512
-_LINES = 1 << 18  # judged at once: each takes 75 bytes or more, besides its text
+_LINES = 1 << 17  # judged at once: each takes 75 bytes or more, besides its text
 
 
 def _end_before_void(block: Block, following: bytes | bytearray) -> None:
