@@ -208,8 +208,10 @@ def _begun(plan: Plan, workers: int, tell: Tell | None, stack: ExitStack) -> Pro
     if workers <= 1:
         return None
     from .engines import ProcessEngine
+    from .turns import Turns
 
     engine = ProcessEngine(workers, tell)
+    stack.enter_context(Turns.kept())
     stack.callback(engine.close)
     if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
         engine.begin()
