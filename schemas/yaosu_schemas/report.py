@@ -9,7 +9,7 @@ The JSON is fixed by `docs/` and `json/report.schema.json`; times are RFC 3339 i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -357,3 +357,25 @@ class Report:
                 for task in self.tasks
             ),
         )
+
+
+def lane_of(error: Mapping[str, Any]) -> str:
+    """Return the field of an error (JSON), its number where it has no name, or nothing."""
+    name, number = error.get("fieldName"), error.get("fieldNumber")
+    return str(name) if name else f"#{number}" if isinstance(number, int) else ""
+
+
+def runs_of(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Join errors of one kind and field that stand in at least four rows one after the other."""
+    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
+    order: list[list[Mapping[str, Any]]] = []
+    for error in errors:
+        row, key = error.get("rowNumber"), (str(error.get("type")), lane_of(error))
+        runs = groups.setdefault(key, [])
+        before = runs[-1][-1].get("rowNumber") if runs else None
+        if isinstance(row, int) and isinstance(before, int) and row == before + 1:
+            runs[-1].append(error)
+        else:
+            runs.append([error])
+            order.append(runs[-1])
+    return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]

@@ -415,3 +415,24 @@ def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None
     report = json.loads(out)
     assert any("partial" in warning for warning in report["warnings"])
     assert report["checks"][0]["coverage"]["rows_total"] is None
+
+
+def test_each_kind_of_error_is_told_with_how_to_mend_it_once_and_never_to_a_program(
+    yaosu: Terminal, tmp_path: Path
+) -> None:
+    schema = tmp_path / "schema.json"
+    fields = [{"name": n, "type": "integer"} for n in ("id", "n", "m")]
+    schema.write_text(json.dumps({"fields": fields}))
+    data = tmp_path / "a.csv"
+    data.write_text("id,n,m\n1,x,1\n2,2,y\n3,3\n4,4,4,4\n" + "5,z,5\n" * 50)
+    said = yaosu("validate", data, "--schema", schema)
+    assert said.code == 1
+    assert said.out.count("list the placeholder under `missingValues`") == 1
+    assert said.out.count("若为占位符，列入 missingValues") == 1
+    assert re.search(r"a\.csv +2 +n +'x' cannot be read: .* \[type-error\] *\n", said.out)
+    assert re.search(r"a\.csv +5 +#4 +row 5 has an extra cell", said.out)
+    assert re.search(r"a\.csv +6–55 +n +50 ×, first: 'z' cannot be read", said.out)
+    assert re.search(r"共 50 个，首个：“z”无法读取", said.out)
+    told = yaosu("validate", data, "--schema", schema, "--json")
+    assert told.json["stats"]["errors"] == 54
+    assert "missingValues" not in told.out + told.err

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.measures import measure
+from yaosu_schemas.report import lane_of, runs_of
 
 from .mending import how_to_mend
 from .svg import bar, heat_map, histogram, shades
@@ -222,16 +223,16 @@ class _Page:
         if not placed:
             return ""
         rows = max(int(stats.get("rows") or 0) + 1, *(e["rowNumber"] for e in placed))
-        lanes = Counter(_lane(error) for error in placed)
-        order = {_lane(error): _place(error) for error in placed}
+        lanes = Counter(lane_of(error) for error in placed)
+        order = {lane_of(error): _place(error) for error in placed}
         names = sorted((name for name, _ in lanes.most_common(_FIELDS)), key=lambda n: order[n])
         labels = [name or self.words("whole row", "整行") for name in names]
         buckets = min(_BUCKETS, rows)
         counts: Counter[tuple[int, int]] = Counter()
         for error in placed:
-            if _lane(error) in names:
+            if lane_of(error) in names:
                 bucket = (error["rowNumber"] - 1) * buckets // rows
-                counts[names.index(_lane(error)), bucket] += 1
+                counts[names.index(lane_of(error)), bucket] += 1
         name = self.plain("Map of the errors over rows and fields", "错误在行与字段上的分布")
 
         def tip(lane: int, bucket: int, n: int) -> str:
@@ -260,7 +261,7 @@ class _Page:
         return self.plain(f"rows {first}–{last}", f"第 {first}–{last} 行")
 
     def errors(self, errors: Sequence[Mapping[str, Any]], total: int) -> str:
-        runs = _runs(errors)
+        runs = runs_of(errors)
         body = "".join(self._error(run) for run in runs[:_LISTED])
         shown = sum(map(len, runs[:_LISTED]))
         title = self.say(
@@ -520,31 +521,10 @@ def mask(text: str) -> str:
     return shape + "…" if len(text) > 24 else shape
 
 
-def _lane(error: Mapping[str, Any]) -> str:
-    name, number = error.get("fieldName"), error.get("fieldNumber")
-    return str(name) if name else f"#{number}" if isinstance(number, int) else ""
-
-
 def _place(error: Mapping[str, Any]) -> tuple[int, str]:
     """Return where the lane of an error stands: in the order of the fields, whole rows last."""
     number = error.get("fieldNumber")
-    return (number if isinstance(number, int) else 1 << 30, _lane(error))
-
-
-def _runs(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Join errors of one kind and field that stand in at least four rows one after the other."""
-    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
-    order: list[list[Mapping[str, Any]]] = []
-    for error in errors:
-        row, key = error.get("rowNumber"), (str(error.get("type")), _lane(error))
-        runs = groups.setdefault(key, [])
-        before = runs[-1][-1].get("rowNumber") if runs else None
-        if isinstance(row, int) and isinstance(before, int) and row == before + 1:
-            runs[-1].append(error)
-        else:
-            runs.append([error])
-            order.append(runs[-1])
-    return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
+    return (number if isinstance(number, int) else 1 << 30, lane_of(error))
 
 
 _NUM = ' class="yr-num"'

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from yaosu.errors import InvalidInput, Text, Unsupported
+from yaosu_schemas.report import lane_of, runs_of
 
 from .terminal import (
     NOT_VALID,
@@ -24,12 +26,14 @@ from .terminal import (
     note,
     print_json,
     print_table,
+    printed,
     say,
     shown,
 )
 
 SHOWN_FINDINGS = 100
 SHOWN_ROWS = 5
+SHOWN_KINDS = 12
 
 
 class Kind(StrEnum):
@@ -209,7 +213,7 @@ def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
 
 
 def print_findings(body: Mapping[str, Any]) -> None:
-    """Write what a report found: every error by row and field, what a corpus holds by its kind.
+    """Write what a report found: errors by row and field, what a corpus holds by its kind.
 
     A corpus has thousands of findings of a few kinds: a person reads the kinds and where to look.
     """
@@ -221,10 +225,32 @@ def print_findings(body: Mapping[str, Any]) -> None:
         rest = len(found) - SHOWN_FINDINGS
         say(
             Text(
-                f"… and {rest} more: --json or --html shows all",
-                f"……另有 {rest} 条，见 --json 或 --html",
+                f"… and {rest:,} more lines: --json or --html shows all",
+                f"……另有 {rest:,} 行，见 --json 或 --html",
             )
         )
+    _print_mending(body)
+
+
+def _print_mending(body: Mapping[str, Any]) -> None:
+    """Write what to do about each kind of finding, once, the most frequent first."""
+    try:
+        from yaosu_validators.mending import READ_IT, how_to_mend
+    except ModuleNotFoundError:  # a client alone reads reports without having the checks
+        return
+    kinds: Counter[tuple[str, str]] = Counter()
+    for task in ({"errors": body.get("errors")}, *(body.get("tasks") or ())):
+        for finding in (*(task.get("errors") or ()), *(task.get("findings") or ())):
+            kinds[finding["type"], finding.get("title_zh") or ""] += 1
+    told = [(kind, zh, n, how_to_mend(kind)) for (kind, zh), n in kinds.most_common()]
+    told = [each for each in told if each[3] is not READ_IT][:SHOWN_KINDS]
+    if told:
+        printed("\n")
+        print_table(
+            ("kind 类型", "count 数量", "how to mend it 如何修改"),
+            [(f"{k}\n{zh}", f"{n:,}", f"{text.en}\n{text.zh}") for k, zh, n, text in told],
+        )
+        printed("\n")
 
 
 Line = tuple[object, object, object, object]
@@ -235,8 +261,19 @@ def _errors(body: Mapping[str, Any]) -> Iterator[Line]:
         yield error.get("pointer"), None, None, _sentences(error)
     for task in body.get("tasks") or ():
         place = task.get("place") or task.get("name")
-        for error in task.get("errors") or ():
-            yield place, error.get("rowNumber"), error.get("fieldName"), _sentences(error)
+        for run in runs_of(task.get("errors") or ()):
+            row = run[0].get("rowNumber")
+            if len(run) == 1:
+                yield place, row, lane_of(run[0]), _sentences(run[0])
+                continue
+            first = _sentences(run[0]).split("\n")
+            many = (f"{len(run):,} ×, first: ", f"共 {len(run):,} 个，首个：")
+            yield (
+                place,
+                f"{row}–{run[-1].get('rowNumber')}",
+                lane_of(run[0]),
+                "\n".join(a + b for a, b in zip(many, first, strict=False)),
+            )
 
 
 def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
@@ -256,13 +293,20 @@ def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
                 place,
                 places,
                 field,
-                f"{many}{shown(first['title'])}\n{many}{shown(first['title_zh'])}",
+                f"{many}{shown(first['title'])}  [{first['type']}]\n"
+                f"{many}{shown(first['title_zh'])}",
             )
 
 
 def _sentences(error: Mapping[str, Any]) -> str:
-    lines = [error.get("message") or error.get("title"), error.get("message_zh")]
-    return "\n".join(shown(line) for line in dict.fromkeys(lines) if line)
+    """Return both sentences and the name of the kind, without the place that stands beside them."""
+    row, name, number = (error.get(k) for k in ("rowNumber", "fieldName", "fieldNumber"))
+    en = str(error.get("message") or error.get("title") or "")
+    zh = str(error.get("message_zh") or "")
+    en = en.removeprefix(f"row {row}, field {name!r} ({number}): ")
+    zh = zh.removeprefix(f"第 {row} 行，字段“{name}”（第 {number} 列）：")
+    lines = dict.fromkeys((f"{en}  [{error.get('type')}]", zh if zh != en else ""))
+    return "\n".join(shown(line) for line in lines if line)
 
 
 def print_metrics(body: Mapping[str, Any]) -> None:
@@ -310,16 +354,22 @@ def print_summary(body: Mapping[str, Any]) -> None:
     for warning in body.get("warnings") or ():
         note(f"! {warning}")
     rows = sum((t.get("stats") or {}).get("rows") or 0 for t in body.get("tasks") or ())
-    en = "valid" if body["valid"] else f"not valid: {stats['errors']} errors"
-    zh = "有效" if body["valid"] else f"无效：{stats['errors']} 个错误"
+    errors, tasks = stats["errors"], stats["tasks"]
+    en = "valid" if body["valid"] else f"not valid: {_many(errors, 'error')}"
+    zh = "有效" if body["valid"] else f"无效：{errors:,} 个错误"
+    mark = "✓" if body["valid"] else "✗"
     say(
         Text(
-            f"{'✓' if body['valid'] else '✗'} {en} · {stats['tasks']} resources · {rows:,} rows"
+            f"{mark} {en} · {_many(tasks, 'resource')} · {_many(rows, 'row')}"
             f" · {_coverage(body)[0]} · {stats['seconds']:g} s",
-            f"{'✓' if body['valid'] else '✗'} {zh} · {stats['tasks']} 个资源 · {rows:,} 行"
-            f" · {_coverage(body)[1]}",
+            f"{mark} {zh} · {tasks:,} 个资源 · {rows:,} 行"
+            f" · {_coverage(body)[1]} · {stats['seconds']:g} 秒",
         )
     )
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def _coverage(body: Mapping[str, Any]) -> Text:
