@@ -266,7 +266,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The verdict on one target, bound to the digest of what was judged."""
+    """The verdict on one target, bound to the digest of what was judged.
+
+    One that is `partial` was stopped by a person: it says nothing of what was not looked at.
+    """
 
     target: str
     tasks: tuple[Task, ...] = ()
@@ -278,6 +281,7 @@ class Report:
     started_at: str = ""
     engine: str = "local"
     seconds: float = 0.0
+    partial: bool = False
 
     @property
     def valid(self) -> bool:
@@ -313,6 +317,7 @@ class Report:
             "ruleset": self.ruleset,
             "started_at": self.started_at,
             "engine": self.engine,
+            **({"partial": True} if self.partial else {}),
         }
 
     @classmethod
@@ -328,6 +333,7 @@ class Report:
             started_at=data.get("started_at", ""),
             engine=data.get("engine", "local"),
             seconds=data.get("stats", {}).get("seconds", 0.0),
+            partial=bool(data.get("partial")),
         )
 
     def timeless(self) -> dict[str, Any]:

@@ -417,6 +417,35 @@ def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None
     assert report["checks"][0]["coverage"]["rows_total"] is None
 
 
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_ctrl_c_while_checks_are_still_loaded_gives_a_partial_report(
+    tmp_path: Path, workers: str
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "a", "answer": "b"}\n' * 2000)
+    page = tmp_path / "page.html"
+    words = ["validate", str(tmp_path), "--checks", "structure,quality", "--workers", workers]
+    running = subprocess.Popen(
+        [*YAOSU, *words, "--json", "--html", str(page)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while "libarrow" not in Path(f"/proc/{running.pid}/maps").read_text():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    report = json.loads(out)
+    assert report["partial"] is True
+    assert any("partial" in warning for warning in report["warnings"])
+    assert all(c["coverage"]["rows_total"] is None for c in report["checks"])
+    assert "partial" in page.read_text("utf-8")
+
+
 def test_each_kind_of_error_is_told_with_how_to_mend_it_once_and_never_to_a_program(
     yaosu: Terminal, tmp_path: Path
 ) -> None:

@@ -128,9 +128,12 @@ class _Page:
     def verdict(self, report: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> str:
         stats = report.get("stats") or {}
         valid = bool(report.get("valid"))
-        mark, word = (
-            ("✓", self.say("Valid", "通过")) if valid else ("✗", self.say("Not valid", "未通过"))
-        )
+        kind, mark, word = "yr-valid", "✓", self.say("Valid", "通过")
+        if not valid:
+            kind, mark, word = "yr-invalid", "✗", self.say("Not valid", "未通过")
+        elif report.get("partial"):
+            word = self.say("Stopped, no error until then", "已停止，此前未发现错误")
+            kind, mark = "yr-partial", "…"
         rows = [_number_of(task, "rows") for task in tasks]
         size = [_number_of(task, "bytes") for task in tasks]
         tiles = [
@@ -145,11 +148,11 @@ class _Page:
             (self.say("size", "大小"), _bytes(sum(size)) if any(size) else "–", ""),
         ]
         cells = "".join(
-            f'<div class="yr-tile {kind}"><dd>{value}</dd><dt>{name}</dt></div>'
-            for name, value, kind in tiles
+            f'<div class="yr-tile {tone}"><dd>{value}</dd><dt>{name}</dt></div>'
+            for name, value, tone in tiles
         )
         return (
-            f'<header class="yr-verdict {"yr-valid" if valid else "yr-invalid"}">'
+            f'<header class="yr-verdict {kind}">'
             f'<p class="yr-mark"><span aria-hidden="true">{mark}</span> <strong>{word}</strong></p>'
             f'<dl class="yr-tiles">{cells}</dl></header>' + self._notes(report.get("warnings"))
         )

@@ -60,6 +60,7 @@ class Plan:
     warnings: list[Text] = field(default_factory=list)
     document: Mapping[str, Any] | None = None
     folder: Path | None = None  # all that is below it belongs to the target
+    stopped: bool = False  # a person stopped it: what was seen until then is reported
 
     def package(self) -> PackageFiles | None:
         """Return all files of the target; None where they do not lie below one folder."""

@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,22 +116,28 @@ def validate(
             "当前版本仅支持单机校验：--engine local",
             field="engine",
         )
-    from yaosu_validators import leave_pandas_out
-    from yaosu_validators import validate as judge
+    with _stopped() as stop, Watch() as watch, _store(findings) as private:
+        from yaosu_validators import leave_pandas_out
+        from yaosu_validators import validate as judge
+        from yaosu_validators.stopped import nothing_seen
 
-    leave_pandas_out()
-    with Watch() as watch, _stopped() as stopped, _store(findings) as private:
-        report = judge(
-            target,
-            kind=kind.value if kind else None,
-            schema=schema,
-            checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
-            options=_options(settings or []),
-            private=private,
-            limit_errors=limit_errors,
-            workers=workers,
-            profile=html is not None,
-            progress=_teller(watch),
+        leave_pandas_out()
+        stop.held = False
+        report = (
+            nothing_seen()
+            if stop.pressed
+            else judge(
+                target,
+                kind=kind.value if kind else None,
+                schema=schema,
+                checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
+                options=_options(settings or []),
+                private=private,
+                limit_errors=limit_errors,
+                workers=workers,
+                profile=html is not None,
+                progress=_teller(watch),
+            )
         )
     body = report.as_json()
     if html is not None:
@@ -141,7 +148,7 @@ def validate(
         print_findings(body)
         print_metrics(body)
         print_summary(body)
-    if stopped:
+    if stop.pressed:
         raise typer.Exit(STOPPED)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
@@ -186,18 +193,27 @@ def _teller(watch: Watch) -> Any:
     return tell
 
 
+@dataclass(slots=True)
+class _Stop:
+    """Whether Ctrl-C was pressed; it is `held` back while there is nothing yet to report with."""
+
+    pressed: bool = False
+    held: bool = True
+
+
 @contextlib.contextmanager
-def _stopped() -> Iterator[list[bool]]:
-    """Yield a list that is no longer empty once Ctrl-C was pressed: the report is then partial."""
-    pressed: list[bool] = []
+def _stopped() -> Iterator[_Stop]:
+    """Yield what knows whether Ctrl-C was pressed: the report is then partial."""
+    stop = _Stop()
 
     def on_signal(number: int, frame: Any) -> None:
-        pressed.append(True)
-        signal.default_int_handler(number, frame)
+        stop.pressed = True
+        if not stop.held:
+            signal.default_int_handler(number, frame)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield pressed
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -355,9 +371,11 @@ def print_summary(body: Mapping[str, Any]) -> None:
         note(f"! {warning}")
     rows = sum((t.get("stats") or {}).get("rows") or 0 for t in body.get("tasks") or ())
     errors, tasks = stats["errors"], stats["tasks"]
-    en = "valid" if body["valid"] else f"not valid: {_many(errors, 'error')}"
-    zh = "有效" if body["valid"] else f"无效：{errors:,} 个错误"
-    mark = "✓" if body["valid"] else "✗"
+    mark, en, zh = "✓", "valid", "有效"
+    if not body["valid"]:
+        mark, en, zh = "✗", f"not valid: {_many(errors, 'error')}", f"无效：{errors:,} 个错误"
+    elif body.get("partial"):
+        mark, en, zh = "…", "stopped, no error until then", "已停止，此前未发现错误"
     say(
         Text(
             f"{mark} {en} · {_many(tasks, 'resource')} · {_many(rows, 'row')}"
@@ -373,22 +391,20 @@ def _many(count: int, thing: str) -> str:
 
 
 def _coverage(body: Mapping[str, Any]) -> Text:
-    """Say how much was seen: each check that did not see everything by name, the rest together."""
-    parts_en, parts_zh = [], []
-    whole = []
+    """Say how much the checks saw, those that saw the same together."""
+    seen: dict[Text, list[str]] = {}
     for check in body.get("checks") or ():
-        seen, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
+        rows, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
         if total is None:
-            parts_en.append(f"{check['name']} saw {seen:,} rows, not all")
-            parts_zh.append(f"{check['name']} 已检 {seen:,} 行（非全部）")
-        elif seen < total:
-            parts_en.append(f"{check['name']} saw {seen * 100 // total}% of the rows")
-            parts_zh.append(f"{check['name']} 覆盖 {seen * 100 // total}% 的行")
+            part = Text(f"saw {_many(rows, 'row')}, not all", f"已检 {rows:,} 行（非全部）")
         else:
-            whole.append(check["name"])
-    if whole:
-        en = f"{len(whole)} checks" if len(whole) > 2 else ", ".join(whole)
-        zh = f"{len(whole)} 项检查" if len(whole) > 2 else "、".join(whole) + " "
-        parts_en.insert(0, f"{en} saw 100% of the rows")
-        parts_zh.insert(0, f"{zh}覆盖 100% 的行")
-    return Text(", ".join(parts_en) or "no row checks", "，".join(parts_zh) or "无行级检查")
+            share = rows * 100 // total if rows < total else 100
+            part = Text(f"saw {share}% of the rows", f"覆盖 {share}% 的行")
+        seen.setdefault(part, []).append(check["name"])
+    parts = [
+        (part, names if len(names) <= 2 else None, len(names))
+        for part, names in sorted(seen.items(), key=lambda each: "100%" not in each[0].en)
+    ]
+    en = [f"{', '.join(ns) if ns else _many(n, 'check')} {p.en}" for p, ns, n in parts]
+    zh = [f"{'、'.join(ns) + ' ' if ns else f'{n} 项检查'}{p.zh}" for p, ns, n in parts]
+    return Text(", ".join(en) or "no row checks", "，".join(zh) or "无行级检查")
