@@ -465,3 +465,55 @@ def test_each_kind_of_error_is_told_with_how_to_mend_it_once_and_never_to_a_prog
     told = yaosu("validate", data, "--schema", schema, "--json")
     assert told.json["stats"]["errors"] == 54
     assert "missingValues" not in told.out + told.err
+
+
+def test_what_is_not_there_is_named_and_said_in_chinese(yaosu: Terminal, tmp_path: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("id\n1\n")
+    for words, thing in [
+        ((tmp_path / "gone.csv",), "gone.csv"),
+        ((data, "--schema", tmp_path / "gone.json"), "gone.json"),
+        ((data, "--html", tmp_path / "none" / "page.html"), "page.html"),
+        ((data, "--findings", tmp_path / "none" / "f.jsonl"), "f.jsonl"),
+    ]:
+        said = yaosu("validate", *words)
+        assert said.code == 2
+        assert thing in said.err
+        assert "文件或文件夹不存在" in said.err
+    broken = tmp_path / "schema.json"
+    broken.write_text('{"fields": [\n{"name": }]}')
+    said = yaosu("validate", data, "--schema", broken)
+    assert "此处缺少值（第 2 行第 10 个字符）" in said.err
+
+
+def test_options_of_a_check_that_does_not_run_are_refused(yaosu: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    said = yaosu("validate", tmp_path, "--set", "corpus.text.listed=1")
+    assert said.code == 2
+    assert "corpus.text" in said.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_a_terminal_of_any_encoding_gets_its_table(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text("id,名\n1,二\n3\n", encoding="utf-8")
+    said = subprocess.run(
+        [*YAOSU, "validate", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=60,
+    )
+    assert said.returncode == 1, said.stderr
+    assert b"missing-cell" in said.stdout
+    lines = said.stdout.decode(encoding).splitlines()
+    assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize(("locale", "tag"), [("en_US.UTF-8", "en"), ("zh_CN.UTF-8", "zh-Hans")])
+def test_the_page_is_in_the_language_of_the_terminal(
+    yaosu: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, tag: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    page = tmp_path / "page.html"
+    assert yaosu("validate", tmp_path / "a.csv", "--html", page).code == 0
+    assert f'<html lang="{tag}">' in page.read_text("utf-8")

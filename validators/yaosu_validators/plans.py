@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yaosu_schemas.canonical import content_digest, digest
 from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, Unsupported
 from yaosu_schemas.paths import is_remote
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, system_reason
 
 from .archives import unpacked
 from .check import Finding
@@ -27,6 +27,7 @@ from .descriptors import (
     schema_from_document,
 )
 from .fields import Schema, schema_from
+from .json_texts import reason
 from .judge import Outcome
 from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
 from .streams import SourceProblem, magic
@@ -112,7 +113,7 @@ def make_plan(
     if isinstance(target, Mapping):
         yield _with_schema(_from_document(dict(target), Path.cwd(), "", kind), given)
         return
-    path = _existing(target)
+    path = _existing(target, Text("the target", "目标"))
     if path.is_dir():
         yield _with_schema(_from_folder(path, kind, media), given)
         return
@@ -127,7 +128,7 @@ def make_plan(
         yield _with_schema(plan, given)
 
 
-def _existing(target: str | Path) -> Path:
+def _existing(target: str | Path, what: Text) -> Path:
     if is_remote(str(target)):
         raise Unsupported(
             "the target lies elsewhere; download it first",
@@ -138,12 +139,16 @@ def _existing(target: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as why:
-        reason = getattr(why, "strerror", None) or str(why)
+        reason, name = system_reason(why), clip(Path(target).name or str(target))
         raise NotFound(
-            f"the target cannot be opened: {reason}", f"无法打开目标：{reason}", target=clip(target)
+            f"{what.en} {name!r} cannot be opened: {reason.en}",
+            f"无法打开{what.zh}“{name}”：{reason.zh}",
+            target=clip(target),
         ) from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise Unsupported("the target is neither a file nor a folder", "目标既不是文件也不是文件夹")
+        raise Unsupported(
+            f"{what.en} is neither a file nor a folder", f"{what.zh}既不是文件也不是文件夹"
+        )
     return path
 
 
@@ -250,10 +255,11 @@ def _read(root: Path, name: str, kind: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("the document is not an object")
     except (OSError, ValueError) as why:
-        note = clip(why if isinstance(why, ValueError) else "it cannot be opened", 160)
+        note = reason(why) if isinstance(why, ValueError) else system_reason(why)
         raise Refused(
             Finding(
-                type=f"{kind}-error", note=Text(f"it cannot be read: {note}", f"无法读取：{note}")
+                type=f"{kind}-error",
+                note=Text(f"it cannot be read: {note.en}", f"无法读取：{note.zh}"),
             )
         ) from None
     return value
@@ -297,7 +303,7 @@ def _given_schema(schema: str | Path | Mapping[str, Any] | None) -> Schema | Non
         if isinstance(schema, Mapping):
             document: Mapping[str, Any] = schema
         else:
-            path = _existing(schema)
+            path = _existing(schema, Text("the schema", "表结构"))
             document = _read(path.parent, path.name, "schema")
         return schema_from(schema_from_document(document))
     except Refused as why:

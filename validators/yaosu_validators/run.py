@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import InvalidInput, Text
 from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
+from yaosu_schemas.texts import system_reason
 
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
@@ -286,15 +287,14 @@ class Wanted:
     ) -> Wanted:
         """Sort the names of checks by what they look at; InvalidInput for an unknown one."""
         options = options or {}
-        if names is None:
-            return cls()
+        names = ["structure"] if names is None else names
         names = expanded(names)
         others = [name for name in names if name != "structure"]
         for name in options:
             if name not in names:
                 raise InvalidInput(
-                    f"options are given for {name!r}, which is not among the checks",
-                    f"给出了“{name}”的选项，但未选择该检查",
+                    f"options are given for {name!r}, which is not among the checks that run",
+                    f"给出了“{name}”的选项，但该检查不在运行之列",
                     check=name,
                 )
         documents = [n for n in others if hasattr(registered(n).make, "document")]
@@ -580,12 +580,12 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
 
 
 def _no_room(why: OSError) -> Finding:
-    reason = why.strerror or "no room"
+    reason = system_reason(why)
     return Finding(
         type="resource-limit",
         note=Text(
-            f"the keys could not be judged, temporary files failed: {reason}",
-            f"无法检查键，临时文件出错：{reason}",
+            f"the keys could not be judged, temporary files failed: {reason.en}",
+            f"无法检查键，临时文件出错：{reason.zh}",
         ),
     )
 

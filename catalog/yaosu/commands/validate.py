@@ -18,6 +18,7 @@ import typer
 from yaosu.errors import InvalidInput, Text, Unsupported
 from yaosu_schemas.report import lane_of, runs_of
 
+from .language import reads_english
 from .terminal import (
     NOT_VALID,
     STOPPED,
@@ -78,7 +79,8 @@ def validate(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Only these checks; `structure,quality` is everything. 只运行这些检查。",
+            help="Only these checks, e.g. `corpus.text`; `structure,quality` is everything."
+            " 只运行这些检查；structure,quality 为全部。",
         ),
     ] = None,
     settings: Annotated[
@@ -100,7 +102,10 @@ def validate(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as a page. 输出网页报告。")
     ] = None,
-    lang: Annotated[Language, typer.Option(help="Language of the page. 网页语言。")] = Language.ZH,
+    lang: Annotated[
+        Language | None,
+        typer.Option(help="Language of the page, else the terminal's. 网页语言，默认随终端。"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a file, a folder or a package against its schema and its own promises.
@@ -141,7 +146,7 @@ def validate(
         )
     body = report.as_json()
     if html is not None:
-        _write_page(html, body, lang)
+        _write_page(html, body, lang or (Language.EN if reads_english() else Language.ZH))
     if as_json:
         print_json(body)
     else:
