@@ -15,7 +15,7 @@ from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, Unsupp
 from yaosu_schemas.paths import is_remote
 from yaosu_schemas.texts import clip, system_reason
 
-from .archives import unpacked
+from .archives import members, unpacked
 from .check import Finding
 from .descriptors import (
     Refused,
@@ -29,8 +29,16 @@ from .descriptors import (
 from .fields import Schema, schema_from
 from .json_texts import reason
 from .judge import Outcome
-from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
-from .streams import SourceProblem, magic
+from .resources import (
+    Resource,
+    from_descriptor,
+    from_path,
+    languages_of,
+    slug,
+    split_name,
+    type_of,
+)
+from .streams import SourceProblem, magic, open_file
 
 if TYPE_CHECKING:
     from .filecheck import PackageFiles
@@ -44,6 +52,7 @@ DESCRIPTORS = (
 KINDS = ("package", "resource", "schema", "table")
 MAX_FILES = 10_000
 _SNIFF = 1 << 20
+_NAMED = 3  # of the files that were not looked at
 _DATA = (
     *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".feather"),
     *(".ipc", ".xlsx", ".xls", ".ods", ".gz", ".zst", ".bz2", ".xz", ".zip"),
@@ -186,13 +195,15 @@ def _from_folder(folder: Path, kind: str | None, media: bool) -> Plan:
 def _bare_folder(folder: Path, media: bool) -> Plan:
     """Judge every data file below a folder that has no descriptor; hidden ones are left out."""
     plan = Plan(place=folder.name, folder=folder)
+    others: list[str] = []
     for base, dirs, names in os.walk(folder, followlinks=False):
         dirs[:] = sorted(d for d in dirs if not d.startswith("."))
         for name in sorted(names):
-            if name.startswith(".") or not name.lower().endswith(_DATA):
-                continue
             path = os.path.relpath(os.path.join(base, name), folder)
-            plan.resources.append(from_path(folder, path))
+            if name.startswith(".") or not name.lower().endswith(_DATA):
+                others += [path] if not (media or name.startswith(".")) else []
+                continue
+            plan.resources.append(_bare_file(folder, path, plan))
     if len(plan.resources) > MAX_FILES:
         raise Unsupported(
             f"the folder holds more than {MAX_FILES} data files; describe it first",
@@ -202,6 +213,15 @@ def _bare_folder(folder: Path, media: bool) -> Plan:
         raise Unsupported(
             "the folder holds no data file and no descriptor",
             "文件夹中没有数据文件，也没有描述符",
+        )
+    if others:
+        some = ", ".join(others[:_NAMED]) + ", …" * (len(others) > _NAMED)
+        plan.warnings.append(
+            Text(
+                f"{len(others):,} other file{'s' * (len(others) > 1)} not looked at: {some}"
+                " (the checks of `quality` look at media, too)",
+                f"未检查其他 {len(others):,} 个文件：{some}（quality 的各项检查会查看媒体文件）",
+            )
         )
     return plan
 
@@ -217,10 +237,36 @@ def _from_file(path: Path, kind: str | None) -> Plan:
         document = _as_descriptor(path, format_)
         if document is not None:
             return _from_descriptor_file(path.parent, name, kind_of(document))
-    resource = from_path(path.parent, name)
+    plan = Plan(place=name)
+    resource = _bare_file(path.parent, name, plan)
     if kind == "table":
         resource = replace(resource, type="table", tabular=True)
-    return Plan(place=name, resources=[resource])
+    plan.resources.append(resource)
+    return plan
+
+
+def _bare_file(root: Path, path: str, plan: Plan) -> Resource:
+    """Return the resource of a file; an archive whose name tells no format is what it holds."""
+    resource = from_path(root, path)
+    if resource.compression != "zip" or resource.format:
+        return resource
+    try:
+        with open_file(root, path) as raw:
+            names = members(raw)
+    except SourceProblem:
+        return resource  # said where it is read
+    if len(names) == 1:
+        _, format_, _ = split_name(path, names[0])
+        type_ = type_of(format_, None)
+        return replace(resource, type=type_, format=format_, inner_path=names[0])
+    plan.warnings.append(
+        Text(
+            f"{path!r} is an archive of {len(names)} files, whose rows were not judged: validate it"
+            " by itself, or unpack it",
+            f"“{path}”是含 {len(names)} 个文件的压缩包，未检查其中的行：请单独校验或先解压",
+        )
+    )
+    return resource
 
 
 def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:
