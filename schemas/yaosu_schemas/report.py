@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .canonical import digest
+from .errors import Text
 
 Basis = Literal["content", "market", "human"]
 Number = int | float | str | None
@@ -385,3 +386,22 @@ def runs_of(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]
             runs.append([error])
             order.append(runs[-1])
     return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
+
+
+def kinds_of(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return findings (JSON) together by kind and field, in the order in which these come first."""
+    kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        kinds.setdefault((str(finding.get("type")), lane_of(finding)), []).append(finding)
+    return list(kinds.values())
+
+
+def without_place(error: Mapping[str, Any]) -> Text:
+    """Return both sentences of an error (JSON) for where its row and field stand beside them."""
+    row, name, number = (error.get(key) for key in ("rowNumber", "fieldName", "fieldNumber"))
+    return Text(
+        str(error.get("message") or "").removeprefix(f"row {row}, field {name!r} ({number}): "),
+        str(error.get("message_zh") or "").removeprefix(
+            f"第 {row} 行，字段“{name}”（第 {number} 列）："
+        ),
+    )

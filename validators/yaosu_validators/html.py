@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.measures import measure
-from yaosu_schemas.report import lane_of, runs_of
+from yaosu_schemas.report import kinds_of, lane_of, runs_of, without_place
 
 from .mending import how_to_mend
 from .svg import bar, heat_map, histogram, shades
@@ -32,13 +32,23 @@ _UNFOLDED = 2
 _FIELDS = 16
 _FEW_CHECKS = 4
 _BUCKETS = 80
+_PLACES = 10
+_WIDE = 24
+_COLUMNS = 500
+_TYPES = {
+    "table": ("table", "表格"),
+    "json": ("JSON", "JSON"),
+    "text": ("text", "文本"),
+    "file": ("file", "文件"),
+}
 
 
 @cache
 def report_css(*, scorecard: bool = True) -> str:
     """Return the style sheet of the report: to be served, or put in the one file."""
     names = ("report.css", "scorecard.css") if scorecard else ("report.css",)
-    return "".join((files("yaosu_validators") / n).read_text(encoding="utf-8") for n in names)
+    sheets = ((files("yaosu_validators") / n).read_text(encoding="utf-8") for n in names)
+    return re.sub(r"\s*([{};])\s*", r"\1", "".join(sheets))
 
 
 def report_html(report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False) -> str:
@@ -75,10 +85,12 @@ def report_fragment(
     tasks = [task for task in report.get("tasks") or () if isinstance(task, Mapping)]
     errors = list(report.get("errors") or ())
     everything = errors + [error for task in tasks for error in task.get("errors") or ()]
+    noticed = [finding for task in tasks for finding in task.get("findings") or ()]
     parts = [
         page.verdict(report, tasks),
         scorecard_fragment(report, lang=lang, rows=rows),
-        page.kinds(everything),
+        page.kinds(everything, Text("What is wrong", "问题分类")),
+        page.kinds(noticed, Text("What was noticed", "值得注意")),
         page.package_errors(errors),
         *(page.task(task, unfolded=len(tasks) <= _UNFOLDED) for task in tasks[:_TASKS]),
         page.left_out(len(tasks)),
@@ -157,8 +169,8 @@ class _Page:
             f'<dl class="yr-tiles">{cells}</dl></header>' + self._notes(report.get("warnings"))
         )
 
-    def kinds(self, errors: Sequence[Mapping[str, Any]]) -> str:
-        """Return what is wrong by kind, most frequent first, each with how to mend it."""
+    def kinds(self, errors: Sequence[Mapping[str, Any]], title: Text) -> str:
+        """Return what was found by kind, most frequent first, each with how to mend it."""
         if not errors:
             return ""
         counts = Counter(str(error.get("type")) for error in errors)
@@ -172,7 +184,7 @@ class _Page:
             f"<td>{self.text(how_to_mend(kind))}</td></tr>"
             for kind, n in counts.most_common()
         )
-        return f"<h2>{self.say('What is wrong', '问题分类')}</h2>" + _table(
+        return f"<h2>{self.text(title)}</h2>" + _table(
             [
                 self.say("kind", "类型"),
                 self.say("count", "数量"),
@@ -181,7 +193,7 @@ class _Page:
                 self.say("how to mend it", "如何修改"),
             ],
             rows,
-            self.plain("What is wrong", "问题分类"),
+            self.plain(*title),
             numbers=[1],
             kind="yr-stack",
         )
@@ -204,14 +216,19 @@ class _Page:
         badge = self.badge(self.say("valid", "通过"), good=True)
         if not task.get("valid"):
             badge = self.badge(f"{_count(total)} {self.say('errors', '个错误')}", good=False)
-        facts = [str(task.get("place") or ""), str(task.get("type") or "")]
+        type_ = str(task.get("type") or "")
+        facts = [str(task.get("place") or ""), self.words(*_TYPES.get(type_, (type_, type_)))]
         if isinstance(stats.get("rows"), int):
             facts.append(f"{_count(stats['rows'])} {self.plain('rows', '行')}")
         if isinstance(stats.get("bytes"), int):
             facts.append(_bytes(stats["bytes"]))
+        if findings := task.get("findings") or ():
+            n = _count(len(findings))
+            facts.append(self.words(f"{n} noticed", f"{n} 处值得注意"))
         body = [self._notes(task.get("warnings"))]
         if errors:
             body += [self.map(errors, stats), self.errors(errors, total)]
+        body.append(self.noticed(findings))
         body.append(self.columns(task.get("profile")))
         return (
             f'<details class="yr-task"{" open" if errors or unfolded else ""}><summary>'
@@ -255,7 +272,7 @@ class _Page:
         most = max(counts.values(), default=1)
         if most == 1:
             return ""
-        words = self.say(f"darkest: {_count(most)} errors", f"最深处：{_count(most)} 个错误")
+        words = self.say(f"at most {_count(most)} errors", f"最多 {_count(most)} 个错误")
         return f"{shades()} {words} "
 
     def _rows_of(self, bucket: int, buckets: int, rows: int) -> str:
@@ -288,7 +305,7 @@ class _Page:
         error, row, last = run[0], run[0].get("rowNumber"), run[-1].get("rowNumber")
         rows = _count(row) if isinstance(row, int) else ""
         kind = self.told(error, "title") or escape(str(error.get("type")))
-        message = self.message(error)
+        message = self.sentence(error)
         if len(run) > 1:
             rows = f"{rows}–{_count(last)}"
             kind += f' <span class="yr-badge yr-invalid">×\u202f{_count(len(run))}</span>'
@@ -296,6 +313,32 @@ class _Page:
         return (
             f'<tr><td class="yr-num">{rows}</td><td>{self._field(error)}</td><td>{kind}</td>'
             f"<td>{self.cell(error)}</td><td>{message}</td></tr>"
+        )
+
+    def noticed(self, findings: Sequence[Mapping[str, Any]]) -> str:
+        """Return what is no error by kind and field, each with the first of its rows."""
+        if not findings:
+            return ""
+        body = "".join(self._noticed(group) for group in kinds_of(findings)[:_LISTED])
+        heads = [
+            self.say("kind", "类型"),
+            self.say("count", "数量"),
+            self.say("field", "字段"),
+            self.say("rows", "行"),
+        ]
+        words = self.plain("Noticed", "值得注意")
+        return f"<h3>{self.say('Noticed', '值得注意')}</h3>" + _table(
+            heads, body, words, numbers=[1], kind="yr-stack"
+        )
+
+    def _noticed(self, group: Sequence[Mapping[str, Any]]) -> str:
+        first = group[0]
+        rows = sorted({f["rowNumber"] for f in group if isinstance(f.get("rowNumber"), int)})
+        places = ", ".join(map(_count, rows[:_PLACES])) + ", …" * (len(rows) > _PLACES)
+        kind = self.told(first, "title") if len(group) > 1 else self.message(first)
+        return (
+            f'<tr><td>{kind}</td><td class="yr-num">{_count(len(group))}</td>'
+            f"<td>{self._field(first)}</td><td>{places}</td></tr>"
         )
 
     def _field(self, error: Mapping[str, Any]) -> str:
@@ -323,12 +366,17 @@ class _Page:
             return self.told(error, "description")
         return self.told(error, "message")
 
+    def sentence(self, error: Mapping[str, Any]) -> str:
+        """Return the sentence of an error whose row and field stand beside it."""
+        bare = without_place(error)
+        return self.message({**error, "message": bare.en, "message_zh": bare.zh})
+
     def columns(self, profile: object) -> str:
         """Return the profile of each column, where the report carries one."""
         columns = profile.get("columns") if isinstance(profile, Mapping) else None
         if not isinstance(columns, list) or not columns:
             return ""
-        rows = "".join(self._column(c) for c in columns[:500] if isinstance(c, Mapping))
+        rows = "".join(self._column(c) for c in columns[:_COLUMNS] if isinstance(c, Mapping))
         heads = [
             self.say("column", "列"),
             self.say("type", "类型"),
@@ -338,9 +386,17 @@ class _Page:
             self.say("length", "长度"),
             self.say("distribution", "分布"),
         ]
-        return f"<h3>{self.say('Columns', '列概况')}{self._seen(profile)}</h3>" + _table(
-            heads, rows, self.plain("Columns", "列概况"), numbers=[2, 3, 5]
-        )
+        title = self.say("Columns", "列概况") + self._seen(profile)
+        table = _table(heads, rows, self.plain("Columns", "列概况"), numbers=[2, 3, 5])
+        if len(columns) > _COLUMNS:
+            table += f'<p class="yr-dim">{self._more(len(columns) - _COLUMNS)}</p>'
+        if len(columns) <= _WIDE:
+            return f"<h3>{title}</h3>{table}"
+        count = f'<span class="yr-dim">{_count(len(columns))}</span>'
+        return f'<details class="yr-more"><summary>{title} {count}</summary>{table}</details>'
+
+    def _more(self, columns: int) -> str:
+        return self.say(f"{_count(columns)} more columns", f"另有 {_count(columns)} 列")
 
     def _seen(self, profile: object) -> str:
         """Say of how many rows a profile is, where it is not of all."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from yaosu.errors import InvalidInput, Text, Unsupported
-from yaosu_schemas.report import lane_of, runs_of
+from yaosu_schemas.report import kinds_of, lane_of, runs_of, without_place
 
 from .language import reads_english
 from .terminal import (
@@ -299,13 +299,10 @@ def _errors(body: Mapping[str, Any]) -> Iterator[Line]:
 
 def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
     for task in body.get("tasks") or ():
-        kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-        for finding in task.get("findings") or ():
-            kinds.setdefault((finding["type"], finding.get("fieldName") or ""), []).append(finding)
-        for (_, field), of_kind in kinds.items():
+        for of_kind in kinds_of(task.get("findings") or ()):
             place, first = task.get("place") or task.get("name"), of_kind[0]
             if len(of_kind) == 1:
-                yield place, first.get("rowNumber"), field, _sentences(first)
+                yield place, first.get("rowNumber"), lane_of(first), _sentences(first)
                 continue
             rows = sorted({row for f in of_kind if (row := f.get("rowNumber")) is not None})
             places = ", ".join(map(str, rows[:SHOWN_ROWS])) + ", …" * (len(rows) > SHOWN_ROWS)
@@ -313,7 +310,7 @@ def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
             yield (
                 place,
                 places,
-                field,
+                lane_of(first),
                 f"{many}{shown(first['title'])}  [{first['type']}]\n"
                 f"{many}{shown(first['title_zh'])}",
             )
@@ -321,11 +318,8 @@ def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
 
 def _sentences(error: Mapping[str, Any]) -> str:
     """Return both sentences and the name of the kind, without the place that stands beside them."""
-    row, name, number = (error.get(k) for k in ("rowNumber", "fieldName", "fieldNumber"))
-    en = str(error.get("message") or error.get("title") or "")
-    zh = str(error.get("message_zh") or "")
-    en = en.removeprefix(f"row {row}, field {name!r} ({number}): ")
-    zh = zh.removeprefix(f"第 {row} 行，字段“{name}”（第 {number} 列）：")
+    en, zh = without_place(error)
+    en = en or str(error.get("title") or "")
     lines = dict.fromkeys((f"{en}  [{error.get('type')}]", zh if zh != en else ""))
     return "\n".join(shown(line) for line in lines if line)
 
