@@ -121,13 +121,29 @@ def reason(why: Exception) -> Text:
     """Return why one line is not JSON; the parser's own count of lines would mislead here."""
     if isinstance(why, json.JSONDecodeError):
         zh = _NOT_JSON.get(why.msg, why.msg)
-        return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
+        if why.lineno == 1:
+            return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
+        return Text(
+            f"{why.msg} (line {why.lineno}, character {why.colno})",
+            f"{zh}（第 {why.lineno} 行第 {why.colno} 个字符）",
+        )
     if isinstance(why, RecursionError):
         return Text("it is nested too deeply", "嵌套层数过多")
     note = clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
-    return Text(note, note)
+    return Text(note, next((zh for en, zh in _BROKEN_JSON.items() if en in note), note))
 
 
+_BROKEN_JSON = {  # what yajl says
+    "premature EOF": "内容在结束前中断",
+    "trailing garbage": "JSON 之后还有多余内容",
+    "lexical error": "存在 JSON 不允许的字符",
+    "invalid bytes in UTF8": "字符串不是有效的 UTF-8",
+    "unallowed token at this point": "此处出现了不应有的符号",
+    "object key and value must be separated": "键与值之间缺少冒号",
+    "after array element": "数组元素之后缺少逗号或右方括号",
+    "after key and value": "键值之后缺少逗号或右花括号",
+    "invalid object key": "键必须是字符串",
+}
 _NOT_JSON = {
     "Expecting value": "此处缺少值",
     "Extra data": "值之后还有多余内容",

@@ -116,10 +116,14 @@ def fold_whole(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
     """Run the checks of the corpus over the records of a resource that could be opened."""
     if not limits.folds or outcome.interrupted or outcome.resource.type != "table":
         return
-    from .corpus.folds import fold_table
+    try:
+        from .corpus.folds import fold_table
 
-    with contextlib.suppress(SourceProblem):  # it has been said: there is nothing to read
         outcome.folded = fold_table(file, limits.folds)
+    except SourceProblem:
+        pass  # it has been said: there is nothing to read
+    except KeyboardInterrupt:
+        outcome.interrupted = True
 
 
 def fold_again(outcome: Outcome, limits: Limits) -> None:

@@ -19,7 +19,7 @@ from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, system_reason
 
 from .dialects import (
     HEAD,
@@ -170,11 +170,11 @@ class OpenFile:
             shutil.copyfileobj(plain, whole, 1 << 20)
             whole.seek(0)
         except OSError as why:
-            reason = why.strerror or "error"
+            reason = system_reason(why)
             raise problem(
                 "resource-limit",
-                f"it has to be unpacked to be read, temporary files failed: {reason}",
-                f"需先解压才能读取，临时文件出错：{reason}",
+                f"it has to be unpacked to be read, temporary files failed: {reason.en}",
+                f"需先解压才能读取，临时文件出错：{reason.zh}",
             ) from None
         return whole
 
@@ -185,7 +185,7 @@ class OpenFile:
                 return self._joined.finish()
             return None if self._hashed is None else self._hashed.finish()
         except OSError as why:
-            raise problem("source-error", why.strerror or "error", "读取失败") from None
+            raise problem("source-error", *system_reason(why)) from None
 
     def changed(self) -> Text | None:
         return None if self._hashed is None else self._hashed.changed()
