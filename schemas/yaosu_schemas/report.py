@@ -9,11 +9,12 @@ The JSON is fixed by `docs/` and `json/report.schema.json`; times are RFC 3339 i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .canonical import digest
+from .errors import Text
 
 Basis = Literal["content", "market", "human"]
 Number = int | float | str | None
@@ -266,7 +267,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The verdict on one target, bound to the digest of what was judged."""
+    """The verdict on one target, bound to the digest of what was judged.
+
+    One that is `partial` was stopped by a person: it says nothing of what was not looked at.
+    """
 
     target: str
     tasks: tuple[Task, ...] = ()
@@ -278,6 +282,7 @@ class Report:
     started_at: str = ""
     engine: str = "local"
     seconds: float = 0.0
+    partial: bool = False
 
     @property
     def valid(self) -> bool:
@@ -313,6 +318,7 @@ class Report:
             "ruleset": self.ruleset,
             "started_at": self.started_at,
             "engine": self.engine,
+            **({"partial": True} if self.partial else {}),
         }
 
     @classmethod
@@ -328,6 +334,7 @@ class Report:
             started_at=data.get("started_at", ""),
             engine=data.get("engine", "local"),
             seconds=data.get("stats", {}).get("seconds", 0.0),
+            partial=bool(data.get("partial")),
         )
 
     def timeless(self) -> dict[str, Any]:
@@ -357,3 +364,44 @@ class Report:
                 for task in self.tasks
             ),
         )
+
+
+def lane_of(error: Mapping[str, Any]) -> str:
+    """Return the field of an error (JSON), its number where it has no name, or nothing."""
+    name, number = error.get("fieldName"), error.get("fieldNumber")
+    return str(name) if name else f"#{number}" if isinstance(number, int) else ""
+
+
+def runs_of(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Join errors of one kind and field that stand in at least four rows one after the other."""
+    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
+    order: list[list[Mapping[str, Any]]] = []
+    for error in errors:
+        row, key = error.get("rowNumber"), (str(error.get("type")), lane_of(error))
+        runs = groups.setdefault(key, [])
+        before = runs[-1][-1].get("rowNumber") if runs else None
+        if isinstance(row, int) and isinstance(before, int) and row == before + 1:
+            runs[-1].append(error)
+        else:
+            runs.append([error])
+            order.append(runs[-1])
+    return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
+
+
+def kinds_of(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return findings (JSON) together by kind and field, in the order in which these come first."""
+    kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        kinds.setdefault((str(finding.get("type")), lane_of(finding)), []).append(finding)
+    return list(kinds.values())
+
+
+def without_place(error: Mapping[str, Any]) -> Text:
+    """Return both sentences of an error (JSON) for where its row and field stand beside them."""
+    row, name, number = (error.get(key) for key in ("rowNumber", "fieldName", "fieldNumber"))
+    return Text(
+        str(error.get("message") or "").removeprefix(f"row {row}, field {name!r} ({number}): "),
+        str(error.get("message_zh") or "").removeprefix(
+            f"第 {row} 行，字段“{name}”（第 {number} 列）："
+        ),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -56,3 +57,27 @@ def clip_all(texts: Sequence[str], limit: int = 80) -> tuple[str, ...]:
     if not "".join(short).isprintable():
         short = [clip(t, limit) for t in texts]
     return tuple(short)
+
+
+_SYSTEM = {
+    errno.ENOENT: "文件或文件夹不存在",
+    errno.EACCES: "没有权限",
+    errno.EPERM: "不允许该操作",
+    errno.EISDIR: "这是文件夹",
+    errno.ENOTDIR: "路径中的某一级不是文件夹",
+    errno.EEXIST: "已存在",
+    errno.ENOSPC: "磁盘空间不足",
+    errno.EDQUOT: "超出磁盘配额",
+    errno.EFBIG: "文件过大",
+    errno.EROFS: "文件系统只读",
+    errno.EMFILE: "打开的文件过多",
+    errno.ENAMETOOLONG: "名称过长",
+    errno.ELOOP: "符号链接层数过多",
+    errno.EIO: "磁盘读写出错",
+}
+
+
+def system_reason(why: Exception) -> Text:
+    """Return why the system refused something, in both languages, without the path."""
+    en = getattr(why, "strerror", None) or type(why).__name__
+    return Text(en, _SYSTEM.get(getattr(why, "errno", None) or 0, en))

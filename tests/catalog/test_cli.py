@@ -415,3 +415,105 @@ def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None
     report = json.loads(out)
     assert any("partial" in warning for warning in report["warnings"])
     assert report["checks"][0]["coverage"]["rows_total"] is None
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_ctrl_c_while_checks_are_still_loaded_gives_a_partial_report(
+    tmp_path: Path, workers: str
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "a", "answer": "b"}\n' * 2000)
+    page = tmp_path / "page.html"
+    words = ["validate", str(tmp_path), "--checks", "structure,quality", "--workers", workers]
+    running = subprocess.Popen(
+        [*YAOSU, *words, "--json", "--html", str(page)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while "libarrow" not in Path(f"/proc/{running.pid}/maps").read_text():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    report = json.loads(out)
+    assert report["partial"] is True
+    assert any("partial" in warning for warning in report["warnings"])
+    assert all(c["coverage"]["rows_total"] is None for c in report["checks"])
+    assert "partial" in page.read_text("utf-8")
+
+
+def test_each_kind_of_error_is_told_with_how_to_mend_it_once_and_never_to_a_program(
+    yaosu: Terminal, tmp_path: Path
+) -> None:
+    schema = tmp_path / "schema.json"
+    fields = [{"name": n, "type": "integer"} for n in ("id", "n", "m")]
+    schema.write_text(json.dumps({"fields": fields}))
+    data = tmp_path / "a.csv"
+    data.write_text("id,n,m\n1,x,1\n2,2,y\n3,3\n4,4,4,4\n" + "5,z,5\n" * 50)
+    said = yaosu("validate", data, "--schema", schema)
+    assert said.code == 1
+    assert said.out.count("list the placeholder under `missingValues`") == 1
+    assert said.out.count("若为占位符，列入 missingValues") == 1
+    assert re.search(r"a\.csv +2 +n +'x' cannot be read: .* \[type-error\] *\n", said.out)
+    assert re.search(r"a\.csv +5 +#4 +row 5 has an extra cell", said.out)
+    assert re.search(r"a\.csv +6–55 +n +50 ×, first: 'z' cannot be read", said.out)
+    assert re.search(r"共 50 个，首个：“z”无法读取", said.out)
+    told = yaosu("validate", data, "--schema", schema, "--json")
+    assert told.json["stats"]["errors"] == 54
+    assert "missingValues" not in told.out + told.err
+
+
+def test_what_is_not_there_is_named_and_said_in_chinese(yaosu: Terminal, tmp_path: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("id\n1\n")
+    for words, thing in [
+        ((tmp_path / "gone.csv",), "gone.csv"),
+        ((data, "--schema", tmp_path / "gone.json"), "gone.json"),
+        ((data, "--html", tmp_path / "none" / "page.html"), "page.html"),
+        ((data, "--findings", tmp_path / "none" / "f.jsonl"), "f.jsonl"),
+    ]:
+        said = yaosu("validate", *words)
+        assert said.code == 2
+        assert thing in said.err
+        assert "文件或文件夹不存在" in said.err
+    broken = tmp_path / "schema.json"
+    broken.write_text('{"fields": [\n{"name": }]}')
+    said = yaosu("validate", data, "--schema", broken)
+    assert "此处缺少值（第 2 行第 10 个字符）" in said.err
+
+
+def test_options_of_a_check_that_does_not_run_are_refused(yaosu: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    said = yaosu("validate", tmp_path, "--set", "corpus.text.listed=1")
+    assert said.code == 2
+    assert "corpus.text" in said.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_a_terminal_of_any_encoding_gets_its_table(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text("id,名\n1,二\n3\n", encoding="utf-8")
+    said = subprocess.run(
+        [*YAOSU, "validate", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=60,
+    )
+    assert said.returncode == 1, said.stderr
+    assert b"missing-cell" in said.stdout
+    lines = said.stdout.decode(encoding).splitlines()
+    assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize(("locale", "tag"), [("en_US.UTF-8", "en"), ("zh_CN.UTF-8", "zh-Hans")])
+def test_the_page_is_in_the_language_of_the_terminal(
+    yaosu: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, tag: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    page = tmp_path / "page.html"
+    assert yaosu("validate", tmp_path / "a.csv", "--html", page).code == 0
+    assert f'<html lang="{tag}">' in page.read_text("utf-8")

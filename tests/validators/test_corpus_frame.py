@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from yaosu_schemas.errors import InvalidInput
-from yaosu_validators import blocks, judge, parts, sources, streams, validate
+from yaosu_validators import blocks, judge, marks, parts, streams, validate
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.view import Role, View
 from yaosu_validators.corpus.views import ViewMaker
@@ -182,7 +182,8 @@ def test_lone_surrogates_and_deep_and_wide_records_do_no_harm(tmp_path: Path) ->
 def test_a_record_over_the_limit_is_named_and_the_others_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    for module in (blocks, sources, streams):
+    monkeypatch.setattr(marks, "LONG_LINE", 1 << 18)
+    for module in (blocks, marks, streams):
         monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 20)
     monkeypatch.setattr(blocks, "BLOCK", 1 << 18)
     records = [{"text": f"record {n} says something of its own"} for n in range(160)]

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,24 @@ def test_the_encodings_of_chinese_text_are_seen(tmp_path: Path, encoding: str) -
     (tmp_path / "t.csv").write_bytes(delimited(",", encoding))
     report = validate(tmp_path / "t.csv", schema=SCHEMA)
     assert [e.type for e in report.tasks[0].errors] == ["constraint-error"] * 2
+
+
+def test_an_archive_of_one_table_is_judged_whatever_it_is_called(tmp_path: Path) -> None:
+    for name, tables in (("one.zip", ["a.csv"]), ("two.zip", ["a.csv", "b.csv"])):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for table in tables:
+                archive.writestr(table, "a,b\n1\n")
+    alone = validate(tmp_path / "one.zip")
+    assert [(e.type, e.row_number) for e in alone.tasks[0].errors] == [("missing-cell", 2)]
+    both = validate(tmp_path)
+    assert [e.type for e in both.tasks[0].errors] == ["missing-cell"]
+    assert any("two.zip" in warning for warning in both.warnings)
+
+
+def test_what_a_folder_holds_besides_tables_is_said_not_to_be_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    assert validate(tmp_path).warnings == ()
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text("words")
+    (said,) = validate(tmp_path).warnings
+    assert said.startswith("5 other files not looked at: 0.txt, 1.txt, 2.txt, …")

@@ -183,3 +183,37 @@ def test_the_map_is_darker_where_more_is_wrong() -> None:
     drawn = heat_map(["a"], {(0, 3): 9}, buckets=10, last="100", label="x", tip=lambda *at: f"{at}")
     assert drawn.count("yr-h5") == 1
     assert "(0, 3, 9)" in drawn
+
+
+def test_what_is_noticed_and_no_error_is_told_with_its_rows_and_how_to_mend_it(
+    tmp_path: Path,
+) -> None:
+    answer = "the same line of words again and again. " * 30
+    line = f'{{"instruction": "a question %d", "output": "{answer}"}}\n'
+    (tmp_path / "a.jsonl").write_text("".join(line % n for n in range(30)), encoding="utf-8")
+    report = validate(tmp_path, checks=["structure", "corpus.text"]).as_json()
+    kinds = {f["type"] for f in report["tasks"][0]["findings"]}
+    assert kinds
+    words = Elements(report_html(report, lang="en")).words
+    assert "What was noticed" in words
+    assert re.search(r"(\d+, ){10}…", words)
+    for kind in kinds:
+        assert kind in words
+        assert how_to_mend(kind).en in words
+
+
+def test_a_table_of_many_columns_is_folded_and_says_what_it_leaves_out() -> None:
+    def page(count: int) -> Elements:
+        columns = [{"name": f"c{n}", "type": "integer"} for n in range(count)]
+        task = {"name": "a", "valid": True, "profile": {"columns": columns}}
+        return Elements(report_html({"valid": True, "tasks": [task]}, lang="en"))
+
+    assert page(3).tags.count("details") == page(200).tags.count("details") - 1
+    assert "100 more columns" in page(600).words
+
+
+def test_a_stopped_run_is_never_called_valid() -> None:
+    report = {"valid": True, "partial": True, "tasks": []}
+    words = Elements(report_html(report, lang="en")).words
+    assert "Stopped, no error until then" in words
+    assert "Valid\n" not in words

@@ -192,21 +192,56 @@ def test_the_longest_row_takes_no_more_than_half_a_gibibyte(tmp_path: Path, end:
         for _ in range(62 if end else 80):
             file.write(b"text, text, text\n" * ((1 << 20) // 17))
         file.write(end)
-    code = "from yaosu.cli import main; main()"
-    arguments = ["validate", str(tmp_path / "a.csv"), "--json", "--limit-errors", "0"]
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
-    ) as command:
-        peaks = [0]
-        reader = ThreadPoolExecutor(1).submit(lambda: command.stdout and command.stdout.read())
-        while not reader.done():
-            peaks.append(_held_bytes(command.pid))
-            time.sleep(0.02)
-        report = Report.from_json(json.loads(reader.result() or ""))
+    report, peak = _watched(tmp_path / "a.csv", "--limit-errors", "0")
     assert types(report) == ["type-error" if end else "resource-limit"]
     assert report.tasks[0].stats.rows == (1002 if end else 1000)
     assert "64 MiB" in "".join(e.message for e in report.tasks[0].errors) or end
-    assert 100 << 20 < max(peaks) < 512 << 20
+    assert 100 << 20 < peak < 512 << 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+def test_workers_together_take_no_more_than_half_a_gibibyte(tmp_path: Path) -> None:
+    long = "some text 😀 " * (50_000_000 // 15)
+    with (tmp_path / "a.csv").open("w", encoding="utf-8") as file:
+        file.write("a,b\n" + "1,2\n" * 5_000_000)
+        for _ in range(3):
+            file.write(f'3,"{long}"\n4,5"\n')
+        file.write("6,7\n" * 5_000_000)
+    report, peak = _watched(tmp_path / "a.csv", "--workers", "4")
+    assert types(report) == ["type-error"] * 6
+    assert report.tasks[0].stats.rows == 10_000_006
+    assert 150 << 20 < peak < 512 << 20
+
+
+def test_a_row_of_a_million_cells_too_many_has_as_many_findings_as_count(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2" + ",x" * 1_000_000 + "\n1,2\n")
+    report = validate(tmp_path / "a.csv", limit_errors=3)
+    found = [(e.type, e.row_number, e.field_number) for e in report.tasks[0].errors]
+    assert found == [("extra-cell", 3, number) for number in (3, 4, 5)]
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2" + ",xy" * 2_000_000 + "\n1,2\n")
+    assert types(validate(tmp_path / "a.csv")) == ["resource-limit"]
+
+
+def _watched(path: Path, *options: str) -> tuple[Report, int]:
+    """Return a report and the most memory that all processes held meanwhile."""
+    code = "from yaosu.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "validate", str(path), "--json", *options]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as command:
+        peaks = [0]
+        reader = ThreadPoolExecutor(1).submit(lambda: command.stdout and command.stdout.read())
+        while not reader.done():
+            peaks.append(sum(map(_held_bytes, _family(command.pid))))
+            time.sleep(0.02)
+        return Report.from_json(json.loads(reader.result() or "")), max(peaks)
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        tasks = sorted(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    except OSError:  # it has ended
+        return [pid]
+    return [pid, *(one for child in children for one in _family(child))]
 
 
 def _held_bytes(pid: int) -> int:
@@ -220,7 +255,7 @@ def _held_bytes(pid: int) -> int:
 def test_a_quote_that_is_never_closed_at_the_top_is_refused_before_the_table_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yaosu_validators.sources.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("yaosu_validators.marks.MAX_ROW_BYTES", 1 << 20)
     (tmp_path / "a.csv").write_bytes(b'a,b\n1,2\n3,"' + b"text, text\n" * 400_000)
     report = validate(tmp_path / "a.csv")
     assert types(report) == ["resource-limit"]

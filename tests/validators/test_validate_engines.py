@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from yaosu_schemas.errors import InvalidInput
-from yaosu_validators import judge, parts, steady, validate
+from yaosu_schemas.report import Report
+from yaosu_validators import judge, parts, run, steady, validate
 from yaosu_validators.check import Finding, check, check_names
 from yaosu_validators.results import FolderResults
 
@@ -225,6 +226,28 @@ def test_who_stops_a_run_keeps_what_was_seen(tmp_path: Path) -> None:
     assert report.tasks[0].errors[0].type == "missing-cell"
     assert "partial" in report.warnings[0]
     assert report.checks[0].rows_total is None
+
+
+@pytest.mark.parametrize("phase", ["make_plan", "_outcomes", "_conclude", "_look", "Indexes"])
+def test_who_stops_a_run_gets_a_partial_report_whatever_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1\n", encoding="utf-8")
+    real, stops = getattr(run, phase), iter([True])
+
+    def stop(*arguments: Any, **named: Any) -> Any:
+        if next(stops, False):
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(run, phase, stop)
+    report = validate(tmp_path, checks=["structure", "corpus.text", "media.files"])
+    assert report.partial
+    assert Report.from_json(report.as_json()) == report
+    assert sum("partial" in warning for warning in report.warnings) == 1
+    assert all(check.rows_total is None for check in report.checks[:1])
+    if phase not in ("make_plan", "_outcomes"):
+        assert report.tasks[0].errors[0].type == "missing-cell"
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

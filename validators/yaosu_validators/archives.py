@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from yaosu_schemas.errors import UnsafePath
 from yaosu_schemas.paths import safe_path
@@ -33,6 +34,12 @@ def unpacked(path: Path, descriptors: Sequence[str]) -> Iterator[Path | None]:
         with tempfile.TemporaryDirectory(prefix="yaosu-zip-") as folder:
             _extract(archive, members, Path(folder), path.stat().st_size)
             yield Path(folder)
+
+
+def members(raw: IO[bytes]) -> list[str]:
+    """Return the names of the files in an archive; SourceProblem if it is none."""
+    found = (i for i in open_zip(raw).infolist() if not i.is_dir())
+    return [i.filename for i in found if not _hidden(i.filename)]
 
 
 def _extract(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -10,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from . import turns
 from .streams import MAX_ROW_BYTES, SourceProblem, row_too_long, undecodable
 
 BLOCK = 8 << 20
@@ -148,6 +150,8 @@ class Blocks:
             cut = len(piece) if last else piece.rfind(b"\n", ROOM) + 1
             if cut <= ROOM and failure is None and not (last and held):
                 held += piece[ROOM:]  # one line is longer than a piece
+                if len(held) > turns.LONG:
+                    turns.take("block")
                 if len(held) > MAX_ROW_BYTES:
                     if self._instead is None:
                         raise row_too_long(start if self.utf8 else None)
@@ -156,21 +160,42 @@ class Blocks:
             rest = bytes(piece[cut or ROOM :])
             data = _joined(held, piece, cut) if cut else bytearray()
             held = rest if cut else held + rest
-            start = yield from self._given(Block(data, last, start, failure))
+            block = Block(data, last, start, failure)
+            if self.utf8 and self._instead is None and not last:
+                following = ahead[ROOM : ROOM + CHUNK] if isinstance(ahead, bytearray) else b""
+                _end_before_void(block, held[:CHUNK] + following)
+            start = yield from self._given(block)
+            if block.failure is not None:
+                return
         if isinstance(ahead, SourceProblem) and failure is None:
             raise ahead  # nothing could be read before it
         self.unused = len(held)
 
     def _given(self, block: Block) -> Generator[Block, None, int]:
-        """Yield a block, then what was kept of it; return where the next one starts."""
+        """Yield a block, in pieces if its lines are many, then what was kept of it.
+
+        Return where the next one starts. A piece may fail where the block does not.
+        """
         data, start = block.data, block.start
         while True:
             self._left = bytearray()
-            yield Block(data, block.last, start, block.failure)
-            start += len(data) - len(self._left)
-            if not self._left:
+            rest = data[_few_lines(data) :]
+            if rest:
+                del data[-len(rest) :]
+            size, long = len(data), len(data) > BLOCK + ROOM
+            given = Block(data, block.last and not rest, start, None if rest else block.failure)
+            if rest and self.utf8 and self._instead is None:
+                _end_before_void(given, rest[:CHUNK])
+                block.failure = given.failure or block.failure
+            block.data = data = bytearray()
+            yield given
+            if long:
+                given.data = bytearray()  # no one needs it any more
+                turns.leave("block")
+            start += size - len(self._left)
+            data = self._left + rest if rest else self._left
+            if not data or (rest and given.failure is not None):
                 return start
-            data = self._left
 
     def keep(self, rest: bytearray) -> None:
         """Let the end of the current block be the next one."""
@@ -181,6 +206,40 @@ class Blocks:
             return next(self._source, None)
         except SourceProblem as why:
             return why
+
+
+def _few_lines(data: bytearray) -> int:
+    """Return where lines end that are few enough to be judged at once, by a sample of the text."""
+    if len(data) < _SAMPLES * _SAMPLE:
+        return len(data)
+    step = len(data) // _SAMPLES
+    first = random.randrange(step - _SAMPLE + 1)  # whoever writes a file cannot know it
+    count = sum(data.count(b"\n", at, at + _SAMPLE) for at in range(first, len(data), step))
+    most = _LINES * _SAMPLES * _SAMPLE // max(count, 1)  # bytes
+    return len(data) if len(data) < 2 * most else data.rfind(b"\n", 0, most) + 1 or len(data)
+
+
+_SAMPLES, _SAMPLE = 32, 512
+_LINES = 1 << 17  # judged at once: each takes 75 bytes or more, besides its text
+
+
+def _end_before_void(block: Block, following: bytes | bytearray) -> None:
+    """Let a block end where the chunk begins that is void by a bad byte behind the block."""
+    end = block.start + len(block.data)
+    try:
+        codecs.utf_8_decode(following[: CHUNK - end % CHUNK], "strict", False)
+    except UnicodeDecodeError as why:
+        sound = max(end - end % CHUNK - block.start, 0)
+        del block.data[block.data.rfind(b"\n", 0, sound) + 1 :]
+        block.failure = undecodable(why)
+
+
+def sound_bytes(block: Block, why: UnicodeDecodeError) -> int:
+    """Return where lines of a block end before the chunk that is void by its first bad byte."""
+    sound = max((block.start + why.start) // CHUNK * CHUNK - block.start, 0)
+    if block.last and why.reason == "unexpected end of data":
+        sound = why.start  # which is known only when all else was read
+    return block.data.rfind(b"\n", 0, sound) + 1
 
 
 def _joined(held: bytes, piece: bytearray, cut: int) -> bytearray:

@@ -59,7 +59,8 @@ def open_columns(format_: str, file: Any) -> ColumnReader:
 
 def _broken(why: Exception) -> Exception:
     note = clip(why, 200)
-    return problem("source-error", f"the columns cannot be read: {note}", f"无法读取列数据：{note}")
+    zh = f"文件损坏、不完整，或并非 Parquet 或 Arrow（{note}）"
+    return problem("source-error", f"the columns cannot be read: {note}", f"无法读取列数据：{zh}")
 
 
 def _parquet(source: Any) -> ColumnReader:

@@ -20,6 +20,7 @@ from yaosu_schemas.texts import clip
 from .check import Finding
 from .dialects import CSV_KEYS
 from .fields import CONSTRAINTS
+from .json_texts import reason
 from .profiles import (
     PROFILES,
     RESOURCE_TYPES,
@@ -69,9 +70,9 @@ def read_document(root: Path, path: str, kind: str) -> dict[str, Any]:
     try:
         value = parse_document(data, yaml=path.lower().endswith((".yaml", ".yml")))
     except ValueError as why:
-        note = clip(why, 160)
+        note = reason(why)
         raise Refused(
-            Finding(type=type_, note=Text(f"it cannot be read: {note}", f"无法读取：{note}"))
+            Finding(type=type_, note=Text(f"it cannot be read: {note.en}", f"无法读取：{note.zh}"))
         ) from None
     if not isinstance(value, dict):
         raise Refused(Finding(type=type_, note=Text("it is not an object", "顶层不是对象")))

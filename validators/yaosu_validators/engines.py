@@ -28,6 +28,7 @@ from yaosu_schemas.errors import Unavailable
 from .judge import Tell
 from .parts import Part, PartResult, judge_part
 from .steady import few_looks, leave_pandas_out, short_turns
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .filecheck import FilePart, Seen  # a table does without: it brings what media need
@@ -83,7 +84,8 @@ class ProcessEngine:
         if copied:
             _load()
         while len(self._others) < self.workers - 1:
-            self._others.append(_Copy(self._others) if copied else _start(_EARLY))
+            other = _Copy(self._others) if copied else _start(_EARLY)
+            self._others.append(other)
 
     def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
         for part, result in zip(parts, self._answers(parts, needed), strict=True):
@@ -307,9 +309,12 @@ _EARLY = "early"
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
+    turns = Turns.here()
+    shared = [] if turns is None else [turns.file.fileno()]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     worker = subprocess.Popen(
-        [sys.executable, "-m", __name__, *arguments],
+        [sys.executable, "-m", __name__, *map(str, shared), *arguments],
+        pass_fds=shared,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,
@@ -361,5 +366,8 @@ if __name__ == "__main__":
     leave_pandas_out()
     if _EARLY in sys.argv:
         _load()
-    with few_looks():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(few_looks())
+        for shared in filter(str.isdigit, sys.argv[1:]):
+            stack.enter_context(Turns.kept(os.fdopen(int(shared), "r+b")))
         work(sys.stdin.buffer, answers, answered)

@@ -94,6 +94,12 @@ def _garbled() -> SourceProblem:
     return problem("source-error", "its reader gave no rows", "读取程序未返回行")
 
 
+_DAMAGED = Text(
+    "the workbook is damaged, has a password, or is none of this format",
+    "工作簿已损坏、设有密码，或不是该格式",
+)
+
+
 def _read(book: bytes, format_: str, controls: Mapping[str, Any]) -> Iterator[list[Any]]:
     from frictionless import Dialect, FrictionlessException, system
     from frictionless.resources import TableResource
@@ -116,7 +122,8 @@ def _read(book: bytes, format_: str, controls: Mapping[str, Any]) -> Iterator[li
                 yield from parser.cell_stream
     except FrictionlessException as why:
         note = clip(why.error.note, 200)
-        raise SourceProblem(Finding(type=why.error.type, note=Text(note, note))) from None
+        text = _DAMAGED if note.startswith("invalid excel file") else Text(note, note)
+        raise SourceProblem(Finding(type=why.error.type, note=text)) from None
     except Exception as why:  # its readers raise whatever the file makes them raise
         note = clip(f"{type(why).__name__}: {why}", 200)
         raise SourceProblem(Finding(type="source-error", note=Text(note, note))) from None

@@ -2,8 +2,7 @@
 
 The reader asks for a second line of a row only inside of a quoted cell. There nothing counts but
 the quote that closes it, which is leapt to: what lies before it is given as one text. Where a cell
-is long, not even that: the reader, which takes four bytes for each character, is given a mark,
-and what it stands for is put back into the cell.
+is long, not even that: the reader is given a mark (`marks.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import io
 import re
 from collections.abc import Iterator
 
-from .blocks import CHUNK, Block, Lines
+from . import turns
+from .blocks import Block, Lines, sound_bytes
+from .marks import LONG_LINE, LONG_ROW, MARK, Marks
 from .streams import MAX_ROW_BYTES, row_too_long, undecodable
+from .utf8 import must_be_utf8
 
-LONG_ROW = 1 << 20  # bytes
-_MARK = "\ud800"  # no text that could be decoded holds it
 _OPEN = re.compile(rb'(?:[^"]++|"")*+')  # from inside of a quoted cell up to the quote that ends it
 
 
@@ -31,7 +31,9 @@ class Feed:
     read once, however long the row is, and only up to the most that a row may have.
     """
 
-    def __init__(self, lines: Lines, last: bool, newline: str | None, behind: Behind) -> None:
+    def __init__(
+        self, lines: Lines, last: bool, newline: str | None, behind: Behind, marks: Marks
+    ) -> None:
         self.lines = lines
         self.count = len(lines)
         self.last = last
@@ -40,7 +42,7 @@ class Feed:
         self.at = 0
         self.size = 0  # of the row that is being read
         self.pending: list[str] = []
-        self._held: list[bytearray] = []  # what the marks of this row stand for
+        self.marks = marks
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -59,77 +61,78 @@ class Feed:
         else:
             self.behind.needed = self.size
             raw, ended = self.behind.line()
+        further = self.size > 0
         self._measure(len(raw) + 1)
-        text = raw.decode("utf-8") + "\n" * ended  # in an open quote, it would be of the cell
-        if "\r" in text:
+        if further and self.size > LONG_ROW:
+            self.marks.count(raw)
+        text = self._text(raw, ended, further) if len(raw) > LONG_LINE else raw.decode("utf-8")
+        text += "\n" * ended  # in an open quote, it would be of the cell
+        if "\r" in text or (self.newline is None and "\n" in text[:-1]):
             lines = list(io.StringIO(text, newline=self.newline))
             self.pending = lines[:0:-1]
             return lines[0]
         return text
 
     def begin(self) -> None:
-        """Expect a new row."""
+        """Expect a new row; what was read is needed no more."""
+        if self.size > turns.LONG:
+            turns.leave("row")
         self.size = 0
-        self._held.clear()
+        self.marks.clear()
 
-    def restored(self, cells: list[str]) -> list[str]:
-        """Return the cells of a row with all of their text."""
-        if not self._held:
-            return cells
-        for at, cell in enumerate(cells):
-            if _MARK in cell:
-                first, *others = cell.split(_MARK)
-                whole = bytearray(first.encode())
-                for other in others:
-                    whole += self._held.pop(0)
-                    whole += other.encode()
-                cells[at] = whole.decode()
-        self._held.clear()
-        return cells
+    def _text(self, raw: bytearray, ended: bool, inside: bool) -> str:
+        """Return a long line as text, with marks for its long cells."""
+        if self.newline is None and b"\r" in raw:
+            raw = raw.removesuffix(b"\r") if ended else raw
+            raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return self.marks.shortened(raw, inside=inside)
 
     def _inside(self) -> str:
         """Return the lines of the open cell before that which ends it, or a mark for them."""
         mark = ""
         while raw := self._open_lines(ending=bool(mark)):
-            self._measure(len(raw))
-            text = raw.decode("utf-8")
-            if self.newline is None and "\r" in text:
-                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            if self.newline is None and b"\r" in raw:
+                raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             if self.size <= LONG_ROW:
-                return text
-            if not mark:
-                mark = _MARK
-                self._held.append(bytearray())
-            self._held[-1] += text.replace('""', '"').encode()
+                return raw.decode("utf-8")
+            must_be_utf8(raw)
+            self.marks.add(raw, more=bool(mark))
+            mark = MARK
         return mark
 
     def _open_lines(self, *, ending: bool) -> bytearray:
         """Return whole lines without the end of the cell, as many as are at hand."""
         if self.at < self.count:
             data, start = self.lines.data, self.lines.ends.item(self.at)
-            found = _open_lines(data, start, len(data) - self.lines.broken_off)
-            self.at += found.count(b"\n")
-            return found
+            stop = _open_end(data, start, len(data) - self.lines.broken_off)
+            self.at += data.count(b"\n", start, stop)
+            self._measure(stop - start)  # which may take its time: before there is a copy
+            return data[start:stop]
         if self.last:
             return bytearray()
         self.behind.needed = self.size
         try:
-            return self.behind.open_lines()
+            found = self.behind.open_lines()
         except StopIteration:
             if ending:  # with the text ends the cell
                 return bytearray()
             raise
+        self._measure(len(found))
+        return found
 
     def _measure(self, size: int) -> None:
         self.size += size
+        if self.size > turns.LONG:
+            turns.take("row")
         if self.size > MAX_ROW_BYTES:
             raise row_too_long()
 
 
-def _open_lines(data: bytearray, start: int, stop: int) -> bytearray:
+def _open_end(data: bytearray, start: int, stop: int) -> int:
+    """Return where the last whole line of an open cell ends."""
     found = _OPEN.match(data, start, stop)
     end = found.end() if found else start
-    return data[start : data.rfind(b"\n", start, end) + 1]
+    return max(data.rfind(b"\n", start, end) + 1, start)
 
 
 class Behind:
@@ -161,9 +164,9 @@ class Behind:
 
     def open_lines(self) -> bytearray:
         """Return lines of an open cell before the one that ends it, of one block."""
-        found = _open_lines(self._data(), self._at, self._stop)
-        self._at += len(found)
-        return found
+        data, start = self._data(), self._at
+        self._at = _open_end(data, start, self._stop)
+        return data[start : self._at]
 
     def _data(self) -> bytearray:
         while self._block is None or self._at >= self._stop:
@@ -186,11 +189,10 @@ class Behind:
             self._edge = found.start if self._edge < 0 else self._edge
         self._block, self._at, self._stop = found, 0, len(found.data)
         try:
-            found.data.decode("utf-8")
+            must_be_utf8(found.data)
         except UnicodeDecodeError as why:
             self._bad = why
-            cut = (found.start + why.start) // CHUNK * CHUNK - found.start
-            self._stop = max(found.data.rfind(b"\n", 0, max(cut, 0)) + 1, 0)
+            self._stop = sound_bytes(found, why)
 
     @property
     def beyond(self) -> int:

@@ -183,11 +183,22 @@ def _walked(root: Path) -> Iterator[str]:
             yield Path(os.path.relpath(os.path.join(base, name), root)).as_posix()
 
 
-def look(package: PackageFiles, checks: Sequence[Chosen], run: Run = map) -> Looked:
+def look(
+    package: PackageFiles,
+    checks: Sequence[Chosen],
+    run: Run = map,
+    *,
+    progress: Callable[..., None] | None = None,
+) -> Looked:
     """Show all files of a target to the checks; `run` maps parts to what was seen, in order."""
     folds: list[FileCheck[object]] = [chosen.make() for chosen in checks]
     seen = Seen([fold.start() for fold in folds])
-    for more in run(FilePart.see, list(file_parts(package, checks))):
+    parts = list(file_parts(package, checks))
+    done, total = 0, sum(package.sizes.values())
+    for part, more in zip(parts, run(FilePart.see, parts), strict=True):
+        if progress is not None:
+            done += sum(package.sizes[path] for path in part.paths)
+            progress(done=done, total=total, rows=0, name=part.paths[-1])
         pairs = zip(folds, seen.states, more.states, strict=True)
         seen.states = [fold.merge(left, right) for fold, left, right in pairs]
         seen.problems += more.problems[: max(0, 1000 - len(seen.problems))]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.measures import measure
+from yaosu_schemas.report import kinds_of, lane_of, runs_of, without_place
 
 from .mending import how_to_mend
 from .svg import bar, heat_map, histogram, shades
@@ -31,13 +32,23 @@ _UNFOLDED = 2
 _FIELDS = 16
 _FEW_CHECKS = 4
 _BUCKETS = 80
+_PLACES = 10
+_WIDE = 24
+_COLUMNS = 500
+_TYPES = {
+    "table": ("table", "表格"),
+    "json": ("JSON", "JSON"),
+    "text": ("text", "文本"),
+    "file": ("file", "文件"),
+}
 
 
 @cache
 def report_css(*, scorecard: bool = True) -> str:
     """Return the style sheet of the report: to be served, or put in the one file."""
     names = ("report.css", "scorecard.css") if scorecard else ("report.css",)
-    return "".join((files("yaosu_validators") / n).read_text(encoding="utf-8") for n in names)
+    sheets = ((files("yaosu_validators") / n).read_text(encoding="utf-8") for n in names)
+    return re.sub(r"\s*([{};])\s*", r"\1", "".join(sheets))
 
 
 def report_html(report: Mapping[str, Any], *, lang: Lang = "both", show_cells: bool = False) -> str:
@@ -74,10 +85,12 @@ def report_fragment(
     tasks = [task for task in report.get("tasks") or () if isinstance(task, Mapping)]
     errors = list(report.get("errors") or ())
     everything = errors + [error for task in tasks for error in task.get("errors") or ()]
+    noticed = [finding for task in tasks for finding in task.get("findings") or ()]
     parts = [
         page.verdict(report, tasks),
         scorecard_fragment(report, lang=lang, rows=rows),
-        page.kinds(everything),
+        page.kinds(everything, Text("What is wrong", "问题分类")),
+        page.kinds(noticed, Text("What was noticed", "值得注意")),
         page.package_errors(errors),
         *(page.task(task, unfolded=len(tasks) <= _UNFOLDED) for task in tasks[:_TASKS]),
         page.left_out(len(tasks)),
@@ -127,9 +140,12 @@ class _Page:
     def verdict(self, report: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> str:
         stats = report.get("stats") or {}
         valid = bool(report.get("valid"))
-        mark, word = (
-            ("✓", self.say("Valid", "通过")) if valid else ("✗", self.say("Not valid", "未通过"))
-        )
+        kind, mark, word = "yr-valid", "✓", self.say("Valid", "通过")
+        if not valid:
+            kind, mark, word = "yr-invalid", "✗", self.say("Not valid", "未通过")
+        elif report.get("partial"):
+            word = self.say("Stopped, no error until then", "已停止，此前未发现错误")
+            kind, mark = "yr-partial", "…"
         rows = [_number_of(task, "rows") for task in tasks]
         size = [_number_of(task, "bytes") for task in tasks]
         tiles = [
@@ -144,17 +160,17 @@ class _Page:
             (self.say("size", "大小"), _bytes(sum(size)) if any(size) else "–", ""),
         ]
         cells = "".join(
-            f'<div class="yr-tile {kind}"><dd>{value}</dd><dt>{name}</dt></div>'
-            for name, value, kind in tiles
+            f'<div class="yr-tile {tone}"><dd>{value}</dd><dt>{name}</dt></div>'
+            for name, value, tone in tiles
         )
         return (
-            f'<header class="yr-verdict {"yr-valid" if valid else "yr-invalid"}">'
+            f'<header class="yr-verdict {kind}">'
             f'<p class="yr-mark"><span aria-hidden="true">{mark}</span> <strong>{word}</strong></p>'
             f'<dl class="yr-tiles">{cells}</dl></header>' + self._notes(report.get("warnings"))
         )
 
-    def kinds(self, errors: Sequence[Mapping[str, Any]]) -> str:
-        """Return what is wrong by kind, most frequent first, each with how to mend it."""
+    def kinds(self, errors: Sequence[Mapping[str, Any]], title: Text) -> str:
+        """Return what was found by kind, most frequent first, each with how to mend it."""
         if not errors:
             return ""
         counts = Counter(str(error.get("type")) for error in errors)
@@ -168,7 +184,7 @@ class _Page:
             f"<td>{self.text(how_to_mend(kind))}</td></tr>"
             for kind, n in counts.most_common()
         )
-        return f"<h2>{self.say('What is wrong', '问题分类')}</h2>" + _table(
+        return f"<h2>{self.text(title)}</h2>" + _table(
             [
                 self.say("kind", "类型"),
                 self.say("count", "数量"),
@@ -177,7 +193,7 @@ class _Page:
                 self.say("how to mend it", "如何修改"),
             ],
             rows,
-            self.plain("What is wrong", "问题分类"),
+            self.plain(*title),
             numbers=[1],
             kind="yr-stack",
         )
@@ -200,14 +216,19 @@ class _Page:
         badge = self.badge(self.say("valid", "通过"), good=True)
         if not task.get("valid"):
             badge = self.badge(f"{_count(total)} {self.say('errors', '个错误')}", good=False)
-        facts = [str(task.get("place") or ""), str(task.get("type") or "")]
+        type_ = str(task.get("type") or "")
+        facts = [str(task.get("place") or ""), self.words(*_TYPES.get(type_, (type_, type_)))]
         if isinstance(stats.get("rows"), int):
             facts.append(f"{_count(stats['rows'])} {self.plain('rows', '行')}")
         if isinstance(stats.get("bytes"), int):
             facts.append(_bytes(stats["bytes"]))
+        if findings := task.get("findings") or ():
+            n = _count(len(findings))
+            facts.append(self.words(f"{n} noticed", f"{n} 处值得注意"))
         body = [self._notes(task.get("warnings"))]
         if errors:
             body += [self.map(errors, stats), self.errors(errors, total)]
+        body.append(self.noticed(findings))
         body.append(self.columns(task.get("profile")))
         return (
             f'<details class="yr-task"{" open" if errors or unfolded else ""}><summary>'
@@ -222,16 +243,16 @@ class _Page:
         if not placed:
             return ""
         rows = max(int(stats.get("rows") or 0) + 1, *(e["rowNumber"] for e in placed))
-        lanes = Counter(_lane(error) for error in placed)
-        order = {_lane(error): _place(error) for error in placed}
+        lanes = Counter(lane_of(error) for error in placed)
+        order = {lane_of(error): _place(error) for error in placed}
         names = sorted((name for name, _ in lanes.most_common(_FIELDS)), key=lambda n: order[n])
         labels = [name or self.words("whole row", "整行") for name in names]
         buckets = min(_BUCKETS, rows)
         counts: Counter[tuple[int, int]] = Counter()
         for error in placed:
-            if _lane(error) in names:
+            if lane_of(error) in names:
                 bucket = (error["rowNumber"] - 1) * buckets // rows
-                counts[names.index(_lane(error)), bucket] += 1
+                counts[names.index(lane_of(error)), bucket] += 1
         name = self.plain("Map of the errors over rows and fields", "错误在行与字段上的分布")
 
         def tip(lane: int, bucket: int, n: int) -> str:
@@ -251,7 +272,7 @@ class _Page:
         most = max(counts.values(), default=1)
         if most == 1:
             return ""
-        words = self.say(f"darkest: {_count(most)} errors", f"最深处：{_count(most)} 个错误")
+        words = self.say(f"at most {_count(most)} errors", f"最多 {_count(most)} 个错误")
         return f"{shades()} {words} "
 
     def _rows_of(self, bucket: int, buckets: int, rows: int) -> str:
@@ -260,7 +281,7 @@ class _Page:
         return self.plain(f"rows {first}–{last}", f"第 {first}–{last} 行")
 
     def errors(self, errors: Sequence[Mapping[str, Any]], total: int) -> str:
-        runs = _runs(errors)
+        runs = runs_of(errors)
         body = "".join(self._error(run) for run in runs[:_LISTED])
         shown = sum(map(len, runs[:_LISTED]))
         title = self.say(
@@ -284,7 +305,7 @@ class _Page:
         error, row, last = run[0], run[0].get("rowNumber"), run[-1].get("rowNumber")
         rows = _count(row) if isinstance(row, int) else ""
         kind = self.told(error, "title") or escape(str(error.get("type")))
-        message = self.message(error)
+        message = self.sentence(error)
         if len(run) > 1:
             rows = f"{rows}–{_count(last)}"
             kind += f' <span class="yr-badge yr-invalid">×\u202f{_count(len(run))}</span>'
@@ -292,6 +313,32 @@ class _Page:
         return (
             f'<tr><td class="yr-num">{rows}</td><td>{self._field(error)}</td><td>{kind}</td>'
             f"<td>{self.cell(error)}</td><td>{message}</td></tr>"
+        )
+
+    def noticed(self, findings: Sequence[Mapping[str, Any]]) -> str:
+        """Return what is no error by kind and field, each with the first of its rows."""
+        if not findings:
+            return ""
+        body = "".join(self._noticed(group) for group in kinds_of(findings)[:_LISTED])
+        heads = [
+            self.say("kind", "类型"),
+            self.say("count", "数量"),
+            self.say("field", "字段"),
+            self.say("rows", "行"),
+        ]
+        words = self.plain("Noticed", "值得注意")
+        return f"<h3>{self.say('Noticed', '值得注意')}</h3>" + _table(
+            heads, body, words, numbers=[1], kind="yr-stack"
+        )
+
+    def _noticed(self, group: Sequence[Mapping[str, Any]]) -> str:
+        first = group[0]
+        rows = sorted({f["rowNumber"] for f in group if isinstance(f.get("rowNumber"), int)})
+        places = ", ".join(map(_count, rows[:_PLACES])) + ", …" * (len(rows) > _PLACES)
+        kind = self.told(first, "title") if len(group) > 1 else self.message(first)
+        return (
+            f'<tr><td>{kind}</td><td class="yr-num">{_count(len(group))}</td>'
+            f"<td>{self._field(first)}</td><td>{places}</td></tr>"
         )
 
     def _field(self, error: Mapping[str, Any]) -> str:
@@ -319,12 +366,17 @@ class _Page:
             return self.told(error, "description")
         return self.told(error, "message")
 
+    def sentence(self, error: Mapping[str, Any]) -> str:
+        """Return the sentence of an error whose row and field stand beside it."""
+        bare = without_place(error)
+        return self.message({**error, "message": bare.en, "message_zh": bare.zh})
+
     def columns(self, profile: object) -> str:
         """Return the profile of each column, where the report carries one."""
         columns = profile.get("columns") if isinstance(profile, Mapping) else None
         if not isinstance(columns, list) or not columns:
             return ""
-        rows = "".join(self._column(c) for c in columns[:500] if isinstance(c, Mapping))
+        rows = "".join(self._column(c) for c in columns[:_COLUMNS] if isinstance(c, Mapping))
         heads = [
             self.say("column", "列"),
             self.say("type", "类型"),
@@ -334,9 +386,17 @@ class _Page:
             self.say("length", "长度"),
             self.say("distribution", "分布"),
         ]
-        return f"<h3>{self.say('Columns', '列概况')}{self._seen(profile)}</h3>" + _table(
-            heads, rows, self.plain("Columns", "列概况"), numbers=[2, 3, 5]
-        )
+        title = self.say("Columns", "列概况") + self._seen(profile)
+        table = _table(heads, rows, self.plain("Columns", "列概况"), numbers=[2, 3, 5])
+        if len(columns) > _COLUMNS:
+            table += f'<p class="yr-dim">{self._more(len(columns) - _COLUMNS)}</p>'
+        if len(columns) <= _WIDE:
+            return f"<h3>{title}</h3>{table}"
+        count = f'<span class="yr-dim">{_count(len(columns))}</span>'
+        return f'<details class="yr-more"><summary>{title} {count}</summary>{table}</details>'
+
+    def _more(self, columns: int) -> str:
+        return self.say(f"{_count(columns)} more columns", f"另有 {_count(columns)} 列")
 
     def _seen(self, profile: object) -> str:
         """Say of how many rows a profile is, where it is not of all."""
@@ -520,31 +580,10 @@ def mask(text: str) -> str:
     return shape + "…" if len(text) > 24 else shape
 
 
-def _lane(error: Mapping[str, Any]) -> str:
-    name, number = error.get("fieldName"), error.get("fieldNumber")
-    return str(name) if name else f"#{number}" if isinstance(number, int) else ""
-
-
 def _place(error: Mapping[str, Any]) -> tuple[int, str]:
     """Return where the lane of an error stands: in the order of the fields, whole rows last."""
     number = error.get("fieldNumber")
-    return (number if isinstance(number, int) else 1 << 30, _lane(error))
-
-
-def _runs(errors: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Join errors of one kind and field that stand in at least four rows one after the other."""
-    groups: dict[tuple[str, str], list[list[Mapping[str, Any]]]] = {}
-    order: list[list[Mapping[str, Any]]] = []
-    for error in errors:
-        row, key = error.get("rowNumber"), (str(error.get("type")), _lane(error))
-        runs = groups.setdefault(key, [])
-        before = runs[-1][-1].get("rowNumber") if runs else None
-        if isinstance(row, int) and isinstance(before, int) and row == before + 1:
-            runs[-1].append(error)
-        else:
-            runs.append([error])
-            order.append(runs[-1])
-    return [part for run in order for part in ([run] if len(run) >= 4 else [[e] for e in run])]
+    return (number if isinstance(number, int) else 1 << 30, lane_of(error))
 
 
 _NUM = ' class="yr-num"'

@@ -14,8 +14,9 @@ from .keys import KeyIndex, KeyPairs, comparable, duplicates, shown, strangers, 
 class Indexes:
     """The keys of all outcomes, sorted when first asked for."""
 
-    def __init__(self, outcomes: list[Outcome], names: Set[str]) -> None:
+    def __init__(self, outcomes: list[Outcome], names: Set[str], *, judged: bool = True) -> None:
         self._outcomes = outcomes
+        self._judged = judged  # False where a person stopped it before keys were compared
         self._names = names  # of all resources, those that were not reached included
         self._read: dict[tuple[str, tuple[str, ...]], Outcome] = {}
 
@@ -32,6 +33,8 @@ class Indexes:
     def findings(self, outcome: Outcome) -> list[Finding]:
         """Return what is wrong with the keys of one table, in no particular order."""
         found: list[Finding] = []
+        if not self._judged:
+            return found
         assert outcome.check is not None
         for position, key in enumerate(outcome.check.keys):
             if key.rule == "lookup":

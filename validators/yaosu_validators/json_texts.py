@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from typing import IO, Any
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 
+from . import turns
 from .check import Finding
 from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
 
@@ -17,7 +19,7 @@ MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 b
 LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
 
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"')
 
 
 def parse_json(text: str) -> Any:
@@ -26,6 +28,87 @@ def parse_json(text: str) -> Any:
         raise too_many_values()
     text = text.removesuffix("\n")  # so that a place in it is the same with and without
     return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
+
+
+def parse_long_json(raw: bytes | bytearray | memoryview) -> Any:
+    """Return the value of one JSON text in UTF-8; its long strings are made once, and at the end.
+
+    As text it may take four times as much, and again for each string that is cut out of it.
+    """
+    mark = f"long {secrets.token_hex(16)} "
+    held: list[bytes] = []
+    parts: list[bytes] = []
+    places: list[int] = []  # of the marks in the short text, in bytes
+    at = size = strings = 0
+    for strings, found in enumerate(_STRINGS.finditer(raw), start=1):
+        if found.end(1) - found.start(1) >= _LONG_STRING:
+            parts += bytes(raw[at : found.start()]), f'"{mark}{len(held)}"'.encode()
+            places.append(size + len(parts[-2]))
+            size = places[-1] + len(parts[-1])
+            held.append(found[1])
+            at = found.end()
+        if strings > 2 * MAX_VALUES:
+            raise too_many_values()
+    parts.append(bytes(raw[at:]))
+    short = b"".join(parts)
+    bare = _BYTE_STRING.sub(b"", short) if len(short) > LONG_JSON else b""
+    if sum(map(bare.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise too_many_values()
+    try:
+        value = parse_json(short.decode("utf-8"))
+    except json.JSONDecodeError as why:
+        texts = [len(text.decode("utf-8")) - len(f"{mark}{n}") for n, text in enumerate(held)]
+        before = len(short.decode("utf-8")[: why.pos].encode("utf-8"))
+        more = sum(text for text, place in zip(texts, places, strict=True) if place < before)
+        why.pos += more
+        raise
+    return _restored(value, mark, held)
+
+
+def _restored(value: Any, mark: str, held: list[bytes]) -> Any:
+    """Put long strings back where their marks stand."""
+
+    def text(value: Any) -> Any:
+        if type(value) is not str or not value.startswith(mark):
+            return value
+        number = int(value.removeprefix(mark))
+        raw, held[number] = held[number], b""
+        return _unescaped(raw)
+
+    root: list[Any] = [value]
+    waiting: list[Any] = [root]
+    while waiting:
+        here = waiting.pop()
+        for key, each in list(here.items() if isinstance(here, dict) else enumerate(here)):
+            if isinstance(each, dict | list):
+                waiting.append(each)
+            else:
+                here[key] = text(each)
+    return root[0]
+
+
+def _unescaped(raw: bytes) -> str:
+    if b"\\" not in raw:
+        return raw.decode("utf-8")
+    whole = bytearray()
+    for found in _PIECE.finditer(raw):
+        text = json.loads(b'"%b"' % found[0])
+        whole += text.encode("utf-8", "surrogatepass")
+    return whole.decode("utf-8", "surrogatepass")
+
+
+_LONG_STRING = 4096
+_BYTE_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRINGS = re.compile(  # group 1: what stands in a value that is a string as it should be
+    rb'"(?:((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+)"(?!\s*+:)'
+    rb'|(?:[^"\\]++|\\.)*+")',
+    re.DOTALL,
+)
+_PIECE = re.compile(  # never ends inside of a character or of a surrogate pair
+    rb"(?:[^\\\x80-\xff]{1,64}+|[\xc0-\xff][\x80-\xbf]*+"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
+    rb"|\\u[0-9a-fA-F]{4}|\\.){1,16384}+"
+)
 
 
 def _values(text: str) -> int:
@@ -38,13 +121,29 @@ def reason(why: Exception) -> Text:
     """Return why one line is not JSON; the parser's own count of lines would mislead here."""
     if isinstance(why, json.JSONDecodeError):
         zh = _NOT_JSON.get(why.msg, why.msg)
-        return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
+        if why.lineno == 1:
+            return Text(f"{why.msg} (character {why.pos + 1})", f"{zh}（第 {why.pos + 1} 个字符）")
+        return Text(
+            f"{why.msg} (line {why.lineno}, character {why.colno})",
+            f"{zh}（第 {why.lineno} 行第 {why.colno} 个字符）",
+        )
     if isinstance(why, RecursionError):
         return Text("it is nested too deeply", "嵌套层数过多")
     note = clip(str(why).partition("\n")[0], 160)  # the lines after it show the data
-    return Text(note, note)
+    return Text(note, next((zh for en, zh in _BROKEN_JSON.items() if en in note), note))
 
 
+_BROKEN_JSON = {  # what yajl says
+    "premature EOF": "内容在结束前中断",
+    "trailing garbage": "JSON 之后还有多余内容",
+    "lexical error": "存在 JSON 不允许的字符",
+    "invalid bytes in UTF8": "字符串不是有效的 UTF-8",
+    "unallowed token at this point": "此处出现了不应有的符号",
+    "object key and value must be separated": "键与值之间缺少冒号",
+    "after array element": "数组元素之后缺少逗号或右方括号",
+    "after key and value": "键值之后缺少逗号或右花括号",
+    "invalid object key": "键必须是字符串",
+}
 _NOT_JSON = {
     "Expecting value": "此处缺少值",
     "Extra data": "值之后还有多余内容",
@@ -83,6 +182,8 @@ class Measured:
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
         self._size += len(data)
+        if self._size > turns.LONG:
+            turns.take("source")
         if self._size > MAX_ROW_BYTES:
             raise row_too_long()
         bare = (self._held + data).replace(b"\\\\", b"").replace(b'\\"', b"")

@@ -12,6 +12,7 @@ from typing import Any
 
 from yaosu_schemas.errors import Text
 
+from . import turns
 from .check import Chosen, Finding, registered
 from .checks.structure import Structure, TableState, structure
 from .dialects import Dialect
@@ -115,10 +116,14 @@ def fold_whole(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
     """Run the checks of the corpus over the records of a resource that could be opened."""
     if not limits.folds or outcome.interrupted or outcome.resource.type != "table":
         return
-    from .corpus.folds import fold_table
+    try:
+        from .corpus.folds import fold_table
 
-    with contextlib.suppress(SourceProblem):  # it has been said: there is nothing to read
         outcome.folded = fold_table(file, limits.folds)
+    except SourceProblem:
+        pass  # it has been said: there is nothing to read
+    except KeyboardInterrupt:
+        outcome.interrupted = True
 
 
 def fold_again(outcome: Outcome, limits: Limits) -> None:
@@ -282,6 +287,14 @@ def _is_fast(table: Table) -> bool:
     return table.format in ("csv", "tsv") and not table.lone_returns
 
 
+def _is_cuttable(table: Table) -> bool:
+    """Say whether a text table may be judged in parts, before its types are known."""
+    from .lines import MAX_COLUMNS
+
+    narrow = len(table.labels) <= MAX_COLUMNS
+    return narrow and _is_fast(table) and table.encoding in ("utf-8", "utf-8-sig")
+
+
 def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableState) -> bool:
     """Judge large text by whole lines; False where only the exact path can."""
     if not _is_fast(table) or file.size < SMALL:
@@ -293,6 +306,7 @@ def _judge_text(file: OpenFile, table: Table, check: Structure, state: TableStat
     from .steady import steady
 
     table.rows, table.fragment = iter(()), []  # rows may be long, and are read once more
+    turns.leave("source")
     blocks = Blocks(file.reopen(), table.encoding)
     if table.format == "jsonl":
         from .records import RecordJudge
@@ -313,6 +327,8 @@ def open_for_parts(resource: Resource, limits: Limits) -> tuple[Outcome, Table] 
     outcome = Outcome(resource=resource, place=resource.place)
     with OpenFile(resource) as file:
         table = open_table(file)
+        if table.arrow is None and not _is_cuttable(table):
+            return None
         header = _prepare(table, outcome, limits)
         if header.refused is not None or outcome.check is None:
             return None
@@ -320,8 +336,6 @@ def open_for_parts(resource: Resource, limits: Limits) -> tuple[Outcome, Table] 
         outcome.first_row = table.dialect.first_content_row
         if table.arrow is not None:
             return outcome, table
-        if not _is_fast(table) or table.encoding not in ("utf-8", "utf-8-sig"):
-            return None
         form = fast_form(outcome.check, table.dialect, table.labels, table.format)
         return None if form is None else (outcome, table)
 

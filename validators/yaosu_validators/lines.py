@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines
+from .blocks import Block, Blocks, Lines, sound_bytes
 from .checks.structure import MAX_SKIPS, Structure, TableState
 from .column_proofs import ColumnFilter, flags
 from .dialects import Dialect, csv_reader
@@ -26,8 +26,10 @@ from .feeds import Behind, Feed, NeedMore
 from .fields import Field
 from .grammar import form_of, literal
 from .keys import ESCAPE, PART
+from .marks import LONG_LINE, Marks
 from .plain import Doubts, PlainFilter, PlainLines
 from .streams import SourceProblem, undecodable
+from .utf8 import first_bad, must_be_utf8
 
 MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'
@@ -277,13 +279,11 @@ class LineJudge:
         except UnicodeDecodeError as why:
             # Frictionless decodes 8 KiB at a time: a bad byte takes its whole chunk with it.
             mark.restore(state)
-            good = len(block.data[: bad_byte(block.data)])
-            cut = (block.start + good) // CHUNK * CHUNK - block.start
+            good = block.data[: sound_bytes(block, first_bad(block.data) or why)]
             with suppress(NeedMore):
-                self._observe(
-                    state, block.data[: max(cut, 0)], False, first, Behind(iter(()), iter(()))
-                )
-            raise undecodable(why) from None
+                self._observe(state, good, False, first, Behind(iter(()), iter(())))
+            if not state.full:
+                raise undecodable(why) from None
 
     def _observe(
         self, state: TableState, data: bytearray, last: bool, first: int, behind: Behind
@@ -294,6 +294,7 @@ class LineJudge:
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
+            must_be_utf8(data)  # RE2 lets characters pass that are longer than they may be
         judged = self._judged(lines, plain)
         _Pass(self, state, lines, plain, judged, last, first, behind).run()
 
@@ -338,14 +339,6 @@ class LineJudge:
                 cell = pc.if_else(pc.equal(cell, ""), quoted, cell)
             columns[i] = cell
         return columns
-
-
-def bad_byte(data: bytearray) -> int:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as why:
-        return why.start
-    return len(data)
 
 
 def picked_rows(runs: list[tuple[int, int, int]]) -> tuple[Any, Any]:
@@ -428,7 +421,8 @@ class _Pass:
         self._keys()
 
     def _rows(self) -> None:
-        feed = Feed(self.lines, self.last, self.judge.newline, self.behind)
+        marks = Marks(self.judge.dialect)
+        feed = Feed(self.lines, self.last, self.judge.newline, self.behind, marks)
         reader = csv_reader(self.judge.dialect, feed)
         self._skip_header(feed, reader)
         line = feed.at
@@ -488,7 +482,7 @@ class _Pass:
             cells = next(reader, None)
             if cells is None:
                 break
-            rows.append(feed.restored(cells))
+            rows.append(feed.marks.restored(cells))
         for cells in rows:
             number = state.numbers + 1
             if dialect.keeps(number, cells):
@@ -499,12 +493,16 @@ class _Pass:
                 state.numbers = number
                 if len(state.skips) < MAX_SKIPS:
                     state.skips.append(number)
+            cells.clear()
+        feed.begin()
 
     def _plain(self, line: int) -> list[str] | None:
         """Return the cells of a line that needs no reader to cut it: no quotes, no odd breaks."""
-        raw = self.lines[line]
-        raw = raw.removesuffix(b"\r")
-        if self.plain is None or not raw or b'"' in raw or b"\r" in raw:
+        ends = self.lines.ends
+        if self.plain is None or ends.item(line + 1) - ends.item(line) > LONG_LINE:
+            return None
+        raw = self.lines[line].removesuffix(b"\r")
+        if not raw or b'"' in raw or b"\r" in raw:
             return None
         return raw.decode("utf-8").split(self.judge.dialect.delimiter or ",")
 

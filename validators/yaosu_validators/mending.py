@@ -81,7 +81,8 @@ MENDING: dict[str, Text] = {
         "请注明正确格式，或转换为 CSV、JSON Lines 或 Parquet。",
     ),
     "encoding-error": Text(
-        "Save the file as UTF-8, or name its encoding.", "请另存为 UTF-8，或注明其字符编码。"
+        "Save the file as UTF-8 or name its encoding; if it is no text, name its real format.",
+        "请另存为 UTF-8 或注明字符编码；若并非文本，请注明实际格式。",
     ),
     "compression-error": Text(
         "The compressed file is damaged or cut: pack it again.",
@@ -128,11 +129,11 @@ MENDING: dict[str, Text] = {
 }
 
 _DOCUMENT = Text("Correct the descriptor where the message points.", "请按提示更正描述文件。")
-_UNKNOWN = Text("Read the message of the check.", "请参阅该检查的说明。")
+READ_IT = Text("Read the message of the check.", "请参阅该检查的说明。")
 
 
 def how_to_mend(type_: str) -> Text:
-    """Return what to do about a finding of this kind."""
+    """Return what to do about a finding of this kind; READ_IT where only its check can say."""
     found = MENDING.get(type_)
     if found is not None:
         return found
@@ -141,4 +142,4 @@ def how_to_mend(type_: str) -> Text:
     if type_ in corpus_words():
         return corpus_words()[type_][1]
     documents = ("package", "resource", "schema", "field", "dialect", "control", "metadata")
-    return _DOCUMENT if type_.startswith(documents) else _UNKNOWN
+    return _DOCUMENT if type_.startswith(documents) else READ_IT

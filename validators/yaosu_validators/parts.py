@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from yaosu_schemas.errors import Text
 
+from . import turns
 from .check import Finding
 from .checks.structure import Structure, TableState
 from .dialects import Dialect
@@ -120,6 +121,8 @@ def plan_parts(resource: Resource, limits: Limits, workers: int) -> Planned:
                 planned.status = status
     except (SourceProblem, OSError):
         pass  # judged whole, which says what is wrong
+    finally:
+        turns.leave()
     return planned
 
 
@@ -240,6 +243,13 @@ def _line_start(file: IO[bytes], at: int) -> int | None:
 
 def judge_part(part: Part, tell: Tell | None = None) -> PartResult:
     """Judge one part wherever this runs; whatever is wrong inside is in the result."""
+    try:
+        return _judged(part, tell)
+    finally:
+        turns.leave()
+
+
+def _judged(part: Part, tell: Tell | None) -> PartResult:
     if part.what == "whole":
         return PartResult(outcome=judge(part.resource, part.limits, tell))
     result = PartResult(end=part.stop)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from yaosu_schemas.canonical import content_digest, digest
 from yaosu_schemas.errors import InvalidInput, Malformed, NotFound, Text, Unsupported
 from yaosu_schemas.paths import is_remote
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, system_reason
 
-from .archives import unpacked
+from .archives import members, unpacked
 from .check import Finding
 from .descriptors import (
     Refused,
@@ -27,9 +27,18 @@ from .descriptors import (
     schema_from_document,
 )
 from .fields import Schema, schema_from
+from .json_texts import reason
 from .judge import Outcome
-from .resources import Resource, from_descriptor, from_path, languages_of, slug, split_name
-from .streams import SourceProblem, magic
+from .resources import (
+    Resource,
+    from_descriptor,
+    from_path,
+    languages_of,
+    slug,
+    split_name,
+    type_of,
+)
+from .streams import SourceProblem, magic, open_file
 
 if TYPE_CHECKING:
     from .filecheck import PackageFiles
@@ -43,6 +52,7 @@ DESCRIPTORS = (
 KINDS = ("package", "resource", "schema", "table")
 MAX_FILES = 10_000
 _SNIFF = 1 << 20
+_NAMED = 3  # of the files that were not looked at
 _DATA = (
     *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".feather"),
     *(".ipc", ".xlsx", ".xls", ".ods", ".gz", ".zst", ".bz2", ".xz", ".zip"),
@@ -60,6 +70,7 @@ class Plan:
     warnings: list[Text] = field(default_factory=list)
     document: Mapping[str, Any] | None = None
     folder: Path | None = None  # all that is below it belongs to the target
+    stopped: bool = False  # a person stopped it: what was seen until then is reported
 
     def package(self) -> PackageFiles | None:
         """Return all files of the target; None where they do not lie below one folder."""
@@ -111,7 +122,7 @@ def make_plan(
     if isinstance(target, Mapping):
         yield _with_schema(_from_document(dict(target), Path.cwd(), "", kind), given)
         return
-    path = _existing(target)
+    path = _existing(target, Text("the target", "目标"))
     if path.is_dir():
         yield _with_schema(_from_folder(path, kind, media), given)
         return
@@ -126,7 +137,7 @@ def make_plan(
         yield _with_schema(plan, given)
 
 
-def _existing(target: str | Path) -> Path:
+def _existing(target: str | Path, what: Text) -> Path:
     if is_remote(str(target)):
         raise Unsupported(
             "the target lies elsewhere; download it first",
@@ -137,12 +148,16 @@ def _existing(target: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as why:
-        reason = getattr(why, "strerror", None) or str(why)
+        reason, name = system_reason(why), clip(Path(target).name or str(target))
         raise NotFound(
-            f"the target cannot be opened: {reason}", f"无法打开目标：{reason}", target=clip(target)
+            f"{what.en} {name!r} cannot be opened: {reason.en}",
+            f"无法打开{what.zh}“{name}”：{reason.zh}",
+            target=clip(target),
         ) from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise Unsupported("the target is neither a file nor a folder", "目标既不是文件也不是文件夹")
+        raise Unsupported(
+            f"{what.en} is neither a file nor a folder", f"{what.zh}既不是文件也不是文件夹"
+        )
     return path
 
 
@@ -180,13 +195,15 @@ def _from_folder(folder: Path, kind: str | None, media: bool) -> Plan:
 def _bare_folder(folder: Path, media: bool) -> Plan:
     """Judge every data file below a folder that has no descriptor; hidden ones are left out."""
     plan = Plan(place=folder.name, folder=folder)
+    others: list[str] = []
     for base, dirs, names in os.walk(folder, followlinks=False):
         dirs[:] = sorted(d for d in dirs if not d.startswith("."))
         for name in sorted(names):
-            if name.startswith(".") or not name.lower().endswith(_DATA):
-                continue
             path = os.path.relpath(os.path.join(base, name), folder)
-            plan.resources.append(from_path(folder, path))
+            if name.startswith(".") or not name.lower().endswith(_DATA):
+                others += [path] if not (media or name.startswith(".")) else []
+                continue
+            plan.resources.append(_bare_file(folder, path, plan))
     if len(plan.resources) > MAX_FILES:
         raise Unsupported(
             f"the folder holds more than {MAX_FILES} data files; describe it first",
@@ -196,6 +213,15 @@ def _bare_folder(folder: Path, media: bool) -> Plan:
         raise Unsupported(
             "the folder holds no data file and no descriptor",
             "文件夹中没有数据文件，也没有描述符",
+        )
+    if others:
+        some = ", ".join(others[:_NAMED]) + ", …" * (len(others) > _NAMED)
+        plan.warnings.append(
+            Text(
+                f"{len(others):,} other file{'s' * (len(others) > 1)} not looked at: {some}"
+                " (the checks of `quality` look at media, too)",
+                f"未检查其他 {len(others):,} 个文件：{some}（quality 的各项检查会查看媒体文件）",
+            )
         )
     return plan
 
@@ -211,10 +237,36 @@ def _from_file(path: Path, kind: str | None) -> Plan:
         document = _as_descriptor(path, format_)
         if document is not None:
             return _from_descriptor_file(path.parent, name, kind_of(document))
-    resource = from_path(path.parent, name)
+    plan = Plan(place=name)
+    resource = _bare_file(path.parent, name, plan)
     if kind == "table":
         resource = replace(resource, type="table", tabular=True)
-    return Plan(place=name, resources=[resource])
+    plan.resources.append(resource)
+    return plan
+
+
+def _bare_file(root: Path, path: str, plan: Plan) -> Resource:
+    """Return the resource of a file; an archive whose name tells no format is what it holds."""
+    resource = from_path(root, path)
+    if resource.compression != "zip" or resource.format:
+        return resource
+    try:
+        with open_file(root, path) as raw:
+            names = members(raw)
+    except SourceProblem:
+        return resource  # said where it is read
+    if len(names) == 1:
+        _, format_, _ = split_name(path, names[0])
+        type_ = type_of(format_, None)
+        return replace(resource, type=type_, format=format_, inner_path=names[0])
+    plan.warnings.append(
+        Text(
+            f"{path!r} is an archive of {len(names)} files, whose rows were not judged: validate it"
+            " by itself, or unpack it",
+            f"“{path}”是含 {len(names)} 个文件的压缩包，未检查其中的行：请单独校验或先解压",
+        )
+    )
+    return resource
 
 
 def _as_descriptor(path: Path, format_: str) -> dict[str, Any] | None:
@@ -249,10 +301,11 @@ def _read(root: Path, name: str, kind: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("the document is not an object")
     except (OSError, ValueError) as why:
-        note = clip(why if isinstance(why, ValueError) else "it cannot be opened", 160)
+        note = reason(why) if isinstance(why, ValueError) else system_reason(why)
         raise Refused(
             Finding(
-                type=f"{kind}-error", note=Text(f"it cannot be read: {note}", f"无法读取：{note}")
+                type=f"{kind}-error",
+                note=Text(f"it cannot be read: {note.en}", f"无法读取：{note.zh}"),
             )
         ) from None
     return value
@@ -296,7 +349,7 @@ def _given_schema(schema: str | Path | Mapping[str, Any] | None) -> Schema | Non
         if isinstance(schema, Mapping):
             document: Mapping[str, Any] = schema
         else:
-            path = _existing(schema)
+            path = _existing(schema, Text("the schema", "表结构"))
             document = _read(path.parent, path.name, "schema")
         return schema_from(schema_from_document(document))
     except Refused as why:

@@ -27,6 +27,8 @@ ValueReader = Callable[[Any], Any]
 CellReader = Callable[[Any], tuple[Any, Notes]]
 
 _LONGEST_INTEGER = 1 << 16  # Python reads 4,300 digits
+_LONGEST_MOMENT = 1 << 16  # Python would write the whole of it into its error
+_IN_NO_NUMBER = re.compile(r"[b-dg-hj-mo-ru-xzB-DG-HJ-MO-RU-XZ]")  # letters but e, inf and nan
 _LONGEST_DATE = 1_000  # dateutil is superlinear in long digit runs
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _AFFIXES = re.compile(r"((^[^-\d]*)|(\D*$))")
@@ -239,6 +241,13 @@ def _array_reader(field: Field, reader: CellReader) -> CellReader:
 # --- one reader for each type ------------------------------------------------------------------
 
 
+def _is_longer(cell: str, size: int) -> bool:
+    """Say whether a text is surely longer than so many characters without the space around it."""
+    if len(cell) <= 3 * size:
+        return False
+    return not cell[:size].isspace() and not cell[-size:].isspace()
+
+
 def _any(field: Field) -> ValueReader:
     return lambda cell: cell
 
@@ -283,9 +292,12 @@ def _boolean(field: Field) -> ValueReader:
 
 def _integer(field: Field) -> ValueReader:
     affixes = None if field.bare_number else _AFFIXES
+    plain = affixes is None and not field.group_char
 
     def read(cell: Any) -> Any:
         if isinstance(cell, str):
+            if len(cell) > _LONGEST_INTEGER and plain and _is_longer(cell, _LONGEST_INTEGER):
+                return None
             text = cell.strip()
             if affixes:
                 text = affixes.sub("", text)
@@ -324,6 +336,9 @@ def _number(field: Field) -> ValueReader:
 
     def read(cell: Any) -> Any:
         if isinstance(cell, str):
+            long = len(cell) > _LONGEST_INTEGER and not field.number_rules
+            if long and _IN_NO_NUMBER.search(cell):  # it is not copied
+                return None
             text: str | None = cell.strip()
             if field.number_rules:
                 text = ruled(text or "")
@@ -426,6 +441,8 @@ def _date(field: Field) -> ValueReader:
                 return date.fromisoformat(cell)
             except ValueError:
                 pass
+        if len(cell) > _LONGEST_MOMENT:
+            return None
         try:
             return (_any_time(cell) if form == "any" else datetime.strptime(cell, form)).date()
         except (ValueError, OverflowError, re.error):
@@ -438,7 +455,7 @@ def _datetime(field: Field) -> ValueReader:
     def read(cell: Any) -> Any:
         if isinstance(cell, datetime):
             return cell
-        if not isinstance(cell, str):
+        if not isinstance(cell, str) or len(cell) > _LONGEST_MOMENT:
             return None
         try:
             if field.format == "default":
@@ -464,7 +481,7 @@ def _time(field: Field) -> ValueReader:
     def read(cell: Any) -> Any:
         if isinstance(cell, time):
             return cell
-        if not isinstance(cell, str):
+        if not isinstance(cell, str) or len(cell) > _LONGEST_MOMENT:
             return None
         try:
             if field.format == "default":
@@ -505,7 +522,7 @@ def _duration(field: Field) -> ValueReader:
     def read(cell: Any) -> Any:
         if isinstance(cell, Duration | timedelta):
             return cell
-        if not isinstance(cell, str):
+        if not isinstance(cell, str) or len(cell) > _LONGEST_MOMENT:
             return None
         try:
             return parse_duration(cell)
@@ -588,7 +605,7 @@ def _yearmonth(field: Field) -> ValueReader:
     def read(cell: Any) -> Any:
         if isinstance(cell, tuple | list):
             return YearMonth(*cell) if len(cell) == 2 else None
-        if not isinstance(cell, str):
+        if not isinstance(cell, str) or len(cell) > _LONGEST_MOMENT:
             return None
         try:
             year, month = (int(part) for part in cell.split("-"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -19,28 +19,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import CHUNK, Block, Blocks, Lines
+from .blocks import Block, Blocks, Lines, sound_bytes
 from .checks.structure import Structure, TableState
 from .column_proofs import flags
 from .fields import BOUNDS, Field
 from .grammar import decimals, form_of, integers, literal
-from .json_texts import parse_json, reason
+from .json_texts import parse_json, parse_long_json, reason
 from .keys import ESCAPE, PART
 from .lines import (
     MAX_COLUMNS,
     Judged,
     Mark,
     add_keys,
-    bad_byte,
     easy_places,
     one_by_one,
     picked_rows,
 )
+from .marks import LONG_LINE
 from .patterns import subset
 from .plain import PlainLines
 from .plain_records import RecordFilter
 from .readers import value_reader
 from .streams import problem, undecodable
+from .utf8 import first_bad, must_be_utf8
 
 _S = "[ \\t]*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
@@ -377,9 +378,10 @@ class RecordJudge:
         except UnicodeDecodeError as why:
             mark.restore(state)
             self.line = line
-            cut = (block.start + bad_byte(block.data)) // CHUNK * CHUNK - block.start
-            self._observe(state, block.data[: max(cut, 0)], False)
-            raise undecodable(why) from None
+            good = sound_bytes(block, first_bad(block.data) or why)
+            self._observe(state, block.data[:good], False)
+            if not state.full:
+                raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytearray, last: bool) -> None:
         lines = Lines(data, last=last, delimiter=b'"' if self.plain else b"")
@@ -388,6 +390,7 @@ class RecordJudge:
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
+            must_be_utf8(data)  # RE2 lets characters pass that are longer than they may be
         judged = self._judged(lines, plain)
         runs: list[tuple[int, int, int]] = []
         left: list[int] = []  # lines that are no rows of a run but for their keys
@@ -397,7 +400,7 @@ class RecordJudge:
             at = rejected + 1
             doubts = judged.doubts.get(rejected) if judged.doubts else None
             try:
-                keyed = self._exact(state, lines[rejected], doubts)
+                keyed = self._exact(state, lines, rejected, doubts)
             except Exception:
                 self._keys(state, lines, plain, judged, runs, left)
                 raise
@@ -444,14 +447,15 @@ class RecordJudge:
             state.numbers += count
             self.line += count
 
-    def _exact(self, state: TableState, raw: bytearray, doubts: Sequence[int] | None) -> bool:
+    def _exact(
+        self, state: TableState, lines: Lines, at: int, doubts: Sequence[int] | None
+    ) -> bool:
         """Judge a line by its values and say whether its keys were collected, too."""
         keyed = True
-        text = raw.decode("utf-8")
-        for line in io.StringIO(text, newline=None) if "\r" in text else (text,):
+        for line in _json_texts(lines, at):
             self.line += 1
             try:
-                item = parse_json(line)
+                item = parse_json(line) if isinstance(line, str) else parse_long_json(line)
             except (ValueError, RecursionError) as why:
                 note = reason(why)
                 raise problem(
@@ -502,3 +506,16 @@ class RecordJudge:
             found = pc.extract_regex(rest, self.form.extract)
             hard = {i: found.field(n) for n, i in enumerate(self.form.taken)}
         add_keys(self.check, state, easy, hard, chosen, rows)
+
+
+def _json_texts(lines: Lines, at: int) -> Iterable[str | memoryview]:
+    """Return what Python's text layer takes for lines in one line; a long one as bytes."""
+    start, stop = lines.ends.item(at), lines.ends.item(at + 1) - 1
+    if stop - start > LONG_LINE:
+        raw = memoryview(lines.data)[start:stop]
+        stop -= raw[-1] == ord("\r")
+        if lines.data.find(b"\r", start, stop) < 0:
+            must_be_utf8(raw)
+            return (raw[: stop - start],)
+    text = lines[at].decode("utf-8")
+    return io.StringIO(text, newline=None) if "\r" in text else (text,)

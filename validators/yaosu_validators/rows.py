@@ -7,6 +7,7 @@ Order within a row: fields, extra cells, missing cells; a row without any value 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import zip_longest
@@ -20,16 +21,18 @@ from .fields import Field
 from .readers import CellReader, cell_reader
 
 _SHOWN_CELLS = 100
+_SHOWN_SIZE = 1 << 10  # characters of a cell; a report shows fewer
 
 
 class RowReader:
     """Reads rows of one table; `read` gives typed values (None where wrong) and findings."""
 
-    def __init__(self, columns: Sequence[Field], keyed: Sequence[int] = ()) -> None:
+    def __init__(self, columns: Sequence[Field], keyed: Sequence[int] = (), most: int = 0) -> None:
         self.columns = tuple(columns)
         self._readers = _readers(columns)
         self._missing = [f.missing for f in columns]
         self._keyed = tuple(keyed)
+        self._most = most or sys.maxsize  # findings that count: a row may have a million
         self._width = len(self._readers)
 
     def read(self, cells: Sequence[Any], row: int) -> tuple[list[Any], list[Finding]]:
@@ -86,24 +89,24 @@ class RowReader:
                 row=row,
                 field_name=self.columns[i].name,
                 field_number=i + 1,
-                cell=spelled(cells[i] if i < len(cells) else None),
+                cell=spelled(cells[i] if i < len(cells) else None)[:_SHOWN_SIZE],
                 cells=shown,
             )
             for i, notes in wrong
             for kind, note in notes
         ]
-        for i in range(self._width, len(cells)):
+        for i in range(self._width, min(len(cells), self._width + self._most)):
             found.append(
                 Finding(
                     type="extra-cell",
                     row=row,
                     field_name="",
                     field_number=i + 1,
-                    cell=spelled(cells[i]),
+                    cell=spelled(cells[i])[:_SHOWN_SIZE],
                     cells=shown,
                 )
             )
-        for i in range(len(cells), self._width):
+        for i in range(len(cells), min(self._width, len(cells) + self._most)):
             found.append(
                 Finding(
                     type="missing-cell",

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import InvalidInput, Text
 from yaosu_schemas.report import CheckRun, Report, Task, TaskStats
+from yaosu_schemas.texts import system_reason
 
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
@@ -27,10 +29,11 @@ from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
 from .steady import few_looks, leave_pandas_out
+from .stopped import PARTIAL, nothing_seen
 
 if TYPE_CHECKING:
     from .engines import ProcessEngine
-    from .filecheck import Looked, PackageFiles
+    from .filecheck import FilePart, Looked, PackageFiles, Seen
 
 Progress = Callable[..., None]  # called with done, total (bytes), rows and name
 RULESET = "yaosu-validators/1"
@@ -61,20 +64,27 @@ def validate(
     started = time.perf_counter()
     at = datetime.now(UTC)
     leave_pandas_out()
-    wanted = replace(Wanted.of(checks, options), profile=profile)
-    media = bool(wanted.files)
-    with few_looks(), make_plan(target, kind=kind, schema=schema, media=media) as plan:
-        plan.findings += wanted.documents_of(plan.document)
-        if wanted.folds:
-            _check_records(plan)
-        outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
-        files = plan.package() if wanted.files or wanted.folds else None
-        concluded = _conclude(wanted, outcomes, files, _trial_of(plan.document))
-        looked = _look(wanted, files, workers, concluded)
-        report = _report(plan, wanted, outcomes, limit_errors, concluded, looked)
-        if private is not None:
-            for line in (line for c in concluded.values() for line in c.private):
-                private(line)
+    try:
+        wanted = replace(Wanted.of(checks, options), profile=profile)
+        media = bool(wanted.files)
+        with few_looks(), make_plan(target, kind=kind, schema=schema, media=media) as plan:
+            plan.findings += wanted.documents_of(plan.document)
+            if wanted.folds:
+                _check_records(plan)
+            outcomes = _outcomes(plan, wanted, limit_errors, workers, progress, cache)
+            concluded: dict[str, Conclusion] = {}
+            looked = _concluded(plan, wanted, outcomes, workers, progress, concluded)
+            try:
+                report = _report(plan, wanted, outcomes, limit_errors, concluded, looked)
+            except KeyboardInterrupt:  # while keys were compared: they are left out
+                plan.stopped = True
+                bare = (plan, wanted, outcomes, limit_errors, concluded, looked)
+                report = _report(*bare, keys=False)
+            if private is not None:
+                for line in (line for c in concluded.values() for line in c.private):
+                    private(line)
+    except KeyboardInterrupt:
+        report = nothing_seen()
     return replace(
         report,
         started_at=at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -94,6 +104,24 @@ def _check_records(plan: Plan) -> None:
                 Finding(type="resource-error", note=Text(why.en, why.zh), label=resource.name)
             )
             plan.resources[number] = replace(resource, records=None)
+
+
+def _concluded(
+    plan: Plan,
+    wanted: Wanted,
+    outcomes: list[Outcome],
+    workers: int,
+    progress: Progress | None,
+    concluded: dict[str, Conclusion],
+) -> Looked | None:
+    """Add what the checks of the corpus and of its files conclude, until a person stops them."""
+    try:
+        files = plan.package() if wanted.files or wanted.folds else None
+        concluded.update(_conclude(wanted, outcomes, files, _trial_of(plan.document)))
+        return None if plan.stopped else _look(wanted, files, workers, progress, concluded)
+    except KeyboardInterrupt:
+        plan.stopped = True
+        return None
 
 
 def _conclude(
@@ -127,6 +155,7 @@ def _look(
     wanted: Wanted,
     files: PackageFiles | None,
     workers: int,
+    progress: Progress | None,
     concluded: dict[str, Conclusion],
 ) -> Looked | None:
     """Show the files of the target to the checks of files; adds what they conclude."""
@@ -135,18 +164,23 @@ def _look(
     from .filecheck import look
 
     if workers <= 1:
-        looked = look(files, wanted.files)
+        looked = look(files, wanted.files, progress=progress)
     else:
         from .engines import ProcessEngine
 
         engine = ProcessEngine(workers)
         try:
-            looked = look(files, wanted.files, lambda _, parts: engine.see(parts))
+            seen = partial(_seen_by, engine)
+            looked = look(files, wanted.files, seen, progress=progress)
         finally:
             engine.close()
     names = [chosen.name for chosen in wanted.files]
     concluded.update(zip(names, looked.conclusions, strict=True))
     return looked
+
+
+def _seen_by(engine: ProcessEngine, _: object, parts: list[FilePart]) -> Iterator[Seen]:
+    return engine.see(parts)
 
 
 def _outcomes(
@@ -181,19 +215,18 @@ def _outcomes(
                 results = engine.run(parts, needed)
             for p, k in zip(planned, known, strict=True):
                 outcome = k or join(p, results)
+                outcomes.append(outcome)
                 if k is None and wanted.profile and not outcome.interrupted:
                     outcome.profile = _profile(outcome)
                 if k is None and cache is not None and not outcome.interrupted:
                     cache.put(p, outcome)
-                outcomes.append(outcome)
                 if tell is not None and not outcome.interrupted:
                     tell(outcome.place, 0, outcome.state.rows if outcome.state else 0)
                 if outcome.interrupted:
                     break
         except KeyboardInterrupt:
-            plan.warnings.append(_STOPPED)
-    if any(o.interrupted for o in outcomes):
-        plan.warnings.append(_STOPPED)
+            plan.stopped = True
+    plan.stopped |= any(o.interrupted for o in outcomes)
     return outcomes
 
 
@@ -208,17 +241,14 @@ def _begun(plan: Plan, workers: int, tell: Tell | None, stack: ExitStack) -> Pro
     if workers <= 1:
         return None
     from .engines import ProcessEngine
+    from .turns import Turns
 
     engine = ProcessEngine(workers, tell)
+    stack.enter_context(Turns.kept())
     stack.callback(engine.close)
     if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
         engine.begin()
     return engine
-
-
-_STOPPED = Text(
-    "stopped before the end: this report is partial", "提前停止：本报告只涵盖已检查的部分"
-)
 
 
 @dataclass(slots=True)
@@ -259,15 +289,14 @@ class Wanted:
     ) -> Wanted:
         """Sort the names of checks by what they look at; InvalidInput for an unknown one."""
         options = options or {}
-        if names is None:
-            return cls()
+        names = ["structure"] if names is None else names
         names = expanded(names)
         others = [name for name in names if name != "structure"]
         for name in options:
             if name not in names:
                 raise InvalidInput(
-                    f"options are given for {name!r}, which is not among the checks",
-                    f"给出了“{name}”的选项，但未选择该检查",
+                    f"options are given for {name!r}, which is not among the checks that run",
+                    f"给出了“{name}”的选项，但该检查不在运行之列",
                     check=name,
                 )
         documents = [n for n in others if hasattr(registered(n).make, "document")]
@@ -317,7 +346,9 @@ def _report(
     outcomes: list[Outcome],
     limit: int,
     concluded: dict[str, Conclusion],
-    looked: Looked | None = None,
+    looked: Looked | None,
+    *,
+    keys: bool = True,
 ) -> Report:
     found: dict[str, list[Finding]] = {}
     for name, finding in looked.findings if looked is not None else ():
@@ -325,7 +356,7 @@ def _report(
     for conclusion in concluded.values():
         for name, finding in conclusion.findings:
             found.setdefault(name, []).append(finding)
-    indexes = Indexes(outcomes, {r.name for r in plan.resources})
+    indexes = Indexes(outcomes, {r.name for r in plan.resources}, judged=keys)
     try:
         tasks = [
             _task(outcome, indexes, limit, wanted, found.get(outcome.resource.name, ()))
@@ -333,7 +364,7 @@ def _report(
         ]
     finally:
         indexes.close()
-    for chosen in wanted.reports:
+    for chosen in wanted.reports if not plan.stopped else ():
         concluded[chosen.name] = chosen.make().conclude(plan.document, tasks, plan.resources)
     tasks += [_document_task(plan, name) for name in plan.documents]
     loose = [*plan.findings, *found.get("", ())]  # of the target itself
@@ -343,27 +374,28 @@ def _report(
         errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(
             *(_both(w) for w in plan.warnings),
+            *([_both(PARTIAL)] if plan.stopped else ()),
             *(_both(report_text(f)) for f in loose if f.severity != "error"),
         ),
-        checks=tuple(
-            _check_runs(tasks, outcomes, wanted, concluded, looked, _trial_of(plan.document))
-        ),
+        checks=tuple(_check_runs(plan, tasks, outcomes, wanted, concluded, looked)),
         metrics=tuple(m for c in concluded.values() for m in c.metrics),
         ruleset=RULESET,
+        partial=plan.stopped,
     )
 
 
 def _check_runs(
+    plan: Plan,
     tasks: list[Task],
     outcomes: list[Outcome],
     wanted: Wanted,
     concluded: Mapping[str, Conclusion],
     looked: Looked | None,
-    trial: str,
 ) -> Iterable[CheckRun]:
     """Say of every check how many rows it saw, of how many."""
     seen = sum(t.stats.rows or 0 for t in tasks)
-    whole = bool(tasks) and all(
+    whole = bool(tasks) and not plan.stopped
+    whole = whole and all(
         o.state is not None and not o.state.full and not o.state.failed and not o.interrupted
         for o in outcomes
         if o.resource.type == "table"
@@ -375,11 +407,14 @@ def _check_runs(
         rows = sum(c.rows for o in outcomes for c in o.extra if c.name == name)
         version = registered(name).version
         yield CheckRun(name=name, version=version, rows_seen=rows, rows_total=total)
-    folded = _counted(outcomes, trial)
+    folded = _counted(outcomes, _trial_of(plan.document))
     records = sum(f.records for f in folded)
-    unread = any(f.broken for f in folded) or any(o.interrupted for o in outcomes)
+    unread = plan.stopped or any(f.broken for f in folded)
     every = None if unread else records + sum(f.unreadable for f in folded)
-    for chosen in wanted.folds:
+    for chosen in (*wanted.folds, *wanted.files, *wanted.reports) if plan.stopped else ():
+        if chosen.name not in concluded:
+            yield CheckRun(name=chosen.name, version=chosen.version, rows_seen=0, rows_total=None)
+    for chosen in _among(wanted.folds, concluded):
         yield CheckRun(
             name=chosen.name,
             version=chosen.version,
@@ -397,7 +432,7 @@ def _check_runs(
             options=dict(chosen.options),
             evidence=concluded[chosen.name].evidence,
         )
-    for chosen in wanted.reports:
+    for chosen in _among(wanted.reports, concluded):
         yield CheckRun(
             name=chosen.name,
             version=chosen.version,
@@ -407,6 +442,10 @@ def _check_runs(
         )
     for name in wanted.documents:
         yield CheckRun(name=name, version=registered(name).version, rows_seen=0, rows_total=0)
+
+
+def _among(checks: Iterable[Chosen], concluded: Mapping[str, Conclusion]) -> Iterator[Chosen]:
+    return (chosen for chosen in checks if chosen.name in concluded)
 
 
 def _document_task(plan: Plan, name: str) -> Task:
@@ -543,12 +582,12 @@ def _promises(outcome: Outcome, rows: int | None, warnings: list[str]) -> Iterab
 
 
 def _no_room(why: OSError) -> Finding:
-    reason = why.strerror or "no room"
+    reason = system_reason(why)
     return Finding(
         type="resource-limit",
         note=Text(
-            f"the keys could not be judged, temporary files failed: {reason}",
-            f"无法检查键，临时文件出错：{reason}",
+            f"the keys could not be judged, temporary files failed: {reason.en}",
+            f"无法检查键，临时文件出错：{reason.zh}",
         ),
     )
 

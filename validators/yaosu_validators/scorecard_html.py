@@ -250,7 +250,7 @@ def _duplicates(page: _Page, card: Scorecard) -> Iterator[str]:
     if between:
         rows = "".join(
             f'<tr><th scope="row"><code>{escape(str(p["records_of"]))}</code> → '
-            f"<code>{escape(str(p['in']))}</code></th><td>{bar(p['count'], max(p['of'], 1))}</td>"
+            f"<code>{escape(str(p['in']))}</code></th>"
             f'<td class="yr-num">{p["count"]:,} / {p["of"]:,}</td></tr>'
             for p in between[:_MOST_BARS]
         )

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,24 +19,23 @@ from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 from yaosu_schemas.errors import Text
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, system_reason
 
 from .dialects import (
     HEAD,
     SAMPLE_LINES,
     Dialect,
     content_rows,
-    csv_reader,
     detect_encoding,
     find_header,
     guess_encoding,
     read_labels,
     sniff_csv,
 )
-from .json_texts import Measured, parse_json, reason
+from .json_texts import Measured, parse_json, parse_long_json, reason
+from .marks import LongLine, bounded, csv_rows
 from .resources import Resource
 from .streams import (
-    MAX_ROW_BYTES,
     Digests,
     HashedFile,
     SourceProblem,
@@ -46,7 +46,6 @@ from .streams import (
     named_intruder,
     open_file,
     problem,
-    row_too_long,
     undecodable,
 )
 
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
 JSON_BYTES = 1 << 20  # parsed at a time: what a long text takes grows with the number of times
 SAMPLE_ROWS = 100
 SAMPLE_SIZE = 16 << 20  # characters: of rows or lines this long fewer are looked at
+SAMPLE_CELLS = 4_000_000  # and of rows this wide; as Python's own they take 60 bytes each
 _TEXTUAL = ("csv", "tsv", "jsonl", "json")
 _COLUMNS = ("parquet", "arrow")
 _SHEETS = ("xlsx", "xls", "ods")
@@ -170,11 +170,11 @@ class OpenFile:
             shutil.copyfileobj(plain, whole, 1 << 20)
             whole.seek(0)
         except OSError as why:
-            reason = why.strerror or "error"
+            reason = system_reason(why)
             raise problem(
                 "resource-limit",
-                f"it has to be unpacked to be read, temporary files failed: {reason}",
-                f"需先解压才能读取，临时文件出错：{reason}",
+                f"it has to be unpacked to be read, temporary files failed: {reason.en}",
+                f"需先解压才能读取，临时文件出错：{reason.zh}",
             ) from None
         return whole
 
@@ -185,7 +185,7 @@ class OpenFile:
                 return self._joined.finish()
             return None if self._hashed is None else self._hashed.finish()
         except OSError as why:
-            raise problem("source-error", why.strerror or "error", "读取失败") from None
+            raise problem("source-error", *system_reason(why)) from None
 
     def changed(self) -> Text | None:
         return None if self._hashed is None else self._hashed.changed()
@@ -330,16 +330,6 @@ def open_table(file: OpenFile) -> Table:
     return _open_csv(table)
 
 
-def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines; one that no one meant to be a line is refused before it is read."""
-    before = 0
-    while line := text.readline(MAX_ROW_BYTES):
-        if len(line) >= MAX_ROW_BYTES:
-            raise row_too_long(before)
-        before += len(line) if line.isascii() else len(line.encode(text.encoding, "replace"))
-        yield line
-
-
 def _text(table: Table) -> io.TextIOWrapper:
     assert table.stream is not None
     newline = "" if table.format == "csv" else None
@@ -348,39 +338,28 @@ def _text(table: Table) -> io.TextIOWrapper:
 
 def _open_csv(table: Table) -> Table:
     text = _text(table)
-    lines = _bounded(text)
-    sample = list(_guarded(_first(lines, SAMPLE_LINES)))
+    lines = bounded(text)
+    sample = deque(_guarded(_first(lines, SAMPLE_LINES)))
     seen = text.newlines
     table.lone_returns = "\r" in ((seen,) if isinstance(seen, str) else seen or ())
-    table.dialect = sniff_csv(table.dialect, sample, table.format)
-    return _finish_opening(table, _csv_rows(table.dialect, chain(sample, lines)))
+    heads = [line if isinstance(line, str) else line.head for line in sample]
+    table.dialect = sniff_csv(table.dialect, heads, table.format)
+    return _finish_opening(table, csv_rows(table.dialect, chain(_used_up(sample), lines)))
 
 
-def _csv_rows(dialect: Dialect, lines: Iterator[str]) -> Iterator[list[str]]:
-    """Yield rows; one of many lines that no one meant to be a row is refused while it is read."""
-    size = 0  # of the row so far
-
-    def measured() -> Iterator[str]:
-        nonlocal size
-        for line in lines:
-            size += len(line)
-            if size > MAX_ROW_BYTES:
-                raise row_too_long()
-            yield line
-
-    for cells in csv_reader(dialect, measured()):
-        yield cells
-        size = 0
+def _used_up(lines: deque[str | LongLine]) -> Iterator[str | LongLine]:
+    while lines:  # they may be long
+        yield lines.popleft()
 
 
-def _first(lines: Iterator[str], count: int) -> Iterator[str]:
+def _first(lines: Iterator[str | LongLine], count: int) -> Iterator[str | LongLine]:
     size = 0
     for _ in range(count):
         line = next(lines, None)
         if line is None:
             return
         yield line
-        size += len(line)
+        size += len(line.raw) if isinstance(line, LongLine) else len(line)
         if size > SAMPLE_SIZE:
             return
 
@@ -398,11 +377,12 @@ def _finish_opening(table: Table, rows: Iterator[Sequence[Any]]) -> Table:
 
 def _sample(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     """Yield the first rows, as many as may be held at once."""
-    size = 0
+    size = count = 0
     for number, cells in enumerate(rows, start=1):
         yield cells
         size += sum(len(cell) for cell in cells if type(cell) is str)
-        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE:
+        count += len(cells)
+        if number >= SAMPLE_ROWS or size > SAMPLE_SIZE or count > SAMPLE_CELLS:
             return
 
 
@@ -448,7 +428,7 @@ _RECORDS = re.compile(rb"\[\s*([\[{\]]|$)")
 
 def _open_jsonl(table: Table, head: bytes) -> Table:
     table.records = head.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
-    rows = _guarded(_jsonl_rows(table, _bounded(_text(table))))
+    rows = _guarded(_jsonl_rows(table, bounded(_text(table))))
     names = list(islice(rows, 1))
     _finish_opening(table, chain(names, rows))
     table.by_label = table.records and [table.labels] == names and table.dialect.one_row_each
@@ -495,16 +475,16 @@ def _ijson(items: Iterator[Any]) -> Iterator[Any]:
         raise problem("source-error", note.en, note.zh) from None
 
 
-def _jsonl_rows(table: Table, lines: Iterator[str]) -> Iterator[Sequence[Any]]:
+def _jsonl_rows(table: Table, lines: Iterator[str | LongLine]) -> Iterator[Sequence[Any]]:
     return _keyed(_json_lines(lines), table.dialect.json_keys)
 
 
-def _json_lines(lines: Iterator[str]) -> Iterator[Any]:
+def _json_lines(lines: Iterator[str | LongLine]) -> Iterator[Any]:
     for number, line in enumerate(lines, start=1):
         if number == 1:
-            line = line.removeprefix("\ufeff")
+            line = line.removeprefix("\ufeff") if isinstance(line, str) else line
         try:
-            yield parse_json(line)
+            yield parse_long_json(line.raw) if isinstance(line, LongLine) else parse_json(line)
         except (ValueError, RecursionError) as why:
             note = reason(why)
             raise problem(

@@ -87,6 +87,14 @@ def steady() -> Iterator[None]:
         yield
 
 
+def give_back() -> None:
+    """Give the system what was kept, once: it may be much, and another process is in need of it."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def few_looks() -> AbstractContextManager[None]:
     """Look for cycles of garbage seldom while this lasts: findings are many, and make none."""
     return _few_looks.held()

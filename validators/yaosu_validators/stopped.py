@@ -1,4 +1,4 @@
-"""What is said of a file whose reader had to be stopped, or fell over it."""
+"""What is said of a file whose reader had to be stopped, or fell over it, and of a stopped run."""
 
 from __future__ import annotations
 
@@ -44,6 +44,18 @@ _DESCRIPTIONS = {
         "读取程序无法处理该文件：文件损坏，或与其声明的类型不符。",
     ),
 }
+
+
+PARTIAL = Text(
+    "stopped before the end: this report is partial", "提前停止：本报告只涵盖已检查的部分"
+)
+
+
+def nothing_seen() -> Report:
+    """Return the report of a run that a person stopped before it looked at anything."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    said = f"{PARTIAL.en} / {PARTIAL.zh}"
+    return Report(target="", warnings=(said,), started_at=at, partial=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from yaosu_schemas.errors import Text, UnsafePath
 from yaosu_schemas.paths import is_remote, safe_path
-from yaosu_schemas.texts import clip
+from yaosu_schemas.texts import clip, system_reason
 
 from .check import Finding
 
@@ -262,8 +262,8 @@ def _not_opened(path: str, why: OSError) -> SourceProblem:
             f"{path!r} goes through a link; links are never followed",
             f"“{path}”经过链接；从不跟随链接",
         )
-    reason = why.strerror or "error"
-    return problem("scheme-error", f"{path!r}: {reason}", f"“{path}”：{reason}")
+    reason = system_reason(why)
+    return problem("scheme-error", f"{path!r}: {reason.en}", f"“{path}”：{reason.zh}")
 
 
 def magic(head: bytes) -> str | None:

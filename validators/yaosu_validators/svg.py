@@ -7,6 +7,7 @@ from html import escape
 
 _LEVELS = 5
 _LEFT, _LANE, _WIDTH = 190, 18, 1000
+_LETTER = 7.2  # width of a letter of the axis at most
 
 
 def bar(n: float, most: float) -> str:
@@ -50,8 +51,9 @@ def columns(steps: Sequence[tuple[str, int]], label: str) -> str:
             f'width="{column:.1f}" height="{tall:.1f}" rx="2" class="yr-part">'
             f"<title>{escape(name)}: {n:,}</title></rect>"
         )
-        if i % every == 0 and i * step + step / 2 < wide - 12:
-            x = i * step + step / 2
+        if i % every == 0:
+            half = len(name) * _LETTER / 2
+            x = min(max(i * step + step / 2, half), wide - half)
             shapes.append(
                 f'<text x="{x:.1f}" y="{high + 26}" class="yr-axis yr-middle">{escape(name)}</text>'
             )

@@ -64,3 +64,18 @@ def is_text(column: Any) -> bool:
     raw = np.frombuffer(data, np.uint8)[: at[-1]]
     begin = at[:-1][at[:-1] < at[-1]]
     return not (raw[begin] & 0xC0 == 0x80).any() and is_utf8(raw[at[0] :])
+
+
+def must_be_utf8(data: bytes | bytearray | memoryview) -> None:
+    """Raise the UnicodeDecodeError of a buffer that is not UTF-8; sound text is not copied."""
+    if data and not is_utf8(data):
+        bytes(data).decode("utf-8")
+
+
+def first_bad(data: bytes | bytearray) -> UnicodeDecodeError | None:
+    """Return the error of a buffer that is not UTF-8, or None."""
+    try:
+        must_be_utf8(data)
+    except UnicodeDecodeError as why:
+        return why
+    return None

@@ -27,11 +27,13 @@ from yaosu.errors import (
     Unverified,
     YaosuError,
 )
+from yaosu_schemas.texts import system_reason
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+    from rich.table import Table
 
     from yaosu.client import Client
 
@@ -146,10 +148,11 @@ def tell_error(error: YaosuError | OSError, *, as_json: bool = False) -> int:
 
 
 def _of_the_system(error: OSError) -> YaosuError:
-    name = f" {error.filename!r}" if error.filename else ""
+    reason = system_reason(error)
+    en, zh = (f"{error.filename!r}: ", f"“{error.filename}”：") if error.filename else ("", "")
     return YaosuError(
-        f"{error.strerror or type(error).__name__}:{name}",
-        f"系统拒绝了该操作（{error.strerror or type(error).__name__}）：{name}",
+        f"{en}{reason.en}",
+        f"{zh}{reason.zh}",
         path=str(error.filename or ""),
     )
 
@@ -194,6 +197,15 @@ def console(*, to_stderr: bool = False) -> Console:
         emoji=False,
         soft_wrap=False,
     )
+
+
+def _print(table: Table, *, to_stderr: bool = False) -> None:
+    """Write a table in any encoding, without blanks at the ends of its lines."""
+    where = console(to_stderr=to_stderr)
+    with where.capture() as drawn:
+        where.print(table)
+    lines = "".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
+    _write(sys.stderr if to_stderr else sys.stdout, lines)
 
 
 def print_json(value: Any) -> None:
@@ -251,7 +263,7 @@ def print_table(
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(RichText(shown(cell)) for cell in row))
-    console(to_stderr=to_stderr).print(table)
+    _print(table, to_stderr=to_stderr)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -265,7 +277,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     for name, value in facts.items():
         if value not in (None, "", [], {}):
             table.add_row(name, RichText(shown(value)))
-    console().print(table)
+    _print(table)
 
 
 def print_problems(problems: Sequence[Problem], *, to_stderr: bool = False) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from yaosu.errors import InvalidInput, Text, Unsupported
+from yaosu_schemas.report import kinds_of, lane_of, runs_of, without_place
 
+from .language import reads_english
 from .terminal import (
     NOT_VALID,
     STOPPED,
@@ -24,12 +28,14 @@ from .terminal import (
     note,
     print_json,
     print_table,
+    printed,
     say,
     shown,
 )
 
 SHOWN_FINDINGS = 100
 SHOWN_ROWS = 5
+SHOWN_KINDS = 12
 
 
 class Kind(StrEnum):
@@ -73,7 +79,8 @@ def validate(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Only these checks; `structure,quality` is everything. 只运行这些检查。",
+            help="Only these checks, e.g. `corpus.text`; `structure,quality` is everything."
+            " 只运行这些检查；structure,quality 为全部。",
         ),
     ] = None,
     settings: Annotated[
@@ -95,7 +102,10 @@ def validate(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as a page. 输出网页报告。")
     ] = None,
-    lang: Annotated[Language, typer.Option(help="Language of the page. 网页语言。")] = Language.ZH,
+    lang: Annotated[
+        Language | None,
+        typer.Option(help="Language of the page, else the terminal's. 网页语言，默认随终端。"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a file, a folder or a package against its schema and its own promises.
@@ -111,33 +121,39 @@ def validate(
             "当前版本仅支持单机校验：--engine local",
             field="engine",
         )
-    from yaosu_validators import leave_pandas_out
-    from yaosu_validators import validate as judge
+    with _stopped() as stop, Watch() as watch, _store(findings) as private:
+        from yaosu_validators import leave_pandas_out
+        from yaosu_validators import validate as judge
+        from yaosu_validators.stopped import nothing_seen
 
-    leave_pandas_out()
-    with Watch() as watch, _stopped() as stopped, _store(findings) as private:
-        report = judge(
-            target,
-            kind=kind.value if kind else None,
-            schema=schema,
-            checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
-            options=_options(settings or []),
-            private=private,
-            limit_errors=limit_errors,
-            workers=workers,
-            profile=html is not None,
-            progress=_teller(watch),
+        leave_pandas_out()
+        stop.held = False
+        report = (
+            nothing_seen()
+            if stop.pressed
+            else judge(
+                target,
+                kind=kind.value if kind else None,
+                schema=schema,
+                checks=[c.strip() for c in checks.split(",") if c.strip()] if checks else None,
+                options=_options(settings or []),
+                private=private,
+                limit_errors=limit_errors,
+                workers=workers,
+                profile=html is not None,
+                progress=_teller(watch),
+            )
         )
     body = report.as_json()
     if html is not None:
-        _write_page(html, body, lang)
+        _write_page(html, body, lang or (Language.EN if reads_english() else Language.ZH))
     if as_json:
         print_json(body)
     else:
         print_findings(body)
         print_metrics(body)
         print_summary(body)
-    if stopped:
+    if stop.pressed:
         raise typer.Exit(STOPPED)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
@@ -182,18 +198,27 @@ def _teller(watch: Watch) -> Any:
     return tell
 
 
+@dataclass(slots=True)
+class _Stop:
+    """Whether Ctrl-C was pressed; it is `held` back while there is nothing yet to report with."""
+
+    pressed: bool = False
+    held: bool = True
+
+
 @contextlib.contextmanager
-def _stopped() -> Iterator[list[bool]]:
-    """Yield a list that is no longer empty once Ctrl-C was pressed: the report is then partial."""
-    pressed: list[bool] = []
+def _stopped() -> Iterator[_Stop]:
+    """Yield what knows whether Ctrl-C was pressed: the report is then partial."""
+    stop = _Stop()
 
     def on_signal(number: int, frame: Any) -> None:
-        pressed.append(True)
-        signal.default_int_handler(number, frame)
+        stop.pressed = True
+        if not stop.held:
+            signal.default_int_handler(number, frame)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield pressed
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -209,7 +234,7 @@ def _write_page(path: Path, body: dict[str, Any], lang: Language) -> None:
 
 
 def print_findings(body: Mapping[str, Any]) -> None:
-    """Write what a report found: every error by row and field, what a corpus holds by its kind.
+    """Write what a report found: errors by row and field, what a corpus holds by its kind.
 
     A corpus has thousands of findings of a few kinds: a person reads the kinds and where to look.
     """
@@ -221,10 +246,32 @@ def print_findings(body: Mapping[str, Any]) -> None:
         rest = len(found) - SHOWN_FINDINGS
         say(
             Text(
-                f"… and {rest} more: --json or --html shows all",
-                f"……另有 {rest} 条，见 --json 或 --html",
+                f"… and {rest:,} more lines: --json or --html shows all",
+                f"……另有 {rest:,} 行，见 --json 或 --html",
             )
         )
+    _print_mending(body)
+
+
+def _print_mending(body: Mapping[str, Any]) -> None:
+    """Write what to do about each kind of finding, once, the most frequent first."""
+    try:
+        from yaosu_validators.mending import READ_IT, how_to_mend
+    except ModuleNotFoundError:  # a client alone reads reports without having the checks
+        return
+    kinds: Counter[tuple[str, str]] = Counter()
+    for task in ({"errors": body.get("errors")}, *(body.get("tasks") or ())):
+        for finding in (*(task.get("errors") or ()), *(task.get("findings") or ())):
+            kinds[finding["type"], finding.get("title_zh") or ""] += 1
+    told = [(kind, zh, n, how_to_mend(kind)) for (kind, zh), n in kinds.most_common()]
+    told = [each for each in told if each[3] is not READ_IT][:SHOWN_KINDS]
+    if told:
+        printed("\n")
+        print_table(
+            ("kind 类型", "count 数量", "how to mend it 如何修改"),
+            [(f"{k}\n{zh}", f"{n:,}", f"{text.en}\n{text.zh}") for k, zh, n, text in told],
+        )
+        printed("\n")
 
 
 Line = tuple[object, object, object, object]
@@ -235,19 +282,27 @@ def _errors(body: Mapping[str, Any]) -> Iterator[Line]:
         yield error.get("pointer"), None, None, _sentences(error)
     for task in body.get("tasks") or ():
         place = task.get("place") or task.get("name")
-        for error in task.get("errors") or ():
-            yield place, error.get("rowNumber"), error.get("fieldName"), _sentences(error)
+        for run in runs_of(task.get("errors") or ()):
+            row = run[0].get("rowNumber")
+            if len(run) == 1:
+                yield place, row, lane_of(run[0]), _sentences(run[0])
+                continue
+            first = _sentences(run[0]).split("\n")
+            many = (f"{len(run):,} ×, first: ", f"共 {len(run):,} 个，首个：")
+            yield (
+                place,
+                f"{row}–{run[-1].get('rowNumber')}",
+                lane_of(run[0]),
+                "\n".join(a + b for a, b in zip(many, first, strict=False)),
+            )
 
 
 def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
     for task in body.get("tasks") or ():
-        kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-        for finding in task.get("findings") or ():
-            kinds.setdefault((finding["type"], finding.get("fieldName") or ""), []).append(finding)
-        for (_, field), of_kind in kinds.items():
+        for of_kind in kinds_of(task.get("findings") or ()):
             place, first = task.get("place") or task.get("name"), of_kind[0]
             if len(of_kind) == 1:
-                yield place, first.get("rowNumber"), field, _sentences(first)
+                yield place, first.get("rowNumber"), lane_of(first), _sentences(first)
                 continue
             rows = sorted({row for f in of_kind if (row := f.get("rowNumber")) is not None})
             places = ", ".join(map(str, rows[:SHOWN_ROWS])) + ", …" * (len(rows) > SHOWN_ROWS)
@@ -255,14 +310,18 @@ def _kinds(body: Mapping[str, Any]) -> Iterator[Line]:
             yield (
                 place,
                 places,
-                field,
-                f"{many}{shown(first['title'])}\n{many}{shown(first['title_zh'])}",
+                lane_of(first),
+                f"{many}{shown(first['title'])}  [{first['type']}]\n"
+                f"{many}{shown(first['title_zh'])}",
             )
 
 
 def _sentences(error: Mapping[str, Any]) -> str:
-    lines = [error.get("message") or error.get("title"), error.get("message_zh")]
-    return "\n".join(shown(line) for line in dict.fromkeys(lines) if line)
+    """Return both sentences and the name of the kind, without the place that stands beside them."""
+    en, zh = without_place(error)
+    en = en or str(error.get("title") or "")
+    lines = dict.fromkeys((f"{en}  [{error.get('type')}]", zh if zh != en else ""))
+    return "\n".join(shown(line) for line in lines if line)
 
 
 def print_metrics(body: Mapping[str, Any]) -> None:
@@ -310,35 +369,41 @@ def print_summary(body: Mapping[str, Any]) -> None:
     for warning in body.get("warnings") or ():
         note(f"! {warning}")
     rows = sum((t.get("stats") or {}).get("rows") or 0 for t in body.get("tasks") or ())
-    en = "valid" if body["valid"] else f"not valid: {stats['errors']} errors"
-    zh = "有效" if body["valid"] else f"无效：{stats['errors']} 个错误"
+    errors, tasks = stats["errors"], stats["tasks"]
+    mark, en, zh = "✓", "valid", "有效"
+    if not body["valid"]:
+        mark, en, zh = "✗", f"not valid: {_many(errors, 'error')}", f"无效：{errors:,} 个错误"
+    elif body.get("partial"):
+        mark, en, zh = "…", "stopped, no error until then", "已停止，此前未发现错误"
     say(
         Text(
-            f"{'✓' if body['valid'] else '✗'} {en} · {stats['tasks']} resources · {rows:,} rows"
+            f"{mark} {en} · {_many(tasks, 'resource')} · {_many(rows, 'row')}"
             f" · {_coverage(body)[0]} · {stats['seconds']:g} s",
-            f"{'✓' if body['valid'] else '✗'} {zh} · {stats['tasks']} 个资源 · {rows:,} 行"
-            f" · {_coverage(body)[1]}",
+            f"{mark} {zh} · {tasks:,} 个资源 · {rows:,} 行"
+            f" · {_coverage(body)[1]} · {stats['seconds']:g} 秒",
         )
     )
 
 
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
 def _coverage(body: Mapping[str, Any]) -> Text:
-    """Say how much was seen: each check that did not see everything by name, the rest together."""
-    parts_en, parts_zh = [], []
-    whole = []
+    """Say how much the checks saw, those that saw the same together."""
+    seen: dict[Text, list[str]] = {}
     for check in body.get("checks") or ():
-        seen, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
+        rows, total = check["coverage"]["rows_seen"], check["coverage"]["rows_total"]
         if total is None:
-            parts_en.append(f"{check['name']} saw {seen:,} rows, not all")
-            parts_zh.append(f"{check['name']} 已检 {seen:,} 行（非全部）")
-        elif seen < total:
-            parts_en.append(f"{check['name']} saw {seen * 100 // total}% of the rows")
-            parts_zh.append(f"{check['name']} 覆盖 {seen * 100 // total}% 的行")
+            part = Text(f"saw {_many(rows, 'row')}, not all", f"已检 {rows:,} 行（非全部）")
         else:
-            whole.append(check["name"])
-    if whole:
-        en = f"{len(whole)} checks" if len(whole) > 2 else ", ".join(whole)
-        zh = f"{len(whole)} 项检查" if len(whole) > 2 else "、".join(whole) + " "
-        parts_en.insert(0, f"{en} saw 100% of the rows")
-        parts_zh.insert(0, f"{zh}覆盖 100% 的行")
-    return Text(", ".join(parts_en) or "no row checks", "，".join(parts_zh) or "无行级检查")
+            share = rows * 100 // total if rows < total else 100
+            part = Text(f"saw {share}% of the rows", f"覆盖 {share}% 的行")
+        seen.setdefault(part, []).append(check["name"])
+    parts = [
+        (part, names if len(names) <= 2 else None, len(names))
+        for part, names in sorted(seen.items(), key=lambda each: "100%" not in each[0].en)
+    ]
+    en = [f"{', '.join(ns) if ns else _many(n, 'check')} {p.en}" for p, ns, n in parts]
+    zh = [f"{'、'.join(ns) + ' ' if ns else f'{n} 项检查'}{p.zh}" for p, ns, n in parts]
+    return Text(", ".join(en) or "no row checks", "，".join(zh) or "无行级检查")

@@ -88,7 +88,8 @@ class Structure:
     # --- rows --------------------------------------------------------------------------------
 
     def reader(self) -> RowReader:
-        return RowReader(self.columns, sorted({c for key in self.keys for c in key.columns}))
+        keyed = sorted({c for key in self.keys for c in key.columns})
+        return RowReader(self.columns, keyed, self.limit)
 
     def rows(
         self, state: TableState, rows: Iterable[tuple[int, Sequence[Any]]], reader: RowReader

@@ -59,9 +59,11 @@ def table_batches(file: OpenFile) -> Iterator[Batch]:
     if table.arrow is not None:
         yield from column_batches(table.arrow.batches(), parquet=table.format == "parquet", first=2)
     elif table.format == "jsonl" and table.records:
+        table.rows, table.fragment = iter(()), []  # they may be long, and are read once more
         blocks = Blocks(file.reopen(), table.encoding, instead=TOO_LONG)
         yield from line_batches(blocks, numbers=1)
     elif table.format == "json":
+        table.rows, table.fragment = iter(()), []
         small = file.size <= _SMALL_JSON and table.resource.compression is None
         name = table.dialect.json_property or ""
         yield from _json(_items(file.reopen(), name, small=small))
