@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import Lines, spoiled_lines
+from .blocks import Lines
 from .column_proofs import ColumnFilter, flags
 from .fields import Field
 from .grammar import literal
-from .utf8 import is_utf8
 
 _FEW = 256  # rejected lines of a block are sooner read whole than their columns asked one by one
 Sizes = tuple[int, int, bool]  # of a cell in bytes: the least, the most, and whether none will do
@@ -37,6 +36,11 @@ class PlainLines:
 
     def cells(self, column: int, chosen: Any = None) -> Any:
         """Return the cells of one column, of all plain lines or of some of them (by place)."""
+        if self.lines.cut is not None and not (self.returns and column == self.width - 1):
+            first = self.first if chosen is None else self.first.take(chosen)
+            cells = self.lines.cut.joined(first, [(column, column + 1)], trim=1)
+            if cells is not None:
+                return cells
         return self.lines.cells(*self.bounds(column, column, chosen))
 
     def spans(self, left: int, right: int) -> Any:
@@ -61,6 +65,10 @@ class PlainLines:
 
         A run is (from, to), the latter not in it.
         """
+        if self.lines.cut is not None:
+            texts = self.lines.cut.joined(self.first, runs, trim=0)
+            if texts is not None:
+                return texts
         places = self.first[:, None] + (np.ravel(runs) - 1)
         ends = self.separators.take(places, mode="clip")
         ends += 1
@@ -117,16 +125,14 @@ class PlainFilter:
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block into cells by its separators; None where that is not safe or not worth it."""
         data = lines.data
-        returns = b"\r" in data
+        returns = lines.has_returns
         if returns and data.count(b"\r") != data.count(b"\r\n"):
             return None
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
-        if self.spoils and self.spoils in data:
-            at = spoiled_lines(data, self.spoils)
-            plain[np.searchsorted(lines.ends[1:], at, "right")] = False
+        plain[np.searchsorted(lines.ends[1:], lines.spoiled(), "right")] = False
         numbers = np.flatnonzero(plain)
-        if 2 * len(numbers) < len(plain) or not is_utf8(data):
+        if 2 * len(numbers) < len(plain) or not lines.is_utf8:
             return None
         first = breaks[numbers] - (self.width - 1)
         return PlainLines(lines, numbers, lines.separators, first, self.width, returns)

@@ -63,8 +63,10 @@ class RecordFilter(PlainFilter):
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block by its quotes; None where it holds characters that JSON texts may not."""
-        if _has_controls(lines):
-            return None
+        if lines.has_controls:
+            controls = int(np.count_nonzero(lines.raw < _SPACE)) - len(lines)
+            if controls and controls != lines.data.count(b"\r\n"):
+                return None
         return super().cut(lines)
 
     def accept(self, plain: PlainLines) -> Any:
@@ -87,15 +89,7 @@ class RecordFilter(PlainFilter):
         return list(item) == labels and [type(v) is str for v in item.values()] == self.quoted
 
 
-def _has_controls(lines: Lines) -> bool:
-    """Say whether a block holds any control character but its line breaks, LF or CRLF."""
-    if lines.raw.min() >= _LF and (lines.raw - np.uint8(_LF + 1)).min() >= _SPACE - _LF - 1:
-        return False  # below LF there is none, nor between LF and the space
-    controls = int(np.count_nonzero(lines.raw < _SPACE)) - len(lines)
-    return controls > 0 and controls != lines.data.count(b"\r\n")
-
-
-_LF, _SPACE = 0x0A, 0x20
+_SPACE = 0x20
 
 
 class _Runs:

@@ -29,7 +29,7 @@ class Cut:
     turn: int  # the machine's memory holds the block as long as this is its turn
     separators: Any  # offsets of all delimiters and line breaks
     breaks: Any  # which of them are line breaks
-    spoils: Any  # offsets of the character that no plain line holds
+    spoils: Any | None  # offsets of the character that no plain line holds; None: too many
     is_utf8: bool
     has_controls: bool  # below the space, other than LF
 
@@ -89,7 +89,7 @@ class Machine:
             self.turn,
             self._numbers(p.SEPARATORS, count).copy(),
             self._numbers(p.BREAKS, breaks).copy(),
-            self._numbers(p.SPOILS, spoiled).copy(),
+            self._numbers(p.SPOILS, spoiled).copy() if spoiled < p.MANY_SPOILS else None,
             is_utf8=not self._memory[p.ILL_FORMED : p.ILL_FORMED + 16].any(),
             has_controls=bool(low < _LF or above < _SPACE - _LF - 1),
         )

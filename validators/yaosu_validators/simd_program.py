@@ -15,6 +15,7 @@ MOST_RUNS = 4096
 ROOM_FOR_TEXT = 9 << 20
 MOST_SEPARATORS = 4 << 20
 MOST_SPOILS = 1 << 18
+MANY_SPOILS = MOST_SPOILS - 128  # so many: they may not be all
 MOST_LINES = 1 << 20
 
 # Where things lie in the memory. One separator is in front of the first: the end of no line.
@@ -103,7 +104,8 @@ _AT_ONCE = 8  # most steps have no more separators: nothing is guessed wrong
 def _cut() -> str:
     """cut(start, stop, delimiter, spoils): find what is asked in the text, and judge its bytes.
 
-    Counts stay at -1 where there is more than there is room for.
+    The counts stay at -1 where there is no room for all separators; of what spoils, the first are
+    stored for which there is room.
     """
     bits = "(i32.wrap_i64 (i64.popcnt {}))".format
     lowest = f"(i64.and {_get('breaks')} (i64.sub (i64.const 0) {_get('breaks')}))"
@@ -134,7 +136,8 @@ def _cut() -> str:
       {_while_bits("line", "breaks", f"(i32.store {_get('break_to')} {number})"
         + _grow("break_to", 4) + _without_lowest("breaks"))}))
     {_set("to", f"(i32.add {_get('to')} (i32.shl {bits(_get('found'))} (i32.const 2)))")}
-    (if (v128.any_true {_fold("v128.or", _each(_equals(_get("s"))))}) (then
+    (if (i32.and {_room_for("spoil_to", SPOILS, MOST_SPOILS)}
+                 (v128.any_true {_fold("v128.or", _each(_equals(_get("s"))))})) (then
       {_set("marks", _mask(_equals(_get("s"))))}
       {_while_bits("spoil", "marks", _store_places("marks", "spoil_to", 1)
         + _grow("spoil_to", 4))}))
@@ -142,8 +145,7 @@ def _cut() -> str:
       {"".join(_well_formed(f"v{n}", f"v{n - 1}" if n else "behind") for n in range(LANES))}))
     {_set("behind", _get(f"v{LANES - 1}"))}
     {_grow("at", STEP)} {_grow("text", STEP)}
-    (if (i32.or {_full("to", SEPARATORS, MOST_SEPARATORS)}
-                {_full("spoil_to", SPOILS, MOST_SPOILS)}) (then (return)))
+    (if (i32.eqz {_room_for("to", SEPARATORS, MOST_SEPARATORS)}) (then (return)))
     (br_if $step (i32.lt_u {_get("text")} {_get("stop")})))
   {_count(0, "to", SEPARATORS)} {_count(1, "break_to", BREAKS)} {_count(2, "spoil_to", SPOILS)}
   (v128.store (i32.const {LOWEST}) {_get("lowest")})
@@ -155,8 +157,9 @@ def _index(to: str, start: int) -> str:
     return f"(i32.sub {_get(to)} (i32.const {start}))"
 
 
-def _full(to: str, start: int, most: int) -> str:
-    return f"(i32.gt_u {_get(to)} (i32.const {start + 4 * (most - 2 * STEP)}))"
+def _room_for(to: str, start: int, most: int) -> str:
+    """Say whether what one more step may hold has room."""
+    return f"(i32.le_u {_get(to)} (i32.const {start + 4 * (most - STEP - _AT_ONCE)}))"
 
 
 def _count(place: int, to: str, start: int) -> str:
