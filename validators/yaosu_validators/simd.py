@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,30 +20,41 @@ import pyarrow as pa
 from . import simd_program as p
 
 log = logging.getLogger(__name__)
+Runs = Sequence[tuple[int, int]]  # of every line's cells: from, to, the latter not in it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Cut:
-    """What one block holds."""
+    """What one block holds. The machine lends its memory: no other block is cut meanwhile."""
 
     machine: Machine
-    turn: int  # the machine's memory holds the block as long as this is its turn
     separators: Any  # offsets of all delimiters and line breaks
     breaks: Any  # which of them are line breaks
     spoils: Any | None  # offsets of the character that no plain line holds; None: too many
     is_utf8: bool
     has_controls: bool  # below the space, other than LF
 
-    def joined(self, first: Any, runs: Sequence[tuple[int, int]], trim: int) -> Any | None:
-        """Return one text for each line; None where the machine has gone on, or has no room.
+    def joined(self, first: Any, runs: Runs, *, trim: int, keep: bool = False) -> Any | None:
+        """Return one text for each line. If it is not to be kept, the next call makes it void.
 
-        `first` tells each line's first separator; a run is (from, to), the latter not in it.
-        Of every run `trim` bytes are left off at its end.
+        `first` tells each line's first separator. Of every run `trim` bytes are left off at its
+        end. None where there is no room.
         """
-        machine = self.machine
-        if machine.turn != self.turn or len(first) >= p.MOST_LINES or len(runs) > p.MOST_RUNS:
+        if not _fits(first, runs):
             return None
-        return machine.joined(first, runs, trim)
+        bounds, texts = self.machine.joined(first, runs, trim)
+        if keep:
+            bounds, texts = bounds.copy(), texts.copy()
+        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(texts)]
+        return pa.Array.from_buffers(pa.utf8(), len(first), buffers)
+
+    def alike(self, first: Any, runs: Runs) -> Any | None:
+        """Say which lines hold in some runs what the first of them holds; None: no room."""
+        return self.machine.alike(first, runs) if _fits(first, runs) else None
+
+
+def _fits(first: Any, runs: Runs) -> bool:
+    return 0 < len(first) < p.MOST_LINES and 0 < len(runs) <= p.MOST_RUNS
 
 
 class Machine:
@@ -60,21 +72,16 @@ class Machine:
         self._store = wasmtime.Store(engine)
         module = wasmtime.Module(engine, p.program())
         exports = wasmtime.Instance(self._store, module, []).exports(self._store)
-        self._cut: Callable[..., None] = exports["cut"]  # type: ignore[assignment]
-        self._join: Callable[..., None] = exports["join"]  # type: ignore[assignment]
-        memory = exports["memory"].get_buffer_ptr(self._store)  # type: ignore[union-attr]
+        self._cut, self._join, self._alike = _functions(exports, "cut", "join", "alike")
+        memory: Any = exports["memory"].get_buffer_ptr(self._store)  # type: ignore[union-attr]
         self._memory = np.frombuffer(memory, np.uint8)
-        self.turn = 0
-
-    def _numbers(self, at: int, count: int) -> Any:
-        return self._memory[at : at + 4 * count].view(np.int32)
+        self._lent: Callable[[], Cut | None] = lambda: None
 
     def cut(self, raw: Any, delimiter: bytes, spoils: bytes) -> Cut | None:
         """Return what a block holds; None where there is no room for it."""
         size = len(raw)
-        if size > p.ROOM_FOR_TEXT - p.STEP:
+        if size > p.ROOM_FOR_TEXT - p.STEP or self._lent() is not None:
             return None
-        self.turn += 1
         stop = p.TEXT + (size // p.STEP + 1) * p.STEP  # a broken character at the end shows
         self._memory[p.TEXT : p.TEXT + size] = raw
         self._memory[p.TEXT + size : stop] = next(b for b in b"xyz" if b not in delimiter + spoils)
@@ -84,27 +91,39 @@ class Machine:
         if count < 0:
             return None
         low, above = (self._memory[at : at + 16].min() for at in (p.LOWEST, p.LOWEST_ABOVE_LF))
-        return Cut(
+        cut = Cut(
             self,
-            self.turn,
-            self._numbers(p.SEPARATORS, count).copy(),
-            self._numbers(p.BREAKS, breaks).copy(),
-            self._numbers(p.SPOILS, spoiled).copy() if spoiled < p.MANY_SPOILS else None,
+            self._numbers(p.SEPARATORS, count),
+            self._numbers(p.BREAKS, breaks),
+            self._numbers(p.SPOILS, spoiled) if spoiled < p.MANY_SPOILS else None,
             is_utf8=not self._memory[p.ILL_FORMED : p.ILL_FORMED + 16].any(),
             has_controls=bool(low < _LF or above < _SPACE - _LF - 1),
         )
+        self._lent = weakref.ref(cut)
+        return cut
 
-    def joined(self, first: Any, runs: Sequence[tuple[int, int]], trim: int) -> Any:
-        """Return one text for each line of the block that was cut last."""
-        if not len(first):
-            return pa.array([], pa.utf8())
+    def joined(self, first: Any, runs: Runs, trim: int) -> tuple[Any, Any]:
+        """Return the bounds of one text for each line of the block that was cut last, and all."""
+        self._join(self._store, *self._asked(first, runs), trim)
+        bounds = self._numbers(p.BOUNDS, len(first) + 1)
+        return bounds, self._memory[p.JOINED : p.JOINED + bounds.item(-1)]
+
+    def alike(self, first: Any, runs: Runs) -> Any:
+        """Say which lines of that block are in some runs as the first."""
+        self._alike(self._store, *self._asked(first, runs))
+        return self._memory[p.ALIKE : p.ALIKE + len(first)].astype(bool)
+
+    def _asked(self, first: Any, runs: Runs) -> tuple[int, int]:
         self._numbers(p.FIRST, len(first))[:] = first
         self._numbers(p.RUNS, 2 * len(runs))[:] = 4 * np.ravel(runs)
-        self._join(self._store, len(first), len(runs), trim)
-        bounds = self._numbers(p.BOUNDS, len(first) + 1).copy()
-        texts = self._memory[p.JOINED : p.JOINED + bounds.item(-1)].copy()
-        buffers = [None, pa.py_buffer(bounds), pa.py_buffer(texts)]
-        return pa.Array.from_buffers(pa.utf8(), len(first), buffers)
+        return len(first), len(runs)
+
+    def _numbers(self, at: int, count: int) -> Any:
+        return self._memory[at : at + 4 * count].view(np.int32)
+
+
+def _functions(exports: Any, *names: str) -> tuple[Callable[..., None], ...]:
+    return tuple(exports[name] for name in names)
 
 
 _LF, _SPACE = 0x0A, 0x20

@@ -1,4 +1,4 @@
-"""The WebAssembly program of `simd.py`, written out: two functions over one memory of fixed size.
+"""The WebAssembly program of `simd.py`, written out: three functions over one memory of fixed size.
 
 Text is looked at in steps of 64 bytes, four registers of 16. UTF-8 is checked by the three look-ups
 of Keiser and Lemire, "Validating UTF-8 in less than one instruction per byte" (2021), §6.
@@ -26,16 +26,19 @@ BREAKS = SEPARATORS + 4 * MOST_SEPARATORS + _GAP
 SPOILS = BREAKS + 4 * MOST_SEPARATORS + _GAP
 FIRST = SPOILS + 4 * MOST_SPOILS + _GAP
 BOUNDS = FIRST + 4 * MOST_LINES + _GAP
-JOINED = BOUNDS + 4 * MOST_LINES + _GAP  # last: what does not fit ends in a trap
+ALIKE = BOUNDS + 4 * MOST_LINES + _GAP
+JOINED = ALIKE + MOST_LINES + _GAP  # last: what does not fit ends in a trap
 PAGES = (JOINED + ROOM_FOR_TEXT + 65535) >> 16
 
 # What `cut` leaves at the front: three counts, then what it has gathered of all bytes.
 COUNTS, LOWEST, LOWEST_ABOVE_LF, ILL_FORMED = 0, 16, 32, 48
+_KEEP, _KEPT = 64, "\\ff" * 16 + "\\00" * 16  # of a register the first n bytes: from 16 - n on
 
 
 def program() -> str:
     """Return the text of the module."""
-    return f'(module (memory (export "memory") {PAGES} {PAGES}) {_cut()} {_join()})'
+    memory = f'(memory (export "memory") {PAGES} {PAGES}) (data (i32.const {_KEEP}) "{_KEPT}")'
+    return f"(module {memory} {_cut()} {_join()} {_alike()})"
 
 
 def _get(name: str) -> str:
@@ -122,6 +125,7 @@ def _cut() -> str:
   (i32.store (i32.const {COUNTS}) (i32.const -1))
   {_set("to", f"(i32.const {SEPARATORS})")} {_set("break_to", f"(i32.const {BREAKS})")}
   {_set("spoil_to", f"(i32.const {SPOILS})")}
+  (i32.store (i32.const {SEPARATORS - 4}) (i32.const -1))
   {_set("lowest", _const(255))} {_set("above", _const(255))}
   {_set("d", _all(_get("delimiter")))} {_set("s", _all(_get("spoils")))}
   (loop $step
@@ -133,14 +137,22 @@ def _cut() -> str:
     {_set("left", _get("found"))} {_set("free", _get("to"))}
     {_while_bits("more", "left", _store_places("left", "free", _AT_ONCE) + _grow("free", 32))}
     (if (i64.ne {_get("breaks")} (i64.const 0)) (then
-      {_while_bits("line", "breaks", f"(i32.store {_get('break_to')} {number})"
-        + _grow("break_to", 4) + _without_lowest("breaks"))}))
+      {
+        _while_bits(
+            "line",
+            "breaks",
+            f"(i32.store {_get('break_to')} {number})"
+            + _grow("break_to", 4)
+            + _without_lowest("breaks"),
+        )
+    }))
     {_set("to", f"(i32.add {_get('to')} (i32.shl {bits(_get('found'))} (i32.const 2)))")}
     (if (i32.and {_room_for("spoil_to", SPOILS, MOST_SPOILS)}
                  (v128.any_true {_fold("v128.or", _each(_equals(_get("s"))))})) (then
       {_set("marks", _mask(_equals(_get("s"))))}
-      {_while_bits("spoil", "marks", _store_places("marks", "spoil_to", 1)
-        + _grow("spoil_to", 4))}))
+      {
+        _while_bits("spoil", "marks", _store_places("marks", "spoil_to", 1) + _grow("spoil_to", 4))
+    }))
     (if (i8x16.bitmask {_fold("v128.or", [_get("behind"), *_each(str)])}) (then
       {"".join(_well_formed(f"v{n}", f"v{n - 1}" if n else "behind") for n in range(LANES))}))
     {_set("behind", _get(f"v{LANES - 1}"))}
@@ -195,13 +207,13 @@ def _well_formed(value: str, behind: str) -> str:
     """Gather what is wrong in one register, and between it and the one behind it."""
 
     def look_up(table: Sequence[int], nibble: str) -> str:
-        return f"(i8x16.swizzle (v128.const i8x16 {' '.join(map(str, table))}) {nibble})"
+        return f"(i8x16.relaxed_swizzle (v128.const i8x16 {' '.join(map(str, table))}) {nibble})"
 
     def back(by: int) -> str:
         order = " ".join(str(16 - by + n) for n in range(16))
         return f"(i8x16.shuffle {order} {_get(behind)} {_get(value)})"
 
-    high = f"(i8x16.shr_u {{}} (i32.const 4))".format
+    high = "(i8x16.shr_u {} (i32.const 4))".format
     third = f"(i8x16.sub_sat_u {back(2)} {_const(0xE0 - 0x80)})"
     fourth = f"(i8x16.sub_sat_u {back(3)} {_const(0xF0 - 0x80)})"
     tables = (
@@ -219,8 +231,7 @@ def _join() -> str:
 
     16 bytes are copied at a time; what is too much is written over by the next run.
     """
-    place = f"(i32.add {_get('separator')} (i32.load offset={{}} {_get('run')}))".format
-    size = f"(i32.sub (i32.sub (i32.load {place(4)}) {_get('trim')}) {_get('from')})"
+    size = f"(i32.sub (i32.sub {_separator(4)} {_get('trim')}) {_get('from')})"
     return f"""
 (func (export "join") (param $line i32) (param $run i32) (param $trim i32)
   (local $stop i32) (local $last i32) (local $separator i32) (local $from i32) (local $at i32)
@@ -229,14 +240,12 @@ def _join() -> str:
   {_set("last", f"(i32.add (i32.const {RUNS}) (i32.shl {_get('run')} (i32.const 3)))")}
   {_set("line", f"(i32.const {FIRST})")} {_set("to", f"(i32.const {JOINED})")}
   {_set("bound", f"(i32.const {BOUNDS})")}
-  (i32.store (i32.const {SEPARATORS - 4}) (i32.const -1))
   (i32.store (i32.const {BOUNDS}) (i32.const 0))
   (loop $lines
-    {_set("separator", f"(i32.shl (i32.load {_get('line')}) (i32.const 2))")}
-    {_set("separator", f"(i32.add {_get('separator')} (i32.const {SEPARATORS - 4}))")}
+    {_set("separator", _before(_get("line")))}
     {_set("run", f"(i32.const {RUNS})")}
     (loop $runs
-      {_set("from", f"(i32.load {place(0)})")}
+      {_set("from", _separator(0))}
       {_set("at", _get("to"))}
       {_set("to", f"(i32.add {_get('to')} {size})")}
       {_grow("from", TEXT + 1)}
@@ -249,4 +258,51 @@ def _join() -> str:
     {_grow("bound", 4)}
     (i32.store {_get("bound")} {_index("to", JOINED)})
     {_grow("line", 4)}
+    (br_if $lines (i32.lt_u {_get("line")} {_get("stop")}))))"""
+
+
+def _before(line: str) -> str:
+    """Return where the separator in front of a line lies."""
+    return f"(i32.add (i32.shl (i32.load {line}) (i32.const 2)) (i32.const {SEPARATORS - 4}))"
+
+
+def _separator(side: int, line: str = "separator") -> str:
+    """Return the offset of the separator in front of a run (0), or of its last one (4)."""
+    return f"(i32.load (i32.add {_get(line)} (i32.load offset={side} {_get('run')})))"
+
+
+def _alike() -> str:
+    """alike(lines, runs): say of every line whether its runs hold what those of the first hold."""
+    left = f"(i32.sub {_get('size')} {_get('at')})"
+    few = f"(select {left} (i32.const 16) (i32.lt_s {left} (i32.const 16)))"
+    keep = f"(v128.load offset={_KEEP} (i32.sub (i32.const 16) {few}))"
+    text = "(v128.load (i32.add (i32.add {} {}) (i32.const {})))".format  # the first is at -1
+    mine, model = (text(_get(name), _get("at"), TEXT + 1) for name in ("from", "model_from"))
+    wrong = f"(v128.and (v128.xor {mine} {model}) {keep})"
+    size = f"(i32.sub {_separator(4)} {_get('from')})"
+    model_size = f"(i32.sub {_separator(4, 'model')} {_get('model_from')})"
+    return f"""
+(func (export "alike") (param $line i32) (param $run i32)
+  (local $stop i32) (local $last i32) (local $separator i32) (local $model i32) (local $to i32)
+  (local $from i32) (local $model_from i32) (local $size i32) (local $at i32) (local $bad v128)
+  {_set("stop", f"(i32.add (i32.const {FIRST}) (i32.shl {_get('line')} (i32.const 2)))")}
+  {_set("last", f"(i32.add (i32.const {RUNS}) (i32.shl {_get('run')} (i32.const 3)))")}
+  {_set("line", f"(i32.const {FIRST})")} {_set("to", f"(i32.const {ALIKE})")}
+  {_set("model", _before(_get("line")))}
+  (loop $lines
+    {_set("separator", _before(_get("line")))}
+    {_set("run", f"(i32.const {RUNS})")} {_set("bad", _const(0))}
+    (loop $runs
+      {_set("from", _separator(0))} {_set("model_from", _separator(0, "model"))}
+      {_set("size", size)} {_set("at", "(i32.const 0)")}
+      (if (i32.eq {_get("size")} {model_size})
+        (then (loop $compare
+          {_set("bad", f"(v128.or {_get('bad')} {wrong})")}
+          {_grow("at", 16)}
+          (br_if $compare (i32.lt_s {_get("at")} {_get("size")}))))
+        (else {_set("bad", _const(1))} {_set("run", _get("last"))}))
+      {_grow("run", 8)}
+      (br_if $runs (i32.lt_u {_get("run")} {_get("last")})))
+    (i32.store8 {_get("to")} (i32.eqz (v128.any_true {_get("bad")})))
+    {_grow("to", 1)} {_grow("line", 4)}
     (br_if $lines (i32.lt_u {_get("line")} {_get("stop")}))))"""
