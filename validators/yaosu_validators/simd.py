@@ -66,7 +66,9 @@ class Machine:
         config = wasmtime.Config()
         config.parallel_compilation = False  # the process may be copied, and has one thread
         config.signals_based_traps = False  # signals are the user's
+        config.memory_init_cow = False  # no file
         config.memory_reservation = 0  # address space may be limited
+        config.memory_reservation_for_growth = 0
         config.memory_guard_size = 0
         engine = wasmtime.Engine(config)
         self._store = wasmtime.Store(engine)
