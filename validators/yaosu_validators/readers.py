@@ -58,12 +58,11 @@ def cell_reader(field: Field) -> CellReader:
     """Return the reader of one field; BadConstraint if the field contradicts itself."""
     read = value_reader(field)
     missing = frozenset(field.missing)
-    written = bool(missing - {""})  # some values are written as one of them
     tests = _tests(field, read)
     wrong = [("type-error", _type_note(field))]
 
     def reader(cell: Any) -> tuple[Any, Notes]:
-        if (cell in missing) if type(cell) is str else (written and str(cell) in missing):
+        if (cell if type(cell) is str else str(cell)) in missing:
             cell = None
         if cell is not None:
             cell = read(cell)

@@ -61,17 +61,22 @@ class Machine:
     """The program and its memory, of one thread."""
 
     def __init__(self) -> None:
+        import ctypes
+
         import wasmtime
 
         config = wasmtime.Config()
         config.parallel_compilation = False  # the process may be copied, and has one thread
         config.signals_based_traps = False  # signals are the user's
         config.memory_init_cow = False  # no file
-        config.memory_reservation = 0  # address space may be limited
+        config.memory_reservation = p.PAGES << 16  # no more: address space may be limited
         config.memory_reservation_for_growth = 0
         config.memory_guard_size = 0
         engine = wasmtime.Engine(config)
         self._store = wasmtime.Store(engine)
+        # Closed with its thread. When the interpreter ends it could not be: its modules are gone.
+        weakref.finalize(self, self._store.close).atexit = False
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._store))
         module = wasmtime.Module(engine, p.program())
         exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._cut, self._join, self._alike = _functions(exports, "cut", "join", "alike")
@@ -146,13 +151,17 @@ def cut(raw: Any, delimiter: bytes, spoils: bytes, *, more: bool) -> Cut | None:
 
     To start the machine costs what it saves on some blocks: only the first of several does.
     """
-    if _machines.made is None:
-        if _machines.missing or not more:
-            return None
-        try:
-            _machines.made = Machine()
-        except Exception as why:  # no such runtime for this machine, or too little address space
-            _machines.missing = True
-            log.info("text is cut by NumPy, which takes longer: %s", why)
-            return None
-    return _machines.made.cut(raw, delimiter, spoils)
+    if _machines.made is None and more:
+        load()
+    return None if _machines.made is None else _machines.made.cut(raw, delimiter, spoils)
+
+
+def load() -> None:
+    """Start the machine of this thread, which a copy of the process shares."""
+    if _machines.missing or _machines.made is not None:
+        return
+    try:
+        _machines.made = Machine()
+    except Exception as why:  # no such runtime for this machine, or too little address space
+        _machines.missing = True
+        log.info("text is cut by NumPy, which takes longer: %s", why)
