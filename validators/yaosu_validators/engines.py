@@ -302,7 +302,9 @@ def _has_one_thread() -> bool:
 
 
 def _load() -> None:
-    from . import lines, records  # noqa: F401 (they bring Arrow)
+    from . import lines, records, simd  # noqa: F401 (they bring Arrow)
+
+    simd.load()
 
 
 _EARLY = "early"
