@@ -441,6 +441,7 @@ def test_ctrl_c_while_checks_are_still_loaded_gives_a_partial_report(
     assert running.returncode == 130, err
     report = json.loads(out)
     assert report["partial"] is True
+    assert report["valid"] is False, "nothing is shown of what was not looked at"
     assert any("partial" in warning for warning in report["warnings"])
     assert all(c["coverage"]["rows_total"] is None for c in report["checks"])
     assert "partial" in page.read_text("utf-8")
