@@ -336,7 +336,8 @@ def _guessed(encoding: str) -> Text:
     return Text(
         f'no encoding is stated, and the text looks like {encoding}: say "encoding": "{encoding}" '
         "in the descriptor, or write it as UTF-8",
-        f'未声明编码，按内容推断为 {encoding}：请在描述文件中写明 "encoding": "{encoding}"，或改存为 UTF-8',
+        f"未声明编码，按内容推断为 {encoding}："
+        f'请在描述文件中写明 "encoding": "{encoding}"，或改存为 UTF-8',
     )
 
 
