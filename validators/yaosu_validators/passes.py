@@ -7,8 +7,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .judge import Limits, Outcome, Tell
-from .parts import PART_BYTES, TEXTS, PartResult, Planned, join, judge_part, plan_parts
+from .judge import Limits, Outcome
+from .parts import PART_BYTES, TEXTS, Part, PartResult, Planned, join, judge_part, plan_parts
 from .plans import Plan
 from .results import Results
 
@@ -33,10 +33,14 @@ class Pass:
 
     def over(self, limits: Sequence[Limits]) -> list[Outcome]:
         """Return the outcomes of the resources that were looked at, in their order."""
-        tell = None if self.progress is None else Teller(self.progress, self.plan)
+        tell = (
+            None
+            if self.progress is None
+            else Teller(self.progress, sum(r.size for r in self.plan.resources))
+        )
         with ExitStack() as stack:
             try:
-                self._engine = _begun(self.plan, self.workers, tell, stack)
+                self._engine = _begun(self.plan, self.workers, stack)
                 self._look(limits, tell)
             except KeyboardInterrupt:
                 self.plan.stopped = True
@@ -46,14 +50,14 @@ class Pass:
                     self._keep_finished()
         return self._outcomes
 
-    def _look(self, limits: Sequence[Limits], tell: Tell | None) -> None:
+    def _look(self, limits: Sequence[Limits], tell: Teller | None) -> None:
         cache, workers = self.cache, self.workers
         for resource, limit in zip(self.plan.resources, limits, strict=True):
             self._planned.append(plan_parts(resource, limit, workers))
         self._known += [cache.get(p) if cache is not None else None for p in self._planned]
         results = self._results(tell)
         for p, k in zip(self._planned, self._known, strict=True):
-            outcome = k or join(p, results)
+            outcome = k or join(p, results, tell)
             self._outcomes.append(outcome)
             if outcome.interrupted:
                 break
@@ -62,9 +66,9 @@ class Pass:
             if k is None and cache is not None:
                 cache.put(p, outcome)
             if tell is not None:
-                tell(outcome.place, 0, outcome.state.rows if outcome.state else 0)
+                tell.ended(p.resource.size, outcome)
 
-    def _results(self, tell: Tell | None) -> Iterator[PartResult]:
+    def _results(self, tell: Teller | None) -> Iterator[PartResult]:
         todo = [
             (p, part)
             for p, k in zip(self._planned, self._known, strict=True)
@@ -76,9 +80,12 @@ class Pass:
         def needed(number: int) -> bool:
             return todo[number][0].needs(parts[number])
 
-        if self._engine is None or len(parts) <= 1:
-            return (judge_part(part, tell) for part in parts)
-        return self._engine.run(parts, needed)
+        here = self._engine is None or len(parts) <= 1
+        if self._engine is None or here:
+            results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
+        else:
+            results = self._engine.run(parts, needed)
+        return results if tell is None else tell.following(parts, results, here=here)
 
     def _keep_finished(self) -> None:
         """Add what is known of the resources behind the one at which the run was stopped.
@@ -117,14 +124,14 @@ def _profile(outcome: Outcome) -> Mapping[str, Any] | None:
     return profile_of(outcome)
 
 
-def _begun(plan: Plan, workers: int, tell: Tell | None, stack: ExitStack) -> ProcessEngine | None:
+def _begun(plan: Plan, workers: int, stack: ExitStack) -> ProcessEngine | None:
     """Return what judges parts in other processes; they start now where a table is sure of some."""
     if workers <= 1:
         return None
     from .engines import ProcessEngine
     from .turns import Turns
 
-    engine = ProcessEngine(workers, tell)
+    engine = ProcessEngine(workers)
     stack.enter_context(Turns.kept())
     stack.callback(engine.close)
     if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
@@ -137,14 +144,32 @@ class Teller:
     """Adds up what the files tell and passes it on: bytes done of all, rows, place."""
 
     progress: Progress
-    plan: Plan
+    total: int
     done: int = 0
-    total: int = -1
+    before: int = 0  # bytes of resources that are done
     rows: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, place: str, count: int, rows: int) -> None:
-        if self.total < 0:
-            self.total = sum(r.size for r in self.plan.resources)
         self.done += count
         self.rows[place] = rows
         self.progress(done=self.done, total=self.total, rows=sum(self.rows.values()), name=place)
+
+    def following(
+        self, parts: Sequence[Part], results: Iterator[PartResult], *, here: bool
+    ) -> Iterator[PartResult]:
+        """Pass results on; what is judged whole in this process has told of itself."""
+        for part, result in zip(parts, results, strict=True):
+            place, r = part.resource.place, part.resource
+            state = result.outcome.state if result.outcome is not None else result.state
+            rows = self.rows.get(place, 0) + (state.rows if state is not None else 0)
+            if part.what != "whole":
+                self(place, part.stop - part.start, rows)
+            elif not here:
+                self(place, r.size // part.limits.passes, rows)
+            yield result
+
+    def ended(self, size: int, outcome: Outcome) -> None:
+        """Tell that all of a resource is judged."""
+        self.before += size
+        self.done = self.before
+        self(outcome.place, 0, outcome.state.rows if outcome.state is not None else 0)

@@ -8,6 +8,7 @@ fit in, and a machine for which there is no such runtime, is served by NumPy wit
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -65,6 +66,8 @@ class Machine:
 
         import wasmtime
 
+        if sys.byteorder != "little":
+            raise NotImplementedError("WebAssembly's numbers are not those of this machine")
         config = wasmtime.Config()
         config.parallel_compilation = False  # the process may be copied, and has one thread
         config.signals_based_traps = False  # signals are the user's

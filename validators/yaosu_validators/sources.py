@@ -154,6 +154,11 @@ class OpenFile:
         )
         return plain
 
+    def again(self) -> None:
+        """Tell once more what is read: another pass begins."""
+        if self._hashed is not None:
+            self._hashed.again()
+
     def raw(self) -> HashedFile:
         """Return the file as it lies on disk (Parquet, sheets)."""
         assert self._hashed is not None

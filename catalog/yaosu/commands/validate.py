@@ -193,7 +193,7 @@ def _teller(watch: Watch) -> Any:
     """Return a progress callback: bytes done of all, rows so far, and where."""
 
     def tell(done: int, total: int, rows: int, name: str) -> None:
-        watch("read", f"{rows:,} rows 行  {name}" if rows else name, done, total, key="all")
+        watch("read", name, done, total, key="all", rows=rows)
 
     return tell
 
