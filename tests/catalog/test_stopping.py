@@ -80,6 +80,7 @@ def test_what_other_processes_finished_is_reported_and_the_rest_is_named(tmp_pat
     first, *others = report["tasks"]
     assert 0 < first["stats"]["rows"] < 80 * ROWS
     assert "stopped within it" in first["warnings"][-1]
+    assert (first["valid"], first["partial"]) == (False, True)
     assert [(t["name"], t["stats"]["errors"]) for t in others][:2] == [("b", 1), ("c", 1)]
     assert all(task["warnings"] == [] for task in others), "they were read to their ends"
     unseen = [name for name in "abcdefg" if name not in {t["name"] for t in report["tasks"]}]

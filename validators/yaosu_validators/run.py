@@ -458,6 +458,7 @@ def _task(
         errors=tuple(report_error(f) for f in found),
         findings=tuple(replace(report_error(f), blocking=False) for f in noticed),
         profile=outcome.profile,
+        partial=outcome.interrupted,
     )
 
 
