@@ -339,8 +339,9 @@ def answered(part: Part | FilePart) -> PartResult | Seen:
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
     """Answer parts with results until nobody asks any more."""
-    while (request := receive(inbox)) is not None:
-        send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
+    with contextlib.suppress(BrokenPipeError):  # who asked was killed
+        while (request := receive(inbox)) is not None:
+            send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
 
 
 if __name__ == "__main__":
