@@ -380,7 +380,7 @@ def answered(part: Part | FilePart) -> PartResult | Seen:
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
     """Answer parts with results until nobody asks any more, or somebody stops it."""
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):  # who asked may be gone
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         while (request := receive(inbox)) is not None:
             send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
