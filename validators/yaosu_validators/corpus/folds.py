@@ -162,7 +162,8 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
         for batch in batches:
             view = maker.view(batch.rows + (part << PART_BITS), batch.records)
             states = piece if piece is not None else folded.states
-            states[:] = [f.observe(s, view) for f, s in zip(folds, states, strict=True)]
+            for some in view.alone():
+                states[:] = [f.observe(s, some) for f, s in zip(folds, states, strict=True)]
             folded.rows[0] = batch.numbers
             folded.records += len(view)
             folded.unreadable += batch.unreadable

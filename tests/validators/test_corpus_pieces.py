@@ -1,0 +1,139 @@
+"""One long text: what is found in its pieces is what the whole of it gives, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yaosu_validators.corpus import pieces, shingles, view
+from yaosu_validators.corpus.contamination import Contamination
+from yaosu_validators.corpus.duplicates import Duplicates
+from yaosu_validators.corpus.shapes import mapping_of
+from yaosu_validators.corpus.sketch import Sketched
+from yaosu_validators.corpus.view import About, View
+from yaosu_validators.corpus.views import ViewMaker
+
+_signs = [
+    *"aZ_0 .\n\t#é😀的中\u3000\u00a0",
+    "word ",
+    "of  many words ",
+    "字词句段",
+    "e\u0301",  # combine
+    "\u0301",
+    "\u0323\u0301",
+    "\u1112\u1161\u11ab",  # letters of Korean, which combine
+    "\u1161",
+    "한",
+    "ｶﾞ",  # in half width, and a mark that combines
+    "ﷺ",  # becomes eighteen characters, with spaces among them
+    "\u00a8",  # becomes a space and a mark
+    "\u2028",
+    "\x85",
+    "ﬁ①Ａ",
+    "ক\u09be\u09c7\u09be",  # vowels that combine
+    "\u200b\ufeff",
+    "İß",
+    "\U00016d67",  # letters that combine
+    "x" * 40,  # more letters than have a place of their own
+]
+_texts = st.lists(st.sampled_from(_signs), max_size=40).map("".join)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def everything_is_long() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "LONG", 0)
+        patch.setattr(pieces, "PIECE", 5)
+        patch.setattr(pieces, "HELD", 6)
+        patch.setattr(pieces, "_LOOK_BACK", 4)
+        patch.setattr(shingles, "BLOCK_BYTES", 12)
+        yield
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=_texts)
+def test_a_text_is_normalised_in_pieces_as_it_is_whole(text: str) -> None:
+    whole = shingles.normalised(pa.array([text], pa.large_string()))
+    assert b"".join(pieces.clean(pa.array([text], pa.large_string()))).decode() == whole[0].as_py()
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=_texts)
+def test_tokens_and_shingles_of_pieces_are_those_of_the_whole(text: str) -> None:
+    clean = shingles.normalised(pa.array([text], pa.large_string()))
+    cut = [p for p in pieces.clean(pa.array([text], pa.large_string())) if p]
+    assert np.concatenate(list(pieces.tokens(cut))).tolist() == shingles.tokens(clean)[0].tolist()
+    found = pieces.shingles(cut, characters=pieces.by_characters(cut))
+    assert np.concatenate(list(found.ranges())).tolist() == shingles.shingles(clean).hashes.tolist()
+
+
+_records = st.one_of(
+    st.fixed_dictionaries({"text": _texts, "id": st.text("ab", max_size=3)}),
+    st.fixed_dictionaries(
+        {"instruction": _texts, "input": _texts, "output": _texts},
+        optional={"system": _texts, "label": st.sampled_from(["x", "y"])},
+    ),
+    st.fixed_dictionaries(
+        {
+            "messages": st.lists(
+                st.fixed_dictionaries(
+                    {"role": st.sampled_from(["user", "assistant"]), "content": _texts}
+                ),
+                max_size=4,
+            )
+        }
+    ),
+)
+
+
+def views(record: dict[str, Any]) -> tuple[View, View]:
+    """Return the view of one record as it is, and one that is looked at in pieces."""
+    mapped = mapping_of([record])
+    made = [ViewMaker(mapped).view(np.zeros(1, np.int64), [record]) for _ in range(2)]
+    return made[0], made[1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(record=_records)
+def test_what_is_kept_of_a_long_record_is_what_is_kept_of_any(record: dict[str, Any]) -> None:
+    for check in (Duplicates(), Sketched()):
+        whole, long = views(record)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view, "LONG", 1 << 20)
+            wanted = check.observe(check.start(About("")), whole)  # type: ignore[attr-defined]
+        found = check.observe(check.start(About("")), long)  # type: ignore[attr-defined]
+        assert plain(found) == plain(wanted)
+
+
+def plain(state: Any) -> Any:
+    if hasattr(state, "chunks"):
+        return [{k: (c.dtype.str, c.tolist()) for k, c in chunk.items()} for chunk in state.chunks]
+    samples = (state.by_record, state.by_run)
+    return [state.records, state.left_out, [(s.whole, s.values.tolist()) for s in samples]]
+
+
+_items = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=24).map(" ".join)
+
+
+@settings(max_examples=15, deadline=None)
+@given(items=st.lists(_items, min_size=1, max_size=4), data=st.data())
+def test_an_item_of_a_benchmark_is_found_across_the_borders_of_pieces(
+    items: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path: Path = tmp_path_factory.mktemp("benchmark") / "items.jsonl"
+    path.write_text("".join(json.dumps({"question": item}) + "\n" for item in items))
+    check = Contamination(benchmarks=(str(path),))
+    for _ in range(10):
+        parts = data.draw(st.lists(st.one_of(st.sampled_from(items), _items), max_size=6))
+        whole, long = views({"text": " ".join(parts), "id": "1"})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view, "LONG", 1 << 20)
+            wanted = check.observe(check.start(About("")), whole)
+        assert check.observe(check.start(About("")), long) == wanted
