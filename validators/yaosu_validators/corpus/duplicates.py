@@ -213,7 +213,7 @@ def _long_chunk(view: View) -> dict[str, Any]:
     for hashes in pieces.shingles(body(), characters=by_characters).ranges():
         bins = _bins(hashes)
         firsts = np.flatnonzero(np.diff(bins, prepend=-1))
-        lowest += (hashes[:BOTTOM], hashes[firsts])  # all that a signature is made of
+        lowest += (hashes[:BOTTOM].copy(), hashes[firsts])  # all that a signature is made of
         size += len(hashes)
     low = np.unique(np.concatenate(lowest))
     bands, bottoms, kept = signatures(low, np.array([0, len(low)], np.int64))

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
 
 from yaosu_validators.blocks import Blocks
 from yaosu_validators.check import Chosen, Conclusion
@@ -22,12 +21,14 @@ from yaosu_validators.describing.shapes import split_of
 from yaosu_validators.filecheck import PackageFiles
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import OpenFile
+from yaosu_validators.steady import give_back
 from yaosu_validators.streams import SourceProblem
 
 from .reading import (
     TOO_LONG,
     Batch,
     column_batches,
+    first_records,
     line_batches,
     names_of,
     part_rows,
@@ -91,26 +92,27 @@ def fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
     sample: list[Any] = []
     broken = False
     try:
-        for batch in batches:
-            held.append(batch)
-            sample += _records(batch.records, SAMPLE - len(sample))
-            if len(sample) >= SAMPLE:
-                break
+        while len(sample) < SAMPLE and (some := next(batches, None)) is not None:
+            sample += first_records(some.records, SAMPLE - len(sample))
+            held.append(some)
+            del some
     except SourceProblem:
         if not held:
             raise
         broken = True
     going = course(file.resource, checks, sample)
-    rest: Iterable[Batch] = [] if broken else batches
-    folded = _fold(going, (batch for some in (held, rest) for batch in some), part=0)
+    sample.clear()  # it may be large
+    held.reverse()
+
+    def every() -> Iterator[Batch]:
+        while held:
+            yield held.pop()
+        if not broken:
+            yield from batches
+
+    folded = _fold(going, every(), part=0)
     folded.broken = folded.broken or broken
     return folded
-
-
-def _records(records: Any, count: int) -> list[Any]:
-    if isinstance(records, pa.RecordBatch):
-        return records.slice(0, count).to_pylist()  # type: ignore[no-any-return]
-    return list(records[:count])
 
 
 def fold_part(
@@ -163,6 +165,8 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
             view = maker.view(batch.rows + (part << PART_BITS), batch.records)
             states = piece if piece is not None else folded.states
             for some in view.alone():
+                if some.long:
+                    give_back()
                 states[:] = [f.observe(s, some) for f, s in zip(folds, states, strict=True)]
             folded.rows[0] = batch.numbers
             folded.records += len(view)
@@ -171,6 +175,7 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
             if size >= PIECE_BYTES:
                 _join(folds, folded.states, piece)
                 piece, size = [fold.start(going.about) for fold in folds], 0
+            del batch, view, some  # they may be large, as what is read next
     except SourceProblem:
         folded.broken = True
     _join(folds, folded.states, piece)

@@ -17,10 +17,11 @@ from typing import IO, Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from yaosu_validators.blocks import Blocks
 from yaosu_validators.columns import checked
-from yaosu_validators.dialects import Dialect, content_rows, csv_reader
+from yaosu_validators.dialects import SAMPLE_TEXT, Dialect, content_rows, csv_reader
 from yaosu_validators.header import unique_names
 from yaosu_validators.json_texts import Measured
 from yaosu_validators.resources import Resource
@@ -30,6 +31,8 @@ from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
 from .view import Ints
 
 ROWS = 4096
+BATCH_BYTES = 32 << 20  # of columns that are looked at in one go
+SAMPLE_BYTES = 4 << 20  # of columns of which whole texts are a sample
 _SMALL_JSON = 64 << 20
 _SMALL_VALUES = 4_000_000
 TOO_LONG = b"0"  # in place of a record over the limit of a row: no record, but it counts as one
@@ -141,9 +144,37 @@ def row_batches(rows: Iterator[tuple[int, Sequence[Any]]], names: Sequence[str])
 
 def column_batches(batches: Iterator[Any], *, parquet: bool, first: int) -> Iterator[Batch]:
     """Yield typed columns as they are; `first` is the number of the first row."""
-    for batch in checked(batches, full=not parquet):
-        yield Batch(np.arange(first, first + batch.num_rows), batch, first + batch.num_rows - 1)
-        first += batch.num_rows
+    for whole in checked(batches, full=not parquet):
+        for batch in _light(whole):
+            yield Batch(np.arange(first, first + batch.num_rows), batch, first + batch.num_rows - 1)
+            first += batch.num_rows
+
+
+def _light(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in parts of few bytes, as far as its rows are: of a part there are copies."""
+    if batch.num_rows <= 1 or batch.nbytes <= BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _light(batch.slice(0, half))
+    yield from _light(batch.slice(half))
+
+
+def first_records(records: Any, count: int) -> list[Any]:
+    """Return some records to learn from; long texts of columns are cut, and not made Python's."""
+    if not isinstance(records, pa.RecordBatch):
+        return list(records[:count])
+    some = records.slice(0, count)
+    if some.nbytes > SAMPLE_BYTES:
+        columns = [
+            pc.utf8_slice_codeunits(c, 0, SAMPLE_TEXT) if _is_text(c.type) else c for c in some
+        ]
+        some = pa.RecordBatch.from_arrays(columns, names=some.schema.names)
+    return some.to_pylist()  # type: ignore[no-any-return]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _json(items: Iterator[Any]) -> Iterator[Batch]:
@@ -271,15 +302,7 @@ def sample_of(resource: Resource, count: int) -> list[Any]:
     with OpenFile(resource) as file:
         try:
             for batch in table_batches(file):
-                records = batch.records
-                some = (
-                    records[:count]
-                    if isinstance(records, list | tuple)
-                    else (
-                        records.slice(0, count).to_pylist()  # type: ignore[union-attr]
-                    )
-                )
-                found += some
+                found += first_records(batch.records, count)
                 if len(found) >= count:
                     break
         except SourceProblem:

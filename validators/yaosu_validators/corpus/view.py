@@ -107,6 +107,8 @@ class View:
 
     def joined(self, mask: npt.NDArray[np.bool_]) -> pa.LargeStringArray:
         """Return the chosen segments of each record joined by a line feed: (n,)."""
+        if self.long and np.count_nonzero(mask) == 1:
+            return self.texts.slice(int(mask.argmax()), 1)
         counts = np.zeros(len(self) + 1, np.int64)
         np.add.at(counts, self.owners()[mask] + 1, 1)
         if int(counts.sum()) == len(self) and (counts[1:] == 1).all():

@@ -195,9 +195,10 @@ class ViewMaker:
         width = len(parts)
         if not width:
             parts, nodes, width = [pa.nulls(count, pa.large_string())], [self._root], 1
-        order = np.arange(count * width, dtype=np.int64).reshape(width, count).T.ravel()
-        # Row by row: the segments of a record stand together.
-        texts = pa.concat_arrays(parts).take(pa.array(order))
+        texts = pa.concat_arrays(parts) if width > 1 else parts[0]
+        if min(count, width) > 1:  # row by row: the segments of a record stand together
+            order = np.arange(count * width, dtype=np.int64).reshape(width, count).T.ravel()
+            texts = texts.take(pa.array(order))
         roles = np.tile(np.array([n.role for n in nodes], np.uint8), count)
         fields = np.tile(np.array([n.number for n in nodes], np.int32), count)
         filled = pc.fill_null(texts, "")
@@ -208,7 +209,7 @@ class ViewMaker:
         return View(
             positions=positions,
             starts=kept.astype(np.int64),
-            texts=filled.filter(pa.array(keep)),
+            texts=filled if keep.all() else filled.filter(pa.array(keep)),
             roles=roles[keep],
             fields=fields[keep],
             turns=np.full(int(keep.sum()), -1, np.int32),
