@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yaosu_validators.check import Conclusion, check
+from yaosu_validators.long_texts import whole
 
 from . import pieces
 from .shapes import SPLIT_NAMES
@@ -325,10 +326,12 @@ def _hash(body: Any) -> bytes:
 def _dumped(record: Any, id_: str) -> bytes:
     if isinstance(record, dict) and id_ in record:
         record = {k: v for k, v in record.items() if k != id_}
-    try:
-        return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate
-        return repr(record).encode("utf-8", "replace")
+    for _ in range(2):
+        try:
+            return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS)
+        except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate, a long text
+            record = whole(record)
+    return repr(record).encode("utf-8", "replace")
 
 
 def _split_codes(view: View) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from yaosu_validators import long_texts, turns
 from yaosu_validators.blocks import Blocks
 from yaosu_validators.check import Chosen, Conclusion
 from yaosu_validators.describing.shapes import split_of
@@ -36,7 +37,7 @@ from .reading import (
     table_batches,
 )
 from .shapes import SAMPLE, Mapped, mapping_of
-from .view import PART_BITS, About, Places
+from .view import LONG, PART_BITS, About, Places
 from .views import ViewMaker
 
 PIECE_BYTES = 16 << 20  # of text between two merges
@@ -82,11 +83,18 @@ def course(resource: Resource, checks: Sequence[Chosen], sample: Sequence[Any]) 
 
 def course_of(resource: Resource, checks: Sequence[Chosen]) -> Course:
     """Return the course of a resource that is going to be read in parts."""
-    return course(resource, checks, sample_of(resource, SAMPLE))
+    with long_texts.wanted():
+        sample = sample_of(resource, SAMPLE)
+    return course(resource, checks, sample)
 
 
 def fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
     """Fold a whole resource in one go."""
+    with long_texts.wanted():
+        return _fold_table(file, checks)
+
+
+def _fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
     batches = table_batches(file)
     held: list[Batch] = []
     sample: list[Any] = []
@@ -139,7 +147,8 @@ def fold_part(
         first = 2 if groups[0] == 0 else 1
         columns = open_columns("parquet", file)
         batches = column_batches(columns.batches(groups), parquet=True, first=first)
-    folded = _fold(going, batches, part)
+    with long_texts.wanted():
+        folded = _fold(going, batches, part)
     folded.end = ends.at
     return folded
 
@@ -175,6 +184,8 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
             if size >= PIECE_BYTES:
                 _join(folds, folded.states, piece)
                 piece, size = [fold.start(going.about) for fold in folds], 0
+            if view.texts.nbytes > LONG:
+                turns.leave("source")
             del batch, view, some  # they may be large, as what is read next
     except SourceProblem:
         folded.broken = True

@@ -16,7 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from yaosu_validators.long_texts import LongText, whole
+
 from .shapes import CONTENT_KEYS, HISTORY, SPEAKER_KEYS, SPEAKERS, Mapped
+from .shingles import utf8_of
 from .view import Ints, Role, View
 
 MAX_DEPTH = 64
@@ -92,7 +95,7 @@ class ViewMaker:
 
     def _walk(self, value: Any, node: _Node, role: int, turn: int, depth: int) -> None:
         kind = type(value)
-        if kind is str:
+        if kind is str or kind is LongText:
             self._add(value, node, node.role if role < 0 else role, turn)
         elif kind is dict:
             if node.role in _PREFERENCES and (spoken := _speaker(value)) is not None:
@@ -251,7 +254,12 @@ def _speaker(value: Mapping[str, Any]) -> int | None:
 def _dumped(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if "\ud800" in text:  # as that which stands for a long text ends
+        text = json.dumps(whole(value), ensure_ascii=False, default=str)
+    return text
 
 
 def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
@@ -260,6 +268,8 @@ def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
         return pa.array(values, pa.large_string()), 0
     except UnicodeEncodeError:
         pass
+    if any(type(value) is LongText for value in values):
+        return _long_texts(values)
     mended = 0
     clean: list[str | None] = []
     for value in values:
@@ -272,6 +282,23 @@ def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
             value = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
         clean.append(value)
     return pa.array(clean, pa.large_string()), mended
+
+
+def _long_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
+    """Return what `as_texts` does where some are long: each stands in the array, and nowhere else
+    but in its record."""
+    others, mended = as_texts([None if type(value) is LongText else value for value in values])
+    data, ends = utf8_of(others)
+    starts = ends.tolist()
+    parts = [
+        value.utf8 if type(value) is LongText else data[starts[at] : starts[at + 1]]
+        for at, value in enumerate(values)
+    ]
+    sizes = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    there = pa.array([value is not None for value in values]).buffers()[1]
+    buffers = [there, pa.py_buffer(sizes), pa.py_buffer(b"".join(parts))]
+    nulls = sum(value is None for value in values)
+    return pa.Array.from_buffers(pa.large_string(), len(values), buffers, nulls), mended
 
 
 def _at(record: Any, path: str) -> Any:
