@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yaosu_validators.corpus import pieces, shingles, view
+from yaosu_validators import long_texts, marks
+from yaosu_validators.blocks import Blocks
+from yaosu_validators.corpus import pieces, reading, shingles, view
+from yaosu_validators.corpus.completeness import Completeness, FilledState
 from yaosu_validators.corpus.contamination import Contamination
-from yaosu_validators.corpus.duplicates import Duplicates
+from yaosu_validators.corpus.duplicates import Duplicates, Ledger
+from yaosu_validators.corpus.reading import Batch
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.sketch import Sketched
 from yaosu_validators.corpus.view import About, View
 from yaosu_validators.corpus.views import ViewMaker
+from yaosu_validators.dialects import Dialect
 
 _signs = [
     *"aZ_0 .\n\t#é😀的中\u3000\u00a0",
@@ -137,3 +145,95 @@ def test_an_item_of_a_benchmark_is_found_across_the_borders_of_pieces(
             patch.setattr(view, "LONG", 1 << 20)
             wanted = check.observe(check.start(About("")), whole)
         assert check.observe(check.start(About("")), long) == wanted
+
+
+# --- from the file to the view -----------------------------------------------------------------
+
+_LEAST = 450  # more than is looked at to learn what a field is for
+_cells = st.tuples(
+    st.sampled_from(["", "of many words " * 33]),
+    st.lists(
+        st.sampled_from(["a", "word ", "😀", "é", '"', ",", "\n", "\\", "\\n", "\x00"]), max_size=8
+    ).map("".join),
+).map("".join)
+_escapes = st.sampled_from([json.dumps("é\n😀"), r'"\ud800 lone"', r'"\ud83d\ude00 pair"', '"\\q"'])
+_values = st.recursive(
+    st.one_of(_cells.map(json.dumps), _cells.map(lambda c: json.dumps(c, ensure_ascii=False)),
+              _escapes, st.sampled_from(["1", "12345678", "null", "NaN", str(1 << 70)])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda some: f"[{', '.join(some)}]"),
+        st.fixed_dictionaries({"content": inner, "tool_calls": inner}).map(
+            '{{"role": "user", "content": {0[content]}, "tool_calls": {0[tool_calls]}}}'.format
+        ),
+    ),
+    max_leaves=5,
+)  # fmt: skip
+_lines = st.lists(
+    st.one_of(
+        st.tuples(_values, _values).map(
+            lambda v: f'{{"id": "1", "text": {v[0]}, "label": {v[1]}}}'
+        ),
+        _values.map(lambda v: f'{{"messages": [{{"role": "user", "content": {v}}}]}}'),
+        st.sampled_from(["", "  ", "[1]", "{broken", f'{{"text": "\udcff\udce4 {"long " * 99}"}}']),
+    ),
+    max_size=5,
+)
+
+
+def views_of(least: int, batches: Callable[[], Iterable[Batch]]) -> Any:
+    """Return all that the checks see of some records, and what is kept of them."""
+    with pytest.MonkeyPatch.context() as patch, long_texts.wanted():
+        for module, name in (
+            (long_texts, "LONG"), (marks, "LONG_LINE"), (marks, "LONG_ROW"),
+            (reading, "LONG_LINE"), (marks, "_LONG_CELL"), (view, "LONG"),
+        ):  # fmt: skip
+            patch.setattr(module, name, least)
+        found = list(batches())
+        maker = ViewMaker(mapping_of([record for batch in found for record in batch.records]))
+        told: list[Any] = [maker.mapped]
+        for batch in found:
+            whole = maker.view(batch.rows, batch.records)
+            labels = {name: column.to_pylist() for name, column in whole.labels.items()}
+            segments = (whole.texts, whole.roles, whole.fields, whole.turns, whole.starts)
+            told += [*(column.tolist() for column in segments), labels, whole.mended]
+            told += (None if whole.ids is None else whole.ids.to_pylist(), batch.unreadable)
+            for part in (whole.part(n, n + 1) for n in range(len(whole))):
+                told.append(plain(Duplicates().observe(Ledger(), part)))
+                told.append(Completeness().observe(FilledState(), part).kinds)
+    return told
+
+
+@settings(max_examples=40, deadline=None)
+@given(lines=_lines, array=st.booleans())
+def test_long_strings_of_json_are_seen_as_any(lines: list[str], array: bool) -> None:
+    text = "[" + ",\n".join(lines) + "]" if array else "\n".join(lines)
+    data = text.encode("utf-8", "surrogateescape")
+
+    def batches() -> Iterable[Batch]:
+        if array:
+            return reading._json(reading._items(io.BytesIO(data), "", small=True))
+        return reading.line_batches(Blocks(io.BytesIO(data), "utf-8"), numbers=1)
+
+    assert views_of(_LEAST, batches) == views_of(1 << 20, batches)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(_cells, _cells), max_size=5),
+    quote=st.sampled_from(['"', "'"]),
+    delimiter=st.sampled_from([",", ";", "é"]),
+)
+def test_long_cells_of_csv_are_seen_as_any(
+    rows: list[tuple[str, str]], quote: str, delimiter: str
+) -> None:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter, quotechar=quote)
+    writer.writerows([("id", "text"), *rows])
+    data = file.getvalue().encode()
+    dialect = Dialect(delimiter=delimiter, quote_char=quote)
+
+    def batches() -> Iterable[Batch]:
+        parts = reading.part_rows(io.BytesIO(data), 0, len(data), dialect, ["id", "text"])
+        return [batch for batch, _ in parts]
+
+    assert views_of(_LEAST, batches) == views_of(1 << 20, batches)
