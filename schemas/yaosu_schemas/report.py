@@ -269,7 +269,8 @@ class Metric:
 class Report:
     """The verdict on one target, bound to the digest of what was judged.
 
-    One that is `partial` was stopped by a person: it says nothing of what was not looked at.
+    One that is `partial` was stopped by a person: it says nothing of what was not looked at, and
+    is never valid.
     """
 
     target: str
@@ -286,7 +287,7 @@ class Report:
 
     @property
     def valid(self) -> bool:
-        return not self.errors and all(task.valid for task in self.tasks)
+        return not (self.partial or self.errors) and all(task.valid for task in self.tasks)
 
     @property
     def error_count(self) -> int:

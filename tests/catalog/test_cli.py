@@ -417,6 +417,25 @@ def test_ctrl_c_while_validating_gives_the_report_so_far(tmp_path: Path) -> None
     assert report["checks"][0]["coverage"]["rows_total"] is None
 
 
+def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_word() -> None:
+    code = """
+import os, signal, sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+from yaosu.__main__ import main
+main()
+"""
+    for module in ("typer.core", "yaosu.commands.terminal"):
+        command = [sys.executable, "-c", code, module]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", ""), module
+
+
 @pytest.mark.parametrize("workers", ["1", "3"])
 def test_ctrl_c_while_checks_are_still_loaded_gives_a_partial_report(
     tmp_path: Path, workers: str
@@ -441,6 +460,7 @@ def test_ctrl_c_while_checks_are_still_loaded_gives_a_partial_report(
     assert running.returncode == 130, err
     report = json.loads(out)
     assert report["partial"] is True
+    assert report["valid"] is False, "nothing is shown of what was not looked at"
     assert any("partial" in warning for warning in report["warnings"])
     assert all(c["coverage"]["rows_total"] is None for c in report["checks"])
     assert "partial" in page.read_text("utf-8")

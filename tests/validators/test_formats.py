@@ -92,6 +92,12 @@ def test_the_encodings_of_chinese_text_are_seen(tmp_path: Path, encoding: str) -
     (tmp_path / "t.csv").write_bytes(delimited(",", encoding))
     report = validate(tmp_path / "t.csv", schema=SCHEMA)
     assert [e.type for e in report.tasks[0].errors] == ["constraint-error"] * 2
+    said = [w for w in report.tasks[0].warnings if "looks like" in w]
+    assert len(said) == (encoding in ("gbk", "gb18030")), "the others carry a mark"
+    declared = {"path": "t.csv", "encoding": encoding, "schema": SCHEMA}
+    path = tmp_path / "datapackage.json"
+    path.write_text(json.dumps({"resources": [{"name": "t", **declared}]}))
+    assert validate(path).tasks[0].warnings == (), "it is stated"
 
 
 def test_an_archive_of_one_table_is_judged_whatever_it_is_called(tmp_path: Path) -> None:

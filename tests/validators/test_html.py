@@ -213,7 +213,7 @@ def test_a_table_of_many_columns_is_folded_and_says_what_it_leaves_out() -> None
 
 
 def test_a_stopped_run_is_never_called_valid() -> None:
-    report = {"valid": True, "partial": True, "tasks": []}
+    report = {"valid": False, "partial": True, "tasks": []}
     words = Elements(report_html(report, lang="en")).words
     assert "Stopped, no error until then" in words
     assert "Valid\n" not in words

@@ -64,6 +64,12 @@ def arrow():
     import pyarrow as pa, pyarrow.compute as pc
     return pc.sum(pa.array(range(1000))).as_py()
 
+def simd():
+    import numpy as np
+    from yaosu_validators import simd
+    cut = simd.cut(np.frombuffer(b"a,b", np.uint8), b",", b"", more=True)
+    return None if cut is None else cut.separators.tolist()
+
 def try_all(target, args, say):
     return {code: attempt(code) for code in args["codes"]}
 
@@ -249,6 +255,11 @@ def test_the_child_cannot_signal_raise_limits_or_change_other_files(run: Any) ->
 def test_threads_arrow_and_scratch_work_inside(run: Any) -> None:
     codes = ["thread()", "arrow()", "scratch_write(1 << 20)"]
     assert list(run("try_all", args={"codes": codes}).values()) == ["[1]", "499500", "1048576"]
+
+
+def test_text_is_cut_by_simd_inside(run: Any) -> None:
+    pytest.importorskip("wasmtime", reason="SKIPPED: no runtime of WebAssembly for this platform")
+    assert run("try_all", args={"codes": ["simd()"]}) == {"simd()": "[1]"}
 
 
 def test_the_servers_environment_stays_outside(run: Any, monkeypatch: Any) -> None:

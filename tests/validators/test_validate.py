@@ -80,6 +80,8 @@ def test_a_target_that_is_not_there_is_no_verdict(tmp_path: Path) -> None:
         validate("https://example.org/data.csv")
     with pytest.raises(InvalidInput):
         validate(tmp_path, kind="nothing")
+    with pytest.raises(InvalidInput, match=r"did you mean 'corpus\.language'\?"):
+        validate(tmp_path, checks=["corpus.langage"])
 
 
 def test_an_archive_is_looked_into(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import importlib
 import json
 import os
@@ -206,12 +207,32 @@ def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Monke
 # --- progress and stopping -----------------------------------------------------------------------
 
 
-def test_progress_counts_bytes_up_to_all_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("checks", [["structure"], ["structure", "corpus.text"]])
+def test_progress_counts_bytes_and_rows_up_to_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str], workers: int
+) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 1 << 14)
+    monkeypatch.setattr(judge, "FOLDED_HERE", 1 << 14)
     (tmp_path / "a.csv").write_text(table(3000), encoding="utf-8")
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(table(2000).encode()))
+    pq.write_table(pa.table({"text": ["some words"] * 1000}), tmp_path / "c.parquet")
+    (tmp_path / "d.csv").write_text("id,text\n1,a\n", encoding="utf-8")
     told: list[dict[str, Any]] = []
-    validate(tmp_path / "a.csv", progress=lambda **facts: told.append(facts))
-    assert told[-1]["done"] == told[-1]["total"] == (tmp_path / "a.csv").stat().st_size
-    assert told[-1]["rows"] == 3000
+
+    def tell(**facts: Any) -> None:
+        told.append(facts)
+
+    validate(tmp_path, checks=checks, workers=workers, progress=tell)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert told[-1]["done"] == told[-1]["total"] == size
+    assert told[-1]["rows"] == 3000 + 2000 + 1000 + 1
+    done = [facts["done"] for facts in told]
+    assert done == sorted(done)
+    assert max(done) == size
+    rows = [facts["rows"] for facts in told]
+    assert rows == sorted(rows)
+    assert len(set(done)) > 4, "it moves on within a file, too"
 
 
 def test_who_stops_a_run_keeps_what_was_seen(tmp_path: Path) -> None:

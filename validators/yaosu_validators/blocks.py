@@ -6,13 +6,15 @@ import codecs
 import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
-from . import turns
+from . import simd, turns
 from .streams import MAX_ROW_BYTES, SourceProblem, row_too_long, undecodable
+from .utf8 import is_utf8
 
 BLOCK = 8 << 20
 ROOM = 1 << 16  # in front of what is read, for the beginning of its first line
@@ -72,15 +74,23 @@ class Lines:
 
     A last line without a line break is given one. Where a delimiter is named, `separators` are the
     offsets of all delimiters and line breaks, and `breaks` tells which of them are line breaks.
+    `spoils` is a character that is asked for later.
     """
 
-    def __init__(self, data: bytearray, *, last: bool, delimiter: bytes = b"") -> None:
+    def __init__(
+        self, data: bytearray, last: bool, delimiter: bytes = b"", spoils: bytes = b""
+    ) -> None:
         self.broken_off = last and bool(data) and not data.endswith(b"\n")
         if self.broken_off:
             data = data + b"\n"
         self.data = data
         self.raw = np.frombuffer(data, np.uint8)
-        self.separators, self.breaks = places(self.raw, delimiter + b"\n")
+        self.spoils = spoils
+        self.cut = simd.cut(self.raw, delimiter, spoils, more=not last)
+        if self.cut is not None:
+            self.separators, self.breaks = self.cut.separators, self.cut.breaks
+        else:
+            self.separators, self.breaks = places(self.raw, delimiter + b"\n")
         breaks = self.separators.take(self.breaks) if delimiter else self.separators
         self.ends = np.zeros(len(breaks) + 1, np.int32)
         np.add(breaks, 1, out=self.ends[1:])
@@ -90,6 +100,36 @@ class Lines:
 
     def __getitem__(self, at: int) -> bytearray:
         return self.data[self.ends.item(at) : self.ends.item(at + 1) - 1]
+
+    @cached_property
+    def is_utf8(self) -> bool:
+        """Whether all of it is well-formed."""
+        return is_utf8(self.data) if self.cut is None else self.cut.is_utf8
+
+    def must_be_utf8(self) -> None:
+        """Raise the UnicodeDecodeError of what is not."""
+        if not self.is_utf8:
+            self.data.decode("utf-8")
+
+    @cached_property
+    def has_controls(self) -> bool:
+        """Whether there is any character below the space but LF."""
+        if self.cut is not None:
+            return self.cut.has_controls
+        if self.raw.min() < _LF:
+            return True
+        return bool((self.raw - np.uint8(_LF + 1)).min() < _SPACE - _LF - 1)
+
+    @cached_property
+    def has_returns(self) -> bool:
+        """Whether there is any CR."""
+        return (self.cut is None or self.cut.has_controls) and b"\r" in self.data
+
+    def spoiled(self) -> Any:
+        """Return a place or more in each line that holds the character that was asked for."""
+        if self.cut is not None and self.cut.spoils is not None:
+            return self.cut.spoils
+        return spoiled_lines(self.data, self.spoils) if self.spoils else np.empty(0, np.int32)
 
     def column(self) -> Any:
         """Return the lines as an Arrow column over the block itself."""
@@ -107,6 +147,9 @@ class Lines:
         ends = np.empty(2 * len(starts), np.int32)
         ends[0::2], ends[1::2] = starts, stops
         return self.texts(ends).take(pa.arange(0, len(ends), 2))
+
+
+_LF, _SPACE = 0x0A, 0x20
 
 
 class Blocks:

@@ -191,9 +191,15 @@ def registered(name: str) -> Registered:
     found = _REGISTRY.get(name)
     if found is None:
         names = sorted(_REGISTRY)
+        from difflib import get_close_matches
+
+        near = get_close_matches(name[:80], names, n=1)
+        en, zh = "there are: ", "可用的有："
+        if near:
+            en, zh = f"did you mean {near[0]!r}? {en}", f"是否指“{near[0]}”？{zh}"
         raise InvalidInput(
-            f"there is no check {name!r}; there are: {', '.join(names)}",
-            f"没有名为“{name}”的检查；可用的有：{'、'.join(names)}",
+            f"there is no check {name!r}; {en}{', '.join(names)}",
+            f"没有名为“{name}”的检查；{zh}{'、'.join(names)}",
             check=name,
             checks=names,
         )

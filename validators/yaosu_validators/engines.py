@@ -25,7 +25,6 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from yaosu_schemas.errors import Unavailable
 
-from .judge import Tell
 from .parts import Part, PartResult, judge_part
 from .steady import few_looks, leave_pandas_out, short_turns
 from .turns import Turns
@@ -50,19 +49,6 @@ class Engine(Protocol):
     def run(self, parts: Sequence[Part], needed: Needed) -> Iterator[PartResult]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LocalEngine:
-    """One part after the other, in this process."""
-
-    tell: Tell | None = None
-
-    def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
-        return (
-            judge_part(part, self.tell) if needed(number) else PartResult()
-            for number, part in enumerate(parts)
-        )
-
-
 @dataclass(slots=True)
 class ProcessEngine:
     """Parts here and in other processes; what goes there and comes back is bytes, as on a cluster.
@@ -71,7 +57,6 @@ class ProcessEngine:
     """
 
     workers: int
-    tell: Tell | None = None
     _others: list[Worker] = field(default_factory=list)
 
     def begin(self) -> None:
@@ -88,11 +73,7 @@ class ProcessEngine:
             self._others.append(other)
 
     def run(self, parts: Sequence[Part], needed: Needed = _all) -> Iterator[PartResult]:
-        for part, result in zip(parts, self._answers(parts, needed), strict=True):
-            if self.tell is not None:
-                whole = part.resource.size if part.what == "whole" else 0
-                self.tell(part.resource.place, whole or part.stop - part.start, 0)
-            yield result
+        return self._answers(parts, needed)
 
     def see(self, parts: Sequence[FilePart]) -> Iterator[Seen]:
         """Give what was seen in each part of the files of a target, in their order."""
@@ -302,7 +283,9 @@ def _has_one_thread() -> bool:
 
 
 def _load() -> None:
-    from . import lines, records  # noqa: F401 (they bring Arrow)
+    from . import lines, records, simd  # noqa: F401 (they bring Arrow)
+
+    simd.load()
 
 
 _EARLY = "early"

@@ -141,18 +141,19 @@ class _Page:
         stats = report.get("stats") or {}
         valid = bool(report.get("valid"))
         kind, mark, word = "yr-valid", "✓", self.say("Valid", "通过")
-        if not valid:
-            kind, mark, word = "yr-invalid", "✗", self.say("Not valid", "未通过")
-        elif report.get("partial"):
+        bad = bool(stats.get("errors"))
+        if report.get("partial") and not bad:
             word = self.say("Stopped, no error until then", "已停止，此前未发现错误")
             kind, mark = "yr-partial", "…"
+        elif not valid:
+            kind, mark, word = "yr-invalid", "✗", self.say("Not valid", "未通过")
         rows = [_number_of(task, "rows") for task in tasks]
         size = [_number_of(task, "bytes") for task in tasks]
         tiles = [
             (
                 self.say("errors", "错误"),
                 _count(stats.get("errors", 0)),
-                "yr-bad" if not valid else "",
+                "yr-bad" if bad else "",
             ),
             (self.say("warnings", "警告"), _count(stats.get("warnings", 0)), ""),
             (self.say("resources", "资源"), _count(len(tasks)), ""),

@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from yaosu_schemas.errors import Text
@@ -76,6 +75,11 @@ class Limits:
     folds: tuple[Chosen, ...] = ()  # checks of the corpus: its records
     profile: bool = False  # what stands in each column
 
+    @property
+    def passes(self) -> int:
+        """How often a resource that is judged whole is read."""
+        return 1 + bool(self.checks) + bool(self.folds)
+
 
 FOLDED_HERE = 16 << 20  # larger ones are folded where their states are merged
 
@@ -86,8 +90,7 @@ def judge(
     """Return the outcome of one resource; whatever is wrong inside is in its findings."""
     started = time.perf_counter()
     outcome = Outcome(resource=resource, place=resource.place)
-    read = partial(_told, outcome, tell) if tell is not None else None
-    with OpenFile(resource, read) as file:
+    with OpenFile(resource, _teller(outcome, limits, tell)) as file:
         try:
             if resource.type == "table":
                 _judge_table(file, outcome, limits)
@@ -116,6 +119,7 @@ def fold_whole(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
     """Run the checks of the corpus over the records of a resource that could be opened."""
     if not limits.folds or outcome.interrupted or outcome.resource.type != "table":
         return
+    file.again()
     try:
         from .corpus.folds import fold_table
 
@@ -126,10 +130,10 @@ def fold_whole(file: OpenFile, outcome: Outcome, limits: Limits) -> None:
         outcome.interrupted = True
 
 
-def fold_again(outcome: Outcome, limits: Limits) -> None:
+def fold_again(outcome: Outcome, limits: Limits, tell: Tell | None = None) -> None:
     """Fold a resource that was judged elsewhere, but is too large to be folded there."""
     if limits.folds and outcome.folded is None:
-        with OpenFile(outcome.resource) as file:
+        with OpenFile(outcome.resource, _teller(outcome, limits, tell)) as file:
             fold_whole(file, outcome, limits)
 
 
@@ -158,8 +162,16 @@ def _differs(path: str, promised: object, actual: object) -> Text:
     )
 
 
-def _told(outcome: Outcome, tell: Tell, count: int) -> None:
-    tell(outcome.place, count, outcome.state.rows if outcome.state is not None else 0)
+def _teller(outcome: Outcome, limits: Limits, tell: Tell | None) -> Callable[[int], None] | None:
+    """Return what tells of the bytes of one pass, of which each is told once over all passes."""
+    if tell is None:
+        return None
+
+    def told(count: int) -> None:
+        rows = outcome.state.rows if outcome.state is not None else 0
+        tell(outcome.place, count // limits.passes, rows)
+
+    return told
 
 
 def _finish(file: OpenFile, outcome: Outcome) -> None:
@@ -253,6 +265,7 @@ def _further(file: OpenFile, names: Sequence[str]) -> list[Checked]:
 
     runs = [(registered(name), Checked(name, registered(name).version)) for name in names]
     folds = [entry.make() for entry, _ in runs]
+    file.again()
     file.reopen()
     table = open_table(file)
     schema = labelled(table)

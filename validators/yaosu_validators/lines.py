@@ -29,7 +29,7 @@ from .keys import ESCAPE, PART
 from .marks import LONG_LINE, Marks
 from .plain import Doubts, PlainFilter, PlainLines
 from .streams import SourceProblem, undecodable
-from .utf8 import first_bad, must_be_utf8
+from .utf8 import first_bad
 
 MAX_COLUMNS = 1_000  # of more an automaton is slower than the exact path: RE2's memory is full
 _QUOTE_END = '"\r\n'
@@ -288,13 +288,14 @@ class LineJudge:
     def _observe(
         self, state: TableState, data: bytearray, last: bool, first: int, behind: Behind
     ) -> None:
-        lines = Lines(data, last=last, delimiter=self.plain.delimiter if self.plain else b"")
+        cut = (self.plain.delimiter, self.plain.spoils) if self.plain else (b"", b"")
+        lines = Lines(data, last, *cut)
         if not len(lines):
             return
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
-            must_be_utf8(data)  # RE2 lets characters pass that are longer than they may be
+            lines.must_be_utf8()  # RE2 lets characters pass that are longer than they may be
         judged = self._judged(lines, plain)
         _Pass(self, state, lines, plain, judged, last, first, behind).run()
 

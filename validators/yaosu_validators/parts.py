@@ -380,12 +380,12 @@ class Window(io.RawIOBase):
         return int(count)
 
 
-def join(planned: Planned, results: Iterator[PartResult]) -> Outcome:
+def join(planned: Planned, results: Iterator[PartResult], tell: Tell | None = None) -> Outcome:
     """Return the outcome of one resource from the results of its parts, each merged as it comes."""
     if planned.opened is None:
         whole = next(results).outcome
         assert whole is not None
-        fold_again(whole, planned.limits)
+        fold_again(whole, planned.limits, tell)
         return whole
     outcome = planned.opened
     try:

@@ -6,7 +6,7 @@ prove, column by column, than to lead one automaton over every byte of the line.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .blocks import Lines, spoiled_lines
+from .blocks import Lines
 from .column_proofs import ColumnFilter, flags
 from .fields import Field
 from .grammar import literal
-from .utf8 import is_utf8
+from .simd import Runs
 
+_TOGETHER = 8  # lines: of more too often one is wrong
 _FEW = 256  # rejected lines of a block are sooner read whole than their columns asked one by one
 Sizes = tuple[int, int, bool]  # of a cell in bytes: the least, the most, and whether none will do
 
@@ -37,40 +38,101 @@ class PlainLines:
 
     def cells(self, column: int, chosen: Any = None) -> Any:
         """Return the cells of one column, of all plain lines or of some of them (by place)."""
-        return self.lines.cells(*self.bounds(column, column, chosen))
+        if self.lines.cut is not None and not (self.returns and column == self.width - 1):
+            first = self.first if chosen is None else self.first.take(chosen)
+            cells = self.lines.cut.joined(first, [(column, column + 1)], trim=1, keep=True)
+            if cells is not None:
+                return cells
+        return self.lines.cells(*self.bounds(column, chosen))
 
-    def spans(self, left: int, right: int) -> Any:
-        """Return what stands from one column to another, delimiters included."""
-        return self.lines.cells(*self.bounds(left, right))
-
-    def bounds(self, left: int, right: int, chosen: Any = None) -> tuple[Any, Any]:
-        """Return where the cells of some neighbouring columns start and stop."""
+    def bounds(self, column: int, chosen: Any = None) -> tuple[Any, Any]:
+        """Return where the cells of a column start and stop."""
         first, numbers = self.first, self.numbers
         if chosen is not None:
             first, numbers = first.take(chosen), numbers.take(chosen)
         take = self.separators.take
-        stops = take(first + right)
-        starts = take(first + (left - 1)) + 1 if left else self.lines.ends.take(numbers)
-        if self.returns and right == self.width - 1:  # a lone CR was refused before
+        stops = take(first + column)
+        starts = take(first + (column - 1)) + 1 if column else self.lines.ends.take(numbers)
+        if self.returns and column == self.width - 1:  # a lone CR was refused before
             returns = self.lines.raw[np.maximum(stops, 1) - 1] == ord("\r")
             stops = np.where(returns & (stops > starts), stops - 1, stops)
         return starts, stops
 
-    def joined(self, runs: Sequence[tuple[int, int]]) -> Any:
-        """Return for each plain line one text: the cells of some runs, delimiters included.
+    def joined(self, runs: Runs, chosen: Any = None) -> Any:
+        """Return for plain lines one text each: the cells of some runs, all delimiters included.
 
-        A run is (from, to), the latter not in it.
+        It may be lent: what is asked next makes it void.
         """
-        places = self.first[:, None] + (np.ravel(runs) - 1)
+        first = self.first if chosen is None else self.first.take(chosen)
+        if not len(first):
+            return pa.array([], pa.utf8())
+        if self.lines.cut is not None:
+            texts = self.lines.cut.joined(first, runs, trim=0)
+            if texts is not None:
+                return texts
+        places = first[:, None] + (np.ravel(runs) - 1)
         ends = self.separators.take(places, mode="clip")
         ends += 1
-        if self.numbers[0] == 0 and runs[0][0] == 0:  # no line break is before the first line
-            ends[0, 0] = 0
+        if runs[0][0] == 0 and first[0] == 0:
+            ends[0, 0] = 0  # no line break is before the first line
         texts = self.lines.texts(ends.ravel()).take(pa.arange(0, ends.size, 2))
         _, bounds, data = texts.buffers()
         bounds = np.frombuffer(bounds, np.int32)[: len(texts) + 1 : len(runs)]
         buffers = [None, pa.py_buffer(np.ascontiguousarray(bounds)), data]
         return pa.Array.from_buffers(pa.utf8(), len(ends), buffers)
+
+    def alike(self, runs: Runs) -> Any:
+        """Say which plain lines hold in some runs what the first of them holds."""
+        if self.lines.cut is not None:
+            same = self.lines.cut.alike(self.first, runs)
+            if same is not None:
+                return same
+        texts = self.joined(runs)
+        return flags(pc.equal(texts, texts[0]))
+
+
+class Pieces:
+    """Some cells of every line, each with what stands behind it, as one text of one form.
+
+    What stands behind a cell is never in it. Some lines together have the form repeated, if all
+    of them have it: to ask for each alone takes longer than to read it.
+    """
+
+    def __init__(self, forms: Mapping[int, str]) -> None:
+        """Take for each cell the form of it and of what stands behind it."""
+        self.runs: list[tuple[int, int]] = []  # the cells of one run are neighbours
+        for i in forms:
+            left = self.runs.pop()[0] if self.runs and self.runs[-1][1] == i else i
+            self.runs.append((left, i + 1))
+        form = "".join(forms.values())
+        self._form, self._forms = rf"\A{form}\z", rf"\A(?:{form})+\z"
+
+    def match(self, plain: PlainLines, chosen: Any = None) -> Any:
+        """Say which plain lines have the form."""
+        texts = plain.joined(self.runs, chosen)
+        _, bounds, data = texts.buffers()
+        ends = np.frombuffer(bounds, np.int32)[: len(texts) + 1]
+        last = ends[len(texts) :] if len(texts) % _TOGETHER else ends[:0]
+        groups = pa.py_buffer(np.concatenate((ends[::_TOGETHER], last)))
+        count = len(groups) // ends.itemsize - 1
+        together = pa.Array.from_buffers(pa.utf8(), count, [None, groups, data])
+        mask = flags(pc.match_substring_regex(together, self._forms))
+        mask = np.repeat(mask, _TOGETHER)[: len(texts)]
+        others = np.flatnonzero(~mask)
+        if len(others):
+            apart = texts.take(pa.array(others))
+            mask[others] = flags(pc.match_substring_regex(apart, self._form))
+        return mask
+
+    def match_as_first(self, plain: PlainLines) -> Any:
+        """Say the same where nearly all lines are like the first."""
+        if not self.match(plain, np.zeros(1, np.int64)).all():
+            return self.match(plain)
+        same = plain.alike(self.runs)
+        others = np.flatnonzero(~same)
+        if len(others):
+            same[others] = self.match(plain, others)
+        return same
 
 
 class PlainFilter:
@@ -96,8 +158,7 @@ class PlainFilter:
         self.forms = dict(enumerate(forms))
         self.sizes: dict[int, Sizes] = {}
         self.filters: dict[int, ColumnFilter] = {}
-        self.spans: list[tuple[int, int, str]] = []  # neighbouring cells and their form
-        between = literal(delimiter)
+        matched: dict[int, str] = {}
         for i, (column, form) in enumerate(zip(columns, forms, strict=True)):
             sizes = None if i in keyed else sizes_of(column)
             if sizes is not None:
@@ -108,25 +169,21 @@ class PlainFilter:
                 if i not in keyed:
                     del self.forms[i]
                     continue
-            if self.spans and self.spans[-1][1] == i - 1:
-                left, _, text = self.spans.pop()
-                self.spans.append((left, i, f"{text}{between}(?:{form})"))
-            else:
-                self.spans.append((i, i, f"(?:{form})"))
+            behind = literal(delimiter) if i + 1 < self.width else r"\r?\n"
+            matched[i] = f"(?:{form}){behind}"
+        self.matched = Pieces(matched)
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block into cells by its separators; None where that is not safe or not worth it."""
         data = lines.data
-        returns = b"\r" in data
+        returns = lines.has_returns
         if returns and data.count(b"\r") != data.count(b"\r\n"):
             return None
         breaks = lines.breaks
         plain = np.diff(breaks, prepend=-1) == self.width
-        if self.spoils and self.spoils in data:
-            at = spoiled_lines(data, self.spoils)
-            plain[np.searchsorted(lines.ends[1:], at, "right")] = False
+        plain[np.searchsorted(lines.ends[1:], lines.spoiled(), "right")] = False
         numbers = np.flatnonzero(plain)
-        if 2 * len(numbers) < len(plain) or not is_utf8(data):
+        if 2 * len(numbers) < len(plain) or not lines.is_utf8:
             return None
         first = breaks[numbers] - (self.width - 1)
         return PlainLines(lines, numbers, lines.separators, first, self.width, returns)
@@ -136,10 +193,9 @@ class PlainFilter:
         mask = np.ones(len(plain.numbers), bool)
         for i, sizes in self.sizes.items():
             if sizes != ANY:
-                mask &= fits(*plain.bounds(i, i), sizes)
-        for left, right, form in self.spans:
-            cells = plain.spans(left, right)
-            mask &= flags(pc.match_substring_regex(cells, rf"\A{form}\z"))
+                mask &= fits(*plain.bounds(i), sizes)
+        if self.matched.runs:
+            mask &= self.matched.match(plain)
         for i, filter_ in self.filters.items():
             mask &= flags(filter_.each(plain.cells(i)))
         return mask
@@ -154,7 +210,7 @@ class PlainFilter:
     def doubts(self, plain: PlainLines, chosen: Any) -> list[list[int]]:
         """Return for some plain lines (by place) the columns whose cell is not proven valid."""
         found: list[list[int]] = [[] for _ in chosen]
-        bounds = [plain.bounds(at, at, chosen) for at in self.asked]
+        bounds = [plain.bounds(at, chosen) for at in self.asked]
         starts, stops = (np.concatenate(side) for side in zip(*bounds, strict=True))
         order = np.argsort(starts, kind="stable")
         places_ = np.empty(len(order), np.int64)

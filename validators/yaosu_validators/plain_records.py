@@ -13,14 +13,12 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from .blocks import Lines
-from .column_proofs import flags
 from .fields import Field
 from .grammar import literal
-from .plain import ANY, PlainFilter, PlainLines, fits, sizes_of
+from .plain import ANY, Pieces, PlainFilter, PlainLines, fits, sizes_of
 
 _S = "[ \\t]*"
 
@@ -57,24 +55,27 @@ class RecordFilter(PlainFilter):
             pieces += [f"(?:{value[1:-1]})", end]
         self.asked, self.width = asked, len(pieces)
         self.forms = dict(enumerate(pieces))
-        proven = [i for i in asked if i not in self.sizes]
-        self.values = _Runs(pieces, proven)
-        self.around = _Runs(pieces, [i for i in self.forms if i not in asked])
+        behind = ['"'] * (self.width - 1) + [r"\n"]
+        forms = {i: form + behind[i] for i, form in self.forms.items() if i not in self.sizes}
+        self.values = Pieces({i: form for i, form in forms.items() if i in asked})
+        self.around = Pieces({i: form for i, form in forms.items() if i not in asked})
 
     def cut(self, lines: Lines) -> PlainLines | None:
         """Cut a block by its quotes; None where it holds characters that JSON texts may not."""
-        if _has_controls(lines):
-            return None
+        if lines.has_controls:
+            controls = int(np.count_nonzero(lines.raw < _SPACE)) - len(lines)
+            if controls and controls != lines.data.count(b"\r\n"):
+                return None
         return super().cut(lines)
 
     def accept(self, plain: PlainLines) -> Any:
         """Return for each plain line whether every value of it is proven valid."""
-        mask = self.around.match_as_first(plain.joined(self.around.runs))
+        mask = self.around.match_as_first(plain)
         for i, sizes in self.sizes.items():
             if sizes != ANY:
-                mask &= fits(*plain.bounds(i, i), sizes)
+                mask &= fits(*plain.bounds(i), sizes)
         if self.values.runs:
-            mask &= self.values.match(plain.joined(self.values.runs))
+            mask &= self.values.match(plain)
         return mask
 
     def texts(self, plain: PlainLines, column: int, chosen: Any) -> Any:
@@ -87,39 +88,4 @@ class RecordFilter(PlainFilter):
         return list(item) == labels and [type(v) is str for v in item.values()] == self.quoted
 
 
-def _has_controls(lines: Lines) -> bool:
-    """Say whether a block holds any control character but its line breaks, LF or CRLF."""
-    if lines.raw.min() >= _LF and (lines.raw - np.uint8(_LF + 1)).min() >= _SPACE - _LF - 1:
-        return False  # below LF there is none, nor between LF and the space
-    controls = int(np.count_nonzero(lines.raw < _SPACE)) - len(lines)
-    return controls > 0 and controls != lines.data.count(b"\r\n")
-
-
-_LF, _SPACE = 0x0A, 0x20
-
-
-class _Runs:
-    """Some pieces of every line, each with the quote or line break behind it, as one text."""
-
-    def __init__(self, pieces: Sequence[str], chosen: Sequence[int]) -> None:
-        self.runs: list[tuple[int, int]] = []  # (from, to): the pieces of one run are neighbours
-        for i in chosen:
-            left = self.runs.pop()[0] if self.runs and self.runs[-1][1] == i else i
-            self.runs.append((left, i + 1))
-        ends = ['"' if i + 1 < len(pieces) else r"\n" for i in chosen]
-        forms = (pieces[i] + end for i, end in zip(chosen, ends, strict=True))
-        self.form = rf"\A{''.join(forms)}\z"
-
-    def match(self, texts: Any) -> Any:
-        """Say which texts have the form."""
-        return flags(pc.match_substring_regex(texts, self.form))
-
-    def match_as_first(self, texts: Any) -> Any:
-        """Say the same of texts of which nearly all are like the first."""
-        if not self.match(texts.slice(0, 1)).all():
-            return self.match(texts)
-        same = flags(pc.equal(texts, texts[0]))
-        others = np.flatnonzero(~same)
-        if len(others):
-            same[others] = self.match(texts.take(pa.array(others)))
-        return same
+_SPACE = 0x20

@@ -384,13 +384,14 @@ class RecordJudge:
                 raise undecodable(why) from None
 
     def _observe(self, state: TableState, data: bytearray, last: bool) -> None:
-        lines = Lines(data, last=last, delimiter=b'"' if self.plain else b"")
+        cut = (self.plain.delimiter, self.plain.spoils) if self.plain else (b"", b"")
+        lines = Lines(data, last, *cut)
         if not len(lines):
             return
         plain = None if self.plain is None else self.plain.cut(lines)
         if plain is None:
             self.plain = None  # what is not plain here will hardly be further on
-            must_be_utf8(data)  # RE2 lets characters pass that are longer than they may be
+            lines.must_be_utf8()  # RE2 lets characters pass that are longer than they may be
         judged = self._judged(lines, plain)
         runs: list[tuple[int, int, int]] = []
         left: list[int] = []  # lines that are no rows of a run but for their keys

@@ -22,9 +22,9 @@ from yaosu_schemas.texts import system_reason
 from .check import Chosen, Conclusion, Finding, expanded, registered
 from .checks.structure import VERSION, in_order
 from .indexes import Indexes
-from .judge import Limits, Outcome, Tell
+from .judge import Limits, Outcome
 from .messages import report_error, report_text
-from .parts import PART_BYTES, TEXTS, PartResult, join, judge_part, plan_parts
+from .parts import PART_BYTES, TEXTS, Part, PartResult, join, judge_part, plan_parts
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
@@ -192,10 +192,10 @@ def _outcomes(
     cache: Results | None,
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    tell = None if progress is None else _Teller(progress, plan)
+    tell = None if progress is None else _Teller(progress, sum(r.size for r in plan.resources))
     with ExitStack() as stack:
         try:
-            engine = _begun(plan, workers, tell, stack)
+            engine = _begun(plan, workers, stack)
             planned = [
                 plan_parts(resource, _limits(plan, resource, limit_errors, wanted), workers)
                 for resource in plan.resources
@@ -213,15 +213,17 @@ def _outcomes(
                 results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
             else:
                 results = engine.run(parts, needed)
+            if tell is not None:
+                results = tell.following(parts, results, here=engine is None or len(parts) <= 1)
             for p, k in zip(planned, known, strict=True):
-                outcome = k or join(p, results)
+                outcome = k or join(p, results, tell)
                 outcomes.append(outcome)
                 if k is None and wanted.profile and not outcome.interrupted:
                     outcome.profile = _profile(outcome)
                 if k is None and cache is not None and not outcome.interrupted:
                     cache.put(p, outcome)
                 if tell is not None and not outcome.interrupted:
-                    tell(outcome.place, 0, outcome.state.rows if outcome.state else 0)
+                    tell.ended(p.resource.size, outcome)
                 if outcome.interrupted:
                     break
         except KeyboardInterrupt:
@@ -236,14 +238,14 @@ def _profile(outcome: Outcome) -> Mapping[str, Any] | None:
     return profile_of(outcome)
 
 
-def _begun(plan: Plan, workers: int, tell: Tell | None, stack: ExitStack) -> ProcessEngine | None:
+def _begun(plan: Plan, workers: int, stack: ExitStack) -> ProcessEngine | None:
     """Return what judges parts in other processes; they start now where a table is sure of some."""
     if workers <= 1:
         return None
     from .engines import ProcessEngine
     from .turns import Turns
 
-    engine = ProcessEngine(workers, tell)
+    engine = ProcessEngine(workers)
     stack.enter_context(Turns.kept())
     stack.callback(engine.close)
     if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
@@ -256,17 +258,35 @@ class _Teller:
     """Adds up what the files tell and passes it on: bytes done of all, rows, place."""
 
     progress: Progress
-    plan: Plan
+    total: int
     done: int = 0
-    total: int = -1
+    before: int = 0  # bytes of resources that are done
     rows: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, place: str, count: int, rows: int) -> None:
-        if self.total < 0:
-            self.total = sum(r.size for r in self.plan.resources)
         self.done += count
         self.rows[place] = rows
         self.progress(done=self.done, total=self.total, rows=sum(self.rows.values()), name=place)
+
+    def following(
+        self, parts: Sequence[Part], results: Iterator[PartResult], *, here: bool
+    ) -> Iterator[PartResult]:
+        """Pass results on; what is judged whole in this process has told of itself."""
+        for part, result in zip(parts, results, strict=True):
+            place, r = part.resource.place, part.resource
+            state = result.outcome.state if result.outcome is not None else result.state
+            rows = self.rows.get(place, 0) + (state.rows if state is not None else 0)
+            if part.what != "whole":
+                self(place, part.stop - part.start, rows)
+            elif not here:
+                self(place, r.size // part.limits.passes, rows)
+            yield result
+
+    def ended(self, size: int, outcome: Outcome) -> None:
+        """Tell that all of a resource is judged."""
+        self.before += size
+        self.done = self.before
+        self(outcome.place, 0, outcome.state.rows if outcome.state is not None else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,11 @@ class OpenFile:
         )
         return plain
 
+    def again(self) -> None:
+        """Tell once more what is read: another pass begins."""
+        if self._hashed is not None:
+            self._hashed.again()
+
     def raw(self) -> HashedFile:
         """Return the file as it lies on disk (Parquet, sheets)."""
         assert self._hashed is not None
@@ -325,9 +330,20 @@ def open_table(file: OpenFile) -> Table:
     if r.format == "json":
         return _open_json(table, head)
     table.encoding = detect_encoding(head, r.encoding, guess_encoding)
+    if not r.encoding and not table.encoding.startswith("utf"):
+        table.warnings.append(_guessed(table.encoding))
     if r.format == "jsonl":
         return _open_jsonl(table, head)
     return _open_csv(table)
+
+
+def _guessed(encoding: str) -> Text:
+    return Text(
+        f'no encoding is stated, and the text looks like {encoding}: say "encoding": "{encoding}" '
+        "in the descriptor, or write it as UTF-8",
+        f"未声明编码，按内容推断为 {encoding}："
+        f'请在描述文件中写明 "encoding": "{encoding}"，或改存为 UTF-8',
+    )
 
 
 def _text(table: Table) -> io.TextIOWrapper:

@@ -146,6 +146,7 @@ class HashedFile(io.RawIOBase):
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
         self._at = 0
+        self._untold = self._before.st_size  # bytes of which it was not told that they are read
 
     def readable(self) -> bool:
         return True
@@ -167,20 +168,32 @@ class HashedFile(io.RawIOBase):
         if count and self._at <= self._hashed < self._at + count:
             self._update(view[count - new : count])
         self._at += count
+        self._told(count)
         return int(count)
 
     def _update(self, data: Any) -> None:
         self._sha256.update(data)
         self._md5.update(data)
         self._hashed += len(data)
-        if self._tell is not None:
-            self._tell(len(data))
+
+    def _told(self, count: int) -> None:
+        """Tell how much was read: of what is read twice, once."""
+        count = min(count, self._untold)
+        if self._tell is not None and count:
+            self._untold -= count
+            self._tell(count)
+
+    def again(self) -> None:
+        """Tell once more of all that is read from here on."""
+        self._untold = self._before.st_size
 
     def finish(self) -> Digests:
         """Hash what was not read yet, and see whether the file changed meanwhile."""
         self._raw.seek(self._hashed)
         while chunk := self._raw.read(CHUNK):
             self._update(chunk)
+            self._told(len(chunk))
+        self._told(self._untold)
         return Digests(self._sha256.hexdigest(), self._md5.hexdigest(), self._hashed)
 
     def changed(self) -> Text | None:

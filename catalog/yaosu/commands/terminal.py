@@ -385,16 +385,27 @@ class Watch:
                 BarColumn,
                 DownloadColumn,
                 Progress,
+                Task,
                 TextColumn,
                 TimeRemainingColumn,
                 TransferSpeedColumn,
             )
+            from rich.text import Text as Words
+
+            class Speed(TransferSpeedColumn):
+                """Rows and how many in a second, where there are rows; else bytes in a second."""
+
+                def render(self, task: Task) -> Words:
+                    rows: int = task.fields.get("rows") or 0
+                    if not rows or not task.elapsed:
+                        return super().render(task)
+                    return Words(f"{rows:,} rows 行 {rows / task.elapsed:,.0f}/s")
 
             self._bars = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
+                Speed(),
                 TimeRemainingColumn(),
                 console=console(to_stderr=True),
                 transient=True,
@@ -411,7 +422,9 @@ class Watch:
         if self._bars is not None:
             self._bars.stop()
 
-    def __call__(self, stage: str, name: str, done: int, total: int, *, key: str = "") -> None:
+    def __call__(
+        self, stage: str, name: str, done: int, total: int, *, key: str = "", rows: int = 0
+    ) -> None:
         """Show one step; the shape is that of `transfer.Progress`.
 
         Steps with the same `key` share one bar, whose name may change.
@@ -424,6 +437,7 @@ class Watch:
             if done >= total:
                 return
             self._tasks[place] = self._bars.add_task(label, total=total)
-        self._bars.update(self._tasks[place], description=label, completed=done, total=total)
+        task = self._tasks[place]
+        self._bars.update(task, description=label, completed=done, total=total, rows=rows)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(place))

@@ -193,7 +193,7 @@ def _teller(watch: Watch) -> Any:
     """Return a progress callback: bytes done of all, rows so far, and where."""
 
     def tell(done: int, total: int, rows: int, name: str) -> None:
-        watch("read", f"{rows:,} rows 行  {name}" if rows else name, done, total, key="all")
+        watch("read", name, done, total, key="all", rows=rows)
 
     return tell
 
@@ -371,10 +371,10 @@ def print_summary(body: Mapping[str, Any]) -> None:
     rows = sum((t.get("stats") or {}).get("rows") or 0 for t in body.get("tasks") or ())
     errors, tasks = stats["errors"], stats["tasks"]
     mark, en, zh = "✓", "valid", "有效"
-    if not body["valid"]:
-        mark, en, zh = "✗", f"not valid: {_many(errors, 'error')}", f"无效：{errors:,} 个错误"
-    elif body.get("partial"):
+    if body.get("partial") and not errors:
         mark, en, zh = "…", "stopped, no error until then", "已停止，此前未发现错误"
+    elif not body["valid"]:
+        mark, en, zh = "✗", f"not valid: {_many(errors, 'error')}", f"无效：{errors:,} 个错误"
     say(
         Text(
             f"{mark} {en} · {_many(tasks, 'resource')} · {_many(rows, 'row')}"
