@@ -21,6 +21,7 @@ from yaosu_validators.corpus import pieces, reading, shingles, view
 from yaosu_validators.corpus.completeness import Completeness, FilledState
 from yaosu_validators.corpus.contamination import Contamination
 from yaosu_validators.corpus.duplicates import Duplicates, Ledger
+from yaosu_validators.corpus.personal_scan import scan
 from yaosu_validators.corpus.reading import Batch
 from yaosu_validators.corpus.shapes import mapping_of
 from yaosu_validators.corpus.sketch import Sketched
@@ -106,6 +107,22 @@ def views(record: dict[str, Any]) -> tuple[View, View]:
     mapped = mapping_of([record])
     made = [ViewMaker(mapped).view(np.zeros(1, np.int64), [record]) for _ in range(2)]
     return made[0], made[1]
+
+
+_known = st.lists(
+    st.sampled_from(["13800138000", " ", "a@example.org", "电话：", "11010519491231002X", "x" * 9]),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(_known, min_size=1, max_size=4))
+def test_what_is_personal_in_a_long_record_is_found_where_it_stands(texts: list[str]) -> None:
+    whole, long = views({"text": texts, "id": "13800138000", "phone": "13800138000"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "LONG", 1 << 20)
+        wanted = list(scan(whole))
+    assert list(scan(long)) == wanted
 
 
 @settings(max_examples=200, deadline=None)

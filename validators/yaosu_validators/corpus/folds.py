@@ -84,8 +84,9 @@ def course(resource: Resource, checks: Sequence[Chosen], sample: Sequence[Any]) 
 def course_of(resource: Resource, checks: Sequence[Chosen]) -> Course:
     """Return the course of a resource that is going to be read in parts."""
     with long_texts.wanted():
-        sample = sample_of(resource, SAMPLE)
-    return course(resource, checks, sample)
+        going = course(resource, checks, sample_of(resource, SAMPLE))
+    give_back()
+    return going
 
 
 def fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
@@ -174,9 +175,10 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
             view = maker.view(batch.rows + (part << PART_BITS), batch.records)
             states = piece if piece is not None else folded.states
             for some in view.alone():
-                if some.long:
-                    give_back()
-                states[:] = [f.observe(s, some) for f, s in zip(folds, states, strict=True)]
+                for number, fold in enumerate(folds):
+                    if some.long:
+                        give_back()  # what the check before took
+                    states[number] = fold.observe(states[number], some)
             folded.rows[0] = batch.numbers
             folded.records += len(view)
             folded.unreadable += batch.unreadable

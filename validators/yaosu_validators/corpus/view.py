@@ -159,8 +159,13 @@ class View:
 
     def only(self, mask: npt.NDArray[np.bool_]) -> View:
         """Return the view of one record with the chosen segments alone."""
-        texts = self.texts.take(pa.array(np.flatnonzero(mask)))
-        starts = np.array([0, len(texts)], np.int64)
+        at = np.flatnonzero(mask)
+        first, count = int(at[0]) if len(at) else 0, len(at)
+        if count and int(at[-1]) - first + 1 == count:
+            texts = self.texts.slice(first, count)  # which may be long: it is not copied
+        else:
+            texts = self.texts.take(pa.array(at))
+        starts = np.array([0, count], np.int64)
         return replace(self, starts=starts, texts=texts, roles=self.roles[mask],
                        fields=self.fields[mask], turns=self.turns[mask], _made={})  # fmt: skip
 
