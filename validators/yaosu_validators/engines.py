@@ -212,7 +212,7 @@ class _Board:
             self._changed.notify_all()
 
 
-_PATIENCE = 2.0  # seconds that a person who stopped a run waits for what others had begun
+_PATIENCE = 5.0  # seconds that a person who stopped a run waits for what others had begun
 _GONE = Unavailable("a worker process stopped; try again", "工作进程已停止；请重试")
 
 
@@ -380,7 +380,7 @@ def answered(part: Part | FilePart) -> PartResult | Seen:
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
     """Answer parts with results until nobody asks any more, or somebody stops it."""
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):  # who asked may be gone
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # who asked may be gone
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         while (request := receive(inbox)) is not None:
             send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from yaosu_schemas.errors import Text
 from yaosu_schemas.texts import clip
 
-from . import turns
+from . import long_texts, turns
 from .check import Finding
 from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
+from .utf8 import is_utf8
 
 MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 bytes each
 LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
@@ -35,66 +37,92 @@ def parse_long_json(raw: bytes | bytearray | memoryview) -> Any:
 
     As text it may take four times as much, and again for each string that is cut out of it.
     """
-    mark = f"long {secrets.token_hex(16)} "
-    held: list[bytes] = []
-    parts: list[bytes] = []
-    places: list[int] = []  # of the marks in the short text, in bytes
-    at = size = strings = 0
-    for strings, found in enumerate(_STRINGS.finditer(raw), start=1):
-        if found.end(1) - found.start(1) >= _LONG_STRING:
-            parts += bytes(raw[at : found.start()]), f'"{mark}{len(held)}"'.encode()
-            places.append(size + len(parts[-2]))
-            size = places[-1] + len(parts[-1])
-            held.append(found[1])
-            at = found.end()
-        if strings > 2 * MAX_VALUES:
-            raise too_many_values()
-    parts.append(bytes(raw[at:]))
-    short = b"".join(parts)
-    bare = _BYTE_STRING.sub(b"", short) if len(short) > LONG_JSON else b""
-    if sum(map(bare.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise too_many_values()
+    short = Shortened.of(raw)
     try:
-        value = parse_json(short.decode("utf-8"))
+        value = parse_json(short.text.decode("utf-8"))
     except json.JSONDecodeError as why:
-        texts = [len(text.decode("utf-8")) - len(f"{mark}{n}") for n, text in enumerate(held)]
-        before = len(short.decode("utf-8")[: why.pos].encode("utf-8"))
-        more = sum(text for text, place in zip(texts, places, strict=True) if place < before)
-        why.pos += more
+        why.pos += short.left_out(why.pos)
         raise
-    return _restored(value, mark, held)
+    return short.restored(value, lambda raw: _unescaped(raw).decode("utf-8", "surrogatepass"))
 
 
-def _restored(value: Any, mark: str, held: list[bytes]) -> Any:
-    """Put long strings back where their marks stand."""
+@dataclass(slots=True)
+class Shortened:
+    """A JSON text with marks in place of its long strings."""
 
-    def text(value: Any) -> Any:
-        if type(value) is not str or not value.startswith(mark):
-            return value
-        number = int(value.removeprefix(mark))
-        raw, held[number] = held[number], b""
-        return _unescaped(raw)
+    text: bytes
+    mark: str
+    held: list[bytes]  # the strings as they are written, between their quotes
+    places: list[int]  # of the marks in the text, in bytes
 
-    root: list[Any] = [value]
-    waiting: list[Any] = [root]
-    while waiting:
-        here = waiting.pop()
-        for key, each in list(here.items() if isinstance(here, dict) else enumerate(here)):
-            if isinstance(each, dict | list):
-                waiting.append(each)
-            else:
-                here[key] = text(each)
-    return root[0]
+    @classmethod
+    def of(cls, raw: bytes | bytearray | memoryview, least: int = 0) -> Shortened:
+        """Put marks in place of strings of so many bytes; RowTooLong for too many values."""
+        least = least or _LONG_STRING
+        mark = f"long {secrets.token_hex(16)} "
+        held: list[bytes] = []
+        parts: list[bytes] = []
+        places: list[int] = []
+        at = size = strings = 0
+        for strings, found in enumerate(_STRINGS.finditer(raw), start=1):
+            if found.end(1) - found.start(1) >= least:
+                parts += bytes(raw[at : found.start()]), f'"{mark}{len(held)}"'.encode()
+                places.append(size + len(parts[-2]))
+                size = places[-1] + len(parts[-1])
+                held.append(found[1])
+                at = found.end()
+            if strings > 2 * MAX_VALUES:
+                raise too_many_values()
+        parts.append(bytes(raw[at:]))
+        short = b"".join(parts)
+        bare = _BYTE_STRING.sub(b"", short) if len(short) > LONG_JSON else b""
+        if sum(map(bare.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise too_many_values()
+        return cls(short, mark, held, places)
+
+    def left_out(self, at: int) -> int:
+        """Return how many characters were left out before a character of the text."""
+        before = len(self.text.decode("utf-8")[:at].encode("utf-8"))
+        texts = [len(t.decode("utf-8")) - len(f"{self.mark}{n}") for n, t in enumerate(self.held)]
+        return sum(t for t, place in zip(texts, self.places, strict=True) if place < before)
+
+    def restored(self, value: Any, make: Callable[[bytes], str]) -> Any:
+        """Put long strings back where their marks stand; they are used up."""
+
+        def text(value: Any) -> Any:
+            if type(value) is not str or not value.startswith(self.mark):
+                return value
+            number = int(value.removeprefix(self.mark))
+            raw, self.held[number] = self.held[number], b""
+            return make(raw)
+
+        root: list[Any] = [value]
+        waiting: list[Any] = [root]
+        while waiting:
+            here = waiting.pop()
+            for key, each in list(here.items() if isinstance(here, dict) else enumerate(here)):
+                if isinstance(each, dict | list):
+                    waiting.append(each)
+                else:
+                    here[key] = text(each)
+        return root[0]
 
 
-def _unescaped(raw: bytes) -> str:
+def kept_text(raw: bytes) -> str:
+    """Return a JSON string that is long, from between its quotes, as it is kept."""
+    if not is_utf8(raw):
+        raw = raw.decode("utf-8", "replace").encode()
+    return long_texts.kept(_unescaped(raw))
+
+
+def _unescaped(raw: bytes) -> bytes:
     if b"\\" not in raw:
-        return raw.decode("utf-8")
+        return raw
     whole = bytearray()
     for found in _PIECE.finditer(raw):
         text = json.loads(b'"%b"' % found[0])
         whole += text.encode("utf-8", "surrogatepass")
-    return whole.decode("utf-8", "surrogatepass")
+    return bytes(whole)
 
 
 _LONG_STRING = 4096
@@ -176,8 +204,9 @@ class Measured:
     def items(self, found: Iterator[Any]) -> Iterator[Any]:
         """Yield what is found in this stream; a SourceProblem for an item over the limits."""
         for item in found:
+            long = self._size > long_texts.LONG and long_texts.are_wanted()
             self._size = self._values = 0
-            yield item
+            yield long_texts.shorter(item) if long else item
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from yaosu_schemas.errors import Text
 
-from . import turns
+from . import long_texts, turns
 from .check import Finding
 from .dialects import SAMPLE_TEXT, Dialect, csv_reader
 from .steady import give_back
@@ -137,6 +137,8 @@ def _text(pieces: list[bytes | bytearray]) -> str:
     pieces.clear()
     if len(whole) > turns.LONG:
         give_back()
+    if len(whole) > long_texts.LONG and long_texts.are_wanted():
+        return long_texts.kept(whole)
     return whole.decode("utf-8")
 
 

@@ -285,10 +285,13 @@ def _read_part(part: Part, file: IO[bytes], result: PartResult) -> None:
 
 def _folded(part: Part, file: IO[bytes]) -> Any:
     from .corpus.folds import fold_part
+    from .steady import give_back
 
     place = {f: getattr(part, f) for f in ("start", "stop", "encoding", "dialect", "labels",
                                            "groups")}  # fmt: skip
-    return fold_part(part.course, file, part.number, part.what, place)
+    folded = fold_part(part.course, file, part.number, part.what, place)
+    give_back()  # the next part may be another process's, and a long text in it
+    return folded
 
 
 def _digests(file: IO[bytes]) -> Digests:

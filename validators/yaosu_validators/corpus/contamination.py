@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ from yaosu_validators.resources import from_path
 from yaosu_validators.sources import OpenFile
 from yaosu_validators.streams import SourceProblem
 
+from . import pieces
 from .reading import table_batches
 from .shapes import ASKING, Mapped, mapping_of
 from .shingles import I64, U64, blocks, clean_of, mixed, normalised, tokens
@@ -311,11 +312,16 @@ class Contamination:
             return state
         sought = self._all()
         texts = view.roles != Role.CELL
-        segments = clean_of(view).filter(pa.array(texts))
+        mask = pa.array(texts)
+        segments = view.texts.filter(mask) if view.long else clean_of(view).filter(mask)
         owner_of = view.owners()[texts]
         shared, whole = [], []
         for first, some in blocks(segments):
-            parts, all_ = _found(sought, *tokens(some), len(some))
+            if view.long and some.nbytes > pieces.PIECE:
+                parts, all_ = _found_in_pieces(sought, pieces.tokens(pieces.clean(some)))
+            else:
+                clean = normalised(some) if view.long else some
+                parts, all_ = _found(sought, *tokens(clean), len(some))
             shared += [(item, segment + first) for item, segment in parts]
             whole += [(item, segment + first) for item, segment in all_]
         _note(state.shared, view, owner_of, shared)
@@ -416,13 +422,7 @@ def _found(
     lengths = sought.lengths
     shared: set[tuple[int, int]] = set()
     whole: set[tuple[int, int]] = set()
-    for length, runs, inside in windows(hashes, owners, sought.wanted):
-        at, key = sought.hits(runs)
-        item = sought.items[key]
-        good = inside[at] & (
-            (lengths[item] == length) | ((length == GRAM) & (lengths[item] > GRAM))
-        )
-        at, key, item = at[good], key[good], item[good]
+    for length, at, key, item in _hits(sought, hashes, owners):
         pairs = list(zip(item.tolist(), owners[at].tolist(), strict=True))
         shared |= set(pairs)
         if length < GRAM:
@@ -444,6 +444,50 @@ def _found(
                 shared.add((item_, segment))
                 whole.add((item_, segment))
     return sorted(shared), sorted(whole)
+
+
+def _hits(sought: _Sought, hashes: U64, owners: I64) -> Iterator[tuple[int, I64, I64, I64]]:
+    """Yield of each wanted length the hits: their first tokens, keys and items."""
+    lengths = sought.lengths
+    for length, runs, inside in windows(hashes, owners, sought.wanted):
+        at, key = sought.hits(runs)
+        item = sought.items[key]
+        good = inside[at] & (
+            (lengths[item] == length) | ((length == GRAM) & (lengths[item] > GRAM))
+        )
+        yield length, at[good], key[good], item[good]
+
+
+def _found_in_pieces(
+    sought: _Sought, hashes: Iterable[U64]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return what `_found` does of one segment whose tokens come in pieces."""
+    shared: set[int] = set()
+    whole: set[int] = set()
+    held = np.zeros(0, np.uint64)
+    open_ = np.zeros((2, 0), np.int64)  # item and diagonal of each hit whose item may go on
+    before = total = 0  # tokens before those that are held, and of all
+    for more in hashes:
+        held = np.concatenate((held, more))
+        total += len(more)
+        for length, at, key, item in _hits(sought, held, np.zeros(len(held), np.int64)):
+            shared.update(item.tolist())
+            if length < GRAM:
+                whole.update(item.tolist())
+                continue
+            diagonals = at + before - sought.places[key]
+            open_ = np.concatenate((open_, np.stack((item, diagonals))), axis=1)
+        before += max(len(held) - GRAM + 1, 0)
+        held = held[1 - GRAM :]
+        runs, times = np.unique(open_, axis=1, return_counts=True)
+        sizes = sought.lengths[runs[0]] - GRAM + 1
+        whole.update(runs[0][times == sizes].tolist())
+        open_ = open_[:, open_[1] + sought.lengths[open_[0]] - GRAM + 1 > before]
+    if sought.whole and 0 < total < GRAM:
+        alone = sought.whole.get(int(_all_tokens(held, np.zeros(total, np.int64), 1)[0]), ())
+        shared.update(alone)
+        whole.update(alone)
+    return [(item, 0) for item in sorted(shared)], [(item, 0) for item in sorted(whole)]
 
 
 def _note(

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
 
@@ -28,7 +29,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yaosu_validators.check import Conclusion, check
+from yaosu_validators.long_texts import whole
 
+from . import pieces
 from .shapes import SPLIT_NAMES
 from .shingles import HASH_BITS, I64, U64, alike, blocks, clean_of, mixed, shingles, utf8_of
 from .view import ANSWERS, About, Places, Role, View
@@ -160,7 +163,7 @@ class Duplicates:
 
     def observe(self, state: Ledger, view: View) -> Ledger:
         if len(view):
-            state.add(_chunk(view))
+            state.add(_long_chunk(view) if view.long else _chunk(view))
         return state
 
     def merge(self, left: Ledger, right: Ledger) -> Ledger:
@@ -197,6 +200,42 @@ def _chunk(view: View) -> dict[str, Any]:
         "tasks": tasks,
         "askers": askers,
     }
+
+
+def _long_chunk(view: View) -> dict[str, Any]:
+    """Return what `_chunk` does of one record whose texts are long, piece by piece."""
+    texts = view.roles != Role.CELL
+
+    def body() -> Iterator[bytes]:
+        return pieces.clean(view.texts, texts)
+
+    by_characters = not _ascii(view.texts) and pieces.by_characters(body())
+    size, lowest = 0, [np.zeros(0, np.uint64)]
+    for hashes in pieces.shingles(body(), characters=by_characters).ranges():
+        bins = _bins(hashes)
+        firsts = np.flatnonzero(np.diff(bins, prepend=-1))
+        lowest += (hashes[:BOTTOM].copy(), hashes[firsts])  # all that a signature is made of
+        size += len(hashes)
+    low = np.unique(np.concatenate(lowest))
+    bands, bottoms, kept = signatures(low, np.array([0, len(low)], np.int64))
+    tasks, askers = _long_tasks(view)
+    return {
+        "positions": view.positions,
+        "digests": _long_digests(view),
+        "splits": _split_codes(view),
+        "bands": bands,
+        "sizes": np.array([size], np.uint32),
+        "ends": kept.astype(np.uint32),
+        "bottoms": bottoms,
+        "answers": _hash64_of(pieces.clean(view.texts, view.of(ANSWERS))),
+        "labels": _label_hashes(view),
+        "tasks": tasks,
+        "askers": askers,
+    }
+
+
+def _ascii(texts: pa.LargeStringArray) -> bool:
+    return bool(pc.all(pc.string_is_ascii(texts)).as_py())
 
 
 def _signed(bodies: pa.LargeStringArray) -> tuple[U64, npt.NDArray[np.uint32], I64, I64]:
@@ -265,6 +304,21 @@ def _digests(view: View, clean: pa.LargeStringArray) -> U64:
     return np.frombuffer(bytes(out), np.uint64).reshape(-1, 2)
 
 
+def _long_digests(view: View) -> U64:
+    if not (view.roles != Role.CELL).any():
+        return _digests(view, view.texts)  # of the record itself
+    number = next((i for i, n in enumerate(view.names) if n == view.id_name), -1)
+    keep = view.fields != number
+    names = [view.names[n] for n in view.fields[keep].tolist()]
+    found = hashlib.blake2b(digest_size=16)
+    for piece in pieces.clean(view.texts, keep, names):
+        found.update(piece)
+    if words := [column.to_pylist() for _, column in sorted(view.labels.items())]:
+        said = repr([column[0] for column in words]).encode("utf-8", "replace")
+        found.update(b"\x1d" + said)
+    return np.frombuffer(found.digest(), np.uint64).reshape(-1, 2)
+
+
 def _hash(body: Any) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
@@ -272,10 +326,12 @@ def _hash(body: Any) -> bytes:
 def _dumped(record: Any, id_: str) -> bytes:
     if isinstance(record, dict) and id_ in record:
         record = {k: v for k, v in record.items() if k != id_}
-    try:
-        return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate
-        return repr(record).encode("utf-8", "replace")
+    for _ in range(2):
+        try:
+            return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS)
+        except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate, a long text
+            record = whole(record)
+    return repr(record).encode("utf-8", "replace")
 
 
 def _split_codes(view: View) -> npt.NDArray[np.uint8]:
@@ -308,6 +364,22 @@ def _hash64(texts: pa.LargeStringArray) -> U64:
 _EMPTY = bytes(8)
 
 
+def _hash64_of(parts: Iterable[bytes]) -> U64:
+    """Return 64 bits of one text that comes in pieces: (1,); 0 for an empty one."""
+    return long_digest(parts)[0]
+
+
+def long_digest(parts: Iterable[bytes]) -> tuple[U64, int]:
+    """Return 64 bits of one text that comes in pieces: (1,), and how many characters it has."""
+    found, size, count = hashlib.blake2b(digest_size=8), 0, 0
+    for part in parts:
+        found.update(part)
+        size += len(part)
+        count += int(np.count_nonzero(np.frombuffer(part, np.uint8) & 0xC0 != 0x80))
+    digest = found.digest() if size else _EMPTY
+    return np.frombuffer(digest, "<u8").astype(np.uint64), count
+
+
 def _label_hashes(view: View) -> U64:
     """Return 64 bits of the labels of each record, 0 where it has none: (n,)."""
     columns = [column.to_pylist() for _, column in sorted(view.labels.items())]
@@ -335,6 +407,26 @@ def _tasks(view: View, clean: pa.LargeStringArray) -> tuple[U64, npt.NDArray[np.
     return keys[said], owners[said].astype(np.uint32)
 
 
+def _long_tasks(view: View) -> tuple[U64, npt.NDArray[np.uint32]]:
+    """Return what `_tasks` does of one record whose texts are long."""
+    prompts = view.of((Role.PROMPT,)) & (view.turns <= 0)
+    inputs = view.of((Role.INPUT, Role.SYSTEM, Role.TOOLS))
+    sizes = pc.binary_length(view.texts).to_numpy(zero_copy_only=False)
+    asked = np.flatnonzero(prompts)
+    if int(sizes[prompts].sum()) + len(asked) * int(sizes[inputs].sum()) <= pieces.PIECE:
+        some = view.only(prompts | inputs)
+        return _tasks(some, clean_of(some))
+    keys = []
+    for at in asked.tolist():
+        one = itertools.chain(
+            pieces.clean(view.texts.slice(at, 1)), [b"\n"], pieces.clean(view.texts, inputs)
+        )
+        keys.append(_hash64_of(pieces.stripped(one)))
+    found = np.concatenate(keys)
+    found = found[found != 0]
+    return found, np.zeros(len(found), np.uint32)
+
+
 # --- signatures --------------------------------------------------------------------------------
 
 
@@ -347,8 +439,7 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     count = len(starts) - 1
     owners = np.repeat(np.arange(count, dtype=np.int64), np.diff(starts))
     high = hashes >> np.uint64(HASH_BITS - 32)
-    bins = (high * np.uint64(BINS) >> np.uint64(32)).astype(np.int64)
-    cell = owners * BINS + bins
+    cell = owners * BINS + _bins(hashes)
     firsts = np.concatenate(([True], cell[1:] != cell[:-1])) if len(cell) else np.zeros(0, bool)
     values = np.zeros(count * BINS, np.uint64)
     values[cell[firsts]] = hashes[firsts] + np.uint64(1)
@@ -362,6 +453,12 @@ def signatures(hashes: U64, starts: I64) -> tuple[U64, npt.NDArray[np.uint32], I
     low = rank < BOTTOM
     bottoms = high[low].astype(np.uint32)
     return np.ascontiguousarray(bands.T), bottoms, np.minimum(np.diff(starts), BOTTOM)
+
+
+def _bins(hashes: U64) -> npt.NDArray[np.int64]:
+    """Return in which of BINS ranges each hash lies."""
+    high = hashes >> np.uint64(HASH_BITS - 32)
+    return (high * np.uint64(BINS) >> np.uint64(32)).astype(np.int64)
 
 
 def _densify(values: U64, full: npt.NDArray[np.bool_]) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from yaosu_schemas.errors import Text
 
 from .script import HAN, Bools, Flat, Kind, parted
+from .shingles import utf8_of
 from .view import Ints, View
 
 MAX_MEMORY = 64 << 20  # of RE2: below, its states do not fit and it is four times slower
@@ -111,6 +112,9 @@ def holding(texts: pa.LargeStringArray, pattern: str) -> Bools:
 
 def joined_bytes(texts: pa.LargeStringArray) -> tuple[memoryview, Ints]:
     """Return all texts as bytes with a line feed between, and where each begins: (n + 1,)."""
+    if len(texts) == 1:
+        alone, _ = utf8_of(texts)  # which may be long: it is not copied
+        return alone.cast("B"), np.array([0, len(alone) + 1], np.int64)
     row = pa.LargeListArray.from_arrays(pa.array([0, len(texts)], pa.int64()), texts)
     data = pc.binary_join(row, pa.scalar("\n", pa.large_string())).buffers()[2]
     ends = np.cumsum(np.asarray(pc.binary_length(texts), np.int64) + 1)

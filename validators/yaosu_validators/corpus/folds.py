@@ -14,20 +14,22 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
 
+from yaosu_validators import long_texts, turns
 from yaosu_validators.blocks import Blocks
 from yaosu_validators.check import Chosen, Conclusion
 from yaosu_validators.describing.shapes import split_of
 from yaosu_validators.filecheck import PackageFiles
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import OpenFile
+from yaosu_validators.steady import give_back
 from yaosu_validators.streams import SourceProblem
 
 from .reading import (
     TOO_LONG,
     Batch,
     column_batches,
+    first_records,
     line_batches,
     names_of,
     part_rows,
@@ -35,7 +37,7 @@ from .reading import (
     table_batches,
 )
 from .shapes import SAMPLE, Mapped, mapping_of
-from .view import PART_BITS, About, Places
+from .view import LONG, PART_BITS, About, Places
 from .views import ViewMaker
 
 PIECE_BYTES = 16 << 20  # of text between two merges
@@ -81,36 +83,45 @@ def course(resource: Resource, checks: Sequence[Chosen], sample: Sequence[Any]) 
 
 def course_of(resource: Resource, checks: Sequence[Chosen]) -> Course:
     """Return the course of a resource that is going to be read in parts."""
-    return course(resource, checks, sample_of(resource, SAMPLE))
+    with long_texts.wanted():
+        going = course(resource, checks, sample_of(resource, SAMPLE))
+    give_back()
+    return going
 
 
 def fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
     """Fold a whole resource in one go."""
+    with long_texts.wanted():
+        return _fold_table(file, checks)
+
+
+def _fold_table(file: OpenFile, checks: Sequence[Chosen]) -> Folded:
     batches = table_batches(file)
     held: list[Batch] = []
     sample: list[Any] = []
     broken = False
     try:
-        for batch in batches:
-            held.append(batch)
-            sample += _records(batch.records, SAMPLE - len(sample))
-            if len(sample) >= SAMPLE:
-                break
+        while len(sample) < SAMPLE and (some := next(batches, None)) is not None:
+            sample += first_records(some.records, SAMPLE - len(sample))
+            held.append(some)
+            del some
     except SourceProblem:
         if not held:
             raise
         broken = True
     going = course(file.resource, checks, sample)
-    rest: Iterable[Batch] = [] if broken else batches
-    folded = _fold(going, (batch for some in (held, rest) for batch in some), part=0)
+    sample.clear()  # it may be large
+    held.reverse()
+
+    def every() -> Iterator[Batch]:
+        while held:
+            yield held.pop()
+        if not broken:
+            yield from batches
+
+    folded = _fold(going, every(), part=0)
     folded.broken = folded.broken or broken
     return folded
-
-
-def _records(records: Any, count: int) -> list[Any]:
-    if isinstance(records, pa.RecordBatch):
-        return records.slice(0, count).to_pylist()  # type: ignore[no-any-return]
-    return list(records[:count])
 
 
 def fold_part(
@@ -137,7 +148,8 @@ def fold_part(
         first = 2 if groups[0] == 0 else 1
         columns = open_columns("parquet", file)
         batches = column_batches(columns.batches(groups), parquet=True, first=first)
-    folded = _fold(going, batches, part)
+    with long_texts.wanted():
+        folded = _fold(going, batches, part)
     folded.end = ends.at
     return folded
 
@@ -162,7 +174,11 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
         for batch in batches:
             view = maker.view(batch.rows + (part << PART_BITS), batch.records)
             states = piece if piece is not None else folded.states
-            states[:] = [f.observe(s, view) for f, s in zip(folds, states, strict=True)]
+            for some in view.alone():
+                for number, fold in enumerate(folds):
+                    if some.long:
+                        give_back()  # what the check before took
+                    states[number] = fold.observe(states[number], some)
             folded.rows[0] = batch.numbers
             folded.records += len(view)
             folded.unreadable += batch.unreadable
@@ -170,6 +186,9 @@ def _fold(going: Course, batches: Iterable[Batch], part: int) -> Folded:
             if size >= PIECE_BYTES:
                 _join(folds, folded.states, piece)
                 piece, size = [fold.start(going.about) for fold in folds], 0
+            if view.texts.nbytes > LONG:
+                turns.leave("source")
+            del batch, view, some  # they may be large, as what is read next
     except SourceProblem:
         folded.broken = True
     _join(folds, folded.states, piece)

@@ -94,7 +94,8 @@ def spoken(
         tags[enough & (main == SCRIPTS.index(script))] = tag
     asked = np.flatnonzero(enough & (tags == NONE))
     if len(asked):
-        heads = pc.utf8_slice_codeunits(texts.take(pa.array(asked)), 0, HEAD)
+        some = texts if len(asked) == len(texts) else texts.take(pa.array(asked))
+        heads = pc.utf8_slice_codeunits(some, 0, HEAD)
         by_words = np.full(len(asked), NONE, object)
         latin = main[asked] == _LATIN
         if latin.any():

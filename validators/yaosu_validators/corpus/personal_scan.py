@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -29,6 +29,7 @@ from .personal_forms import (
     kinds_of,
     words_of,
 )
+from .shingles import blocks
 from .view import Ints, Role, View
 
 BEFORE, AFTER = 192, 160  # bytes of a window before and after its anchor
@@ -91,6 +92,17 @@ _DULL = (7, 9, 12)
 
 def scan(view: View) -> Iterator[Hit]:
     """Yield what is found in the segments of a view, in their order."""
+    if not view.long:
+        yield from _scan(view)
+        return
+    for first, some in blocks(view.texts):
+        stretch = np.zeros(len(view.texts), bool)
+        stretch[first : first + len(some)] = True
+        for hit in _scan(view.only(stretch)):
+            yield replace(hit, segment=hit.segment + first)
+
+
+def _scan(view: View) -> Iterator[Hit]:
     data, offsets = joined_bytes(view.texts)  # no anchor holds the line feed between two
     last, last_stop = -1, 0
     for segment, start, stop in _spans(view, data, offsets):

@@ -7,9 +7,11 @@ left out and counted; the structure of the table has said what is wrong with it.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -17,19 +19,25 @@ from typing import IO, Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from yaosu_validators.blocks import Blocks
+from yaosu_validators import long_texts, turns
+from yaosu_validators.blocks import Block, Blocks
 from yaosu_validators.columns import checked
-from yaosu_validators.dialects import Dialect, content_rows, csv_reader
+from yaosu_validators.dialects import SAMPLE_TEXT, Dialect, content_rows
 from yaosu_validators.header import unique_names
-from yaosu_validators.json_texts import Measured
+from yaosu_validators.json_texts import Measured, Shortened, kept_text
+from yaosu_validators.marks import LONG_LINE, LongLine, csv_rows
 from yaosu_validators.resources import Resource
 from yaosu_validators.sources import JSON_BYTES, OpenFile, open_table
 from yaosu_validators.streams import MAX_ROW_BYTES, SourceProblem, row_too_long
+from yaosu_validators.utf8 import is_utf8
 
 from .view import Ints
 
 ROWS = 4096
+BATCH_BYTES = 32 << 20  # of columns that are looked at in one go
+SAMPLE_BYTES = 4 << 20  # of columns of which whole texts are a sample
 _SMALL_JSON = 64 << 20
 _SMALL_VALUES = 4_000_000
 TOO_LONG = b"0"  # in place of a record over the limit of a row: no record, but it counts as one
@@ -91,17 +99,16 @@ def names_of(labels: Sequence[str], fragment: Sequence[Sequence[Any]] = ()) -> l
 
 def line_batches(blocks: Blocks, *, numbers: int) -> Iterator[Batch]:
     """Yield the records of JSON Lines; every line counts, also a broken one."""
+    long, least = long_texts.are_wanted(), long_texts.LONG
     for block in blocks:
-        lines = block.data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+        lines = _lines(block)
         for start in range(0, len(lines), ROWS):
             some = lines[start : start + ROWS]
             rows: list[int] = []
             records: list[Any] = []
             blank = 0
             for number, line in enumerate(some, start=numbers + 1):
-                record = _record(line)
+                record = _long_record(line) if long and len(line) > least else _record(line)
                 if record is not None:
                     rows.append(number)
                     records.append(record)
@@ -114,7 +121,32 @@ def line_batches(blocks: Blocks, *, numbers: int) -> Iterator[Batch]:
             raise block.failure
 
 
-def _record(line: bytearray) -> dict[str, Any] | None:
+def _lines(block: Block) -> list[bytearray]:
+    """Return the lines of a block, which is used up; a line that fills it is not copied."""
+    data, block.data = block.data, bytearray()
+    if len(data) > long_texts.LONG and data.find(b"\n") == len(data) - 1:
+        del data[-1:]
+        return [data]
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _long_record(line: bytearray) -> dict[str, Any] | None:
+    """Return a record whose long strings are kept as UTF-8."""
+    try:
+        short = Shortened.of(line, long_texts.LONG)
+    except SourceProblem:
+        return None  # of more values than a record may have
+    if (record := _record(short.text)) is None:
+        return None
+    line.clear()  # it is needed no more
+    restored: dict[str, Any] | None = short.restored(record, kept_text)
+    return restored
+
+
+def _record(line: bytes | bytearray) -> dict[str, Any] | None:
     try:
         value = orjson.loads(line)
     except ValueError:
@@ -141,9 +173,37 @@ def row_batches(rows: Iterator[tuple[int, Sequence[Any]]], names: Sequence[str])
 
 def column_batches(batches: Iterator[Any], *, parquet: bool, first: int) -> Iterator[Batch]:
     """Yield typed columns as they are; `first` is the number of the first row."""
-    for batch in checked(batches, full=not parquet):
-        yield Batch(np.arange(first, first + batch.num_rows), batch, first + batch.num_rows - 1)
-        first += batch.num_rows
+    for whole in checked(batches, full=not parquet):
+        for batch in _light(whole):
+            yield Batch(np.arange(first, first + batch.num_rows), batch, first + batch.num_rows - 1)
+            first += batch.num_rows
+
+
+def _light(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in parts of few bytes, as far as its rows are: of a part there are copies."""
+    if batch.num_rows <= 1 or batch.nbytes <= BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _light(batch.slice(0, half))
+    yield from _light(batch.slice(half))
+
+
+def first_records(records: Any, count: int) -> list[Any]:
+    """Return some records to learn from; long texts of columns are cut, and not made Python's."""
+    if not isinstance(records, pa.RecordBatch):
+        return list(records[:count])
+    some = records.slice(0, count)
+    if some.nbytes > SAMPLE_BYTES:
+        columns = [
+            pc.utf8_slice_codeunits(c, 0, SAMPLE_TEXT) if _is_text(c.type) else c for c in some
+        ]
+        some = pa.RecordBatch.from_arrays(columns, names=some.schema.names)
+    return some.to_pylist()  # type: ignore[no-any-return]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _json(items: Iterator[Any]) -> Iterator[Batch]:
@@ -161,19 +221,40 @@ def _json(items: Iterator[Any]) -> Iterator[Batch]:
         yield Batch(rows, [some[at] for at in good], number, len(some) - len(good))
 
 
+def _small(data: bytes) -> Any:
+    """Return the value of a small file; ValueError where it is to be read item by item."""
+    if long_texts.are_wanted() and _has_long(data):
+        short = Shortened.of(data, long_texts.LONG)
+        return short.restored(orjson.loads(short.text), kept_text)
+    if sum(map(data.count, (b",", b"[", b"{"))) > _SMALL_VALUES:
+        raise ValueError("item by item it takes less memory")
+    return orjson.loads(data)
+
+
+def _has_long(data: bytes) -> bool:
+    """Say whether there may be a string that goes on and on: no quote ends it for a while."""
+    step = 2 * long_texts.LONG
+    return any(not _QUOTE.search(data, at, at + step) for at in range(0, len(data) - step, step))
+
+
+_QUOTE = re.compile(rb'[^\\]"')
+
+
 def _items(stream: IO[bytes], name: str, *, small: bool = False) -> Iterator[Any]:
     """Yield the items of a JSON array, at once where it is small."""
     if small:
         data = stream.read()
         try:
-            if sum(map(data.count, (b",", b"[", b"{"))) > _SMALL_VALUES:
-                raise ValueError("item by item it takes less memory")
-            value = orjson.loads(data)
+            value = _small(data)
             for key in name.split(".") if name else ():
                 value = value[key]
-            yield from value if isinstance(value, list) else ()
+            del data
+            items = value if isinstance(value, list) else []
+            items.reverse()
+            while items:  # each is used up
+                yield items.pop()
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, SourceProblem):
             stream = io.BytesIO(data)
     import ijson
 
@@ -202,19 +283,28 @@ class Lines:
         self.at = start
         self.size = 0  # of the row so far
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str | LongLine]:
         return self
 
-    def __next__(self) -> str:
+    def __next__(self) -> str | LongLine:
         line = self._file.readline(_LONGEST)
         self.size += len(line)
         if self.size > _LONGEST:
             raise row_too_long()
         if not line:
             raise StopIteration
-        text = line.decode("utf-8-sig" if self.at == 0 else "utf-8", "replace")
+        first = self.at == 0
         self.at += len(line)
-        return text
+        if len(line) > LONG_LINE:
+            return self._long(line, first=first)
+        return line.decode("utf-8-sig" if first else "utf-8", "replace")
+
+    @staticmethod
+    def _long(line: bytes, *, first: bool) -> LongLine:
+        turns.take("source")
+        if not is_utf8(line):
+            line = line.decode("utf-8", "replace").encode()
+        return LongLine(bytearray(line.removeprefix(codecs.BOM_UTF8) if first else line), "")
 
     def detach(self) -> None:
         self._file.detach()
@@ -242,7 +332,7 @@ def part_rows(
     def numbered() -> Iterator[Sequence[Any]]:
         nonlocal seen, broken
         try:
-            for cells in csv_reader(dialect, lines):
+            for cells in csv_rows(dialect, lines):
                 seen += 1
                 lines.size = 0
                 yield cells
@@ -271,15 +361,7 @@ def sample_of(resource: Resource, count: int) -> list[Any]:
     with OpenFile(resource) as file:
         try:
             for batch in table_batches(file):
-                records = batch.records
-                some = (
-                    records[:count]
-                    if isinstance(records, list | tuple)
-                    else (
-                        records.slice(0, count).to_pylist()  # type: ignore[union-attr]
-                    )
-                )
-                found += some
+                found += first_records(batch.records, count)
                 if len(found) >= count:
                     break
         except SourceProblem:

@@ -191,6 +191,12 @@ class Flat:
     def counts(self) -> Ints:
         """Return how many characters of each kind each record has: (n, KINDS)."""
         n = len(self)
+        if n == 1:  # which may be long
+            steps = range(0, len(self.kinds), _STEP)
+            parts = [np.bincount(self.kinds[a : a + _STEP], minlength=KINDS) for a in steps]
+            one: Ints = np.sum(parts, axis=0, dtype=np.int64).reshape(1, KINDS)
+            one[:, Kind.NEWLINE] -= 1
+            return one
         keys = np.repeat(np.arange(0, n * KINDS, KINDS, dtype=np.int32), np.diff(self.starts))
         keys += self.kinds
         found: Ints = np.bincount(keys, minlength=n * KINDS).reshape(n, KINDS)
@@ -260,6 +266,8 @@ def _kinds_of(chars: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     return found
 
 
+_POWERS = 1 << 20  # that are kept; of a longer text they are products
+_STEP = 1 << 19
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 Hashes = npt.NDArray[np.uint64]
@@ -270,6 +278,12 @@ def _powers(count: int, multiplier: int) -> Hashes:
     powers = np.full(count, multiplier, np.uint64)
     powers[0] = 1
     return np.cumprod(powers, dtype=np.uint64)
+
+
+def _far(count: int) -> Hashes:
+    """Return the inverse power of each _STEP-th place."""
+    step = pow(_INVERSE, _STEP, 1 << 64)
+    return np.array([pow(step, n, 1 << 64) for n in range(-(-count // _STEP))], np.uint64)
 
 
 def mixed(values: npt.NDArray[np.unsignedinteger]) -> Hashes:
@@ -289,19 +303,32 @@ class Rolling:
 
     def __init__(self, chars: npt.NDArray[np.uint32]) -> None:
         size = 1 << max(16, (len(chars) + 1).bit_length())
-        up = _powers(size, _MULTIPLIER)
-        self._down = _powers(size, _INVERSE)
-        terms = chars.astype(np.uint64)
+        self._size = min(size, _POWERS)
+        sums = np.zeros(len(chars) + 1, np.uint64)
+        terms = sums[1:]
+        terms[:] = chars
         terms *= np.uint64(0xD1342543DE82EF95)
-        terms ^= terms >> np.uint64(32)
-        terms *= up[: len(chars)]
-        self._sums = np.zeros(len(chars) + 1, np.uint64)
-        np.cumsum(terms, out=self._sums[1:])
+        if size <= _POWERS:
+            terms ^= terms >> np.uint64(32)
+            terms *= _powers(size, _MULTIPLIER)[: len(chars)]
+        else:
+            for first in range(0, len(chars), _STEP):
+                some = terms[first : first + _STEP]
+                some ^= some >> np.uint64(32)
+                some *= _powers(_POWERS, _MULTIPLIER)[: len(some)]
+                some *= np.uint64(pow(_MULTIPLIER, first, 1 << 64))
+        np.cumsum(terms, out=terms)
+        self._sums = sums
 
     def of(self, starts: Ints, ends: Ints) -> Hashes:
         """Return the hash of chars[start:end] of each stretch."""
         found = self._sums[ends] - self._sums[starts]
-        found *= self._down[starts]
+        down = _powers(self._size, _INVERSE)
+        if len(self._sums) <= self._size:
+            found *= down[starts]
+        else:
+            found *= down[starts & (_STEP - 1)]
+            found *= _far(len(self._sums))[starts >> _STEP.bit_length() - 1]
         return mixed(found)
 
 

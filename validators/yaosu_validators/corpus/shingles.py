@@ -38,6 +38,11 @@ _RANGES = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x323
 
 def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     """Return texts in NFKC with runs of white space as one space, and none at the ends."""
+    return pc.utf8_trim_whitespace(folded(texts))
+
+
+def folded(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Return texts in NFKC with runs of white space as one space, at the ends too."""
     wide = pc.invert(pc.string_is_ascii(texts))
     if pc.any(wide).as_py():
         changed = pc.utf8_normalize(texts.filter(wide), form="NFKC")
@@ -45,9 +50,9 @@ def normalised(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     texts, doubled = _plain_spaces(texts)
     if doubled.any():
         some = pa.array(doubled)
-        folded = pc.replace_substring_regex(texts.filter(some), _FOLDED, " ")
-        texts = pc.replace_with_mask(texts, some, folded)
-    return pc.utf8_trim_whitespace(texts)
+        plain = pc.replace_substring_regex(texts.filter(some), _FOLDED, " ")
+        texts = pc.replace_with_mask(texts, some, plain)
+    return texts
 
 
 def clean_of(view: View) -> pa.LargeStringArray:
@@ -113,7 +118,7 @@ def shingles(texts: pa.LargeStringArray) -> Shingles:
     found = []
     for units, owner in _units(texts):
         if len(units):
-            hashes, whose = _runs(units, owner)
+            hashes, whose = run_hashes(units, owner)
             keys = whose.astype(np.uint64)
             keys <<= np.uint64(HASH_BITS)
             keys |= hashes
@@ -132,19 +137,19 @@ def _units(texts: pa.LargeStringArray) -> Iterator[tuple[U64, I64]]:
     body = bytes(data)
     if body.isascii():  # words alone, and every byte a character
         inside = np.frombuffer(body.translate(_ALNUM), bool)
-        yield _words(np.frombuffer(body.lower(), np.uint8), ends, inside)
+        yield words(np.frombuffer(body.lower(), np.uint8), ends, inside)
         return
     points, starts = code_points(pc.utf8_lower(texts))
-    kinds = _kinds().take(points)
-    cjk = _counted(kinds & _CJK, starts)
-    said = np.diff(starts) - _counted(kinds & _SPACE, starts)
+    kinds = kinds_of_characters().take(points)
+    cjk = _counted(kinds & CJK, starts)
+    said = np.diff(starts) - _counted(kinds & SPACE, starts)
     wide = cjk >= CJK_SHARE * np.maximum(said, 1)
     wide_points = np.repeat(wide, np.diff(starts))
     if wide.any():
-        mask = wide_points & ((kinds & _SPACE) == 0)
+        mask = wide_points & ((kinds & SPACE) == 0)
         yield _characters(points, mask, np.where(wide, said, 0))
     if not wide.all():
-        yield _words(points, starts, ~wide_points & ((kinds & _WORD) != 0))
+        yield words(points, starts, ~wide_points & ((kinds & WORD) != 0))
 
 
 _NAMES = bytes(n < 0x80 and (chr(n).isalnum() or n == ord("_")) for n in range(256))
@@ -201,11 +206,11 @@ def tokens(texts: pa.LargeStringArray) -> tuple[U64, I64]:
     body = bytes(data)
     if body.isascii():
         inside = np.frombuffer(body.translate(_NAMES), bool)
-        return _words(np.frombuffer(body.lower(), np.uint8), ends, inside)
+        return words(np.frombuffer(body.lower(), np.uint8), ends, inside)
     points, starts = code_points(pc.utf8_lower(texts))
-    kinds = _kinds().take(points)
-    inside = ((kinds & _WORD) != 0) | (points == ord("_"))
-    return _words(points, starts, inside, (kinds & _CJK) != 0)
+    kinds = kinds_of_characters().take(points)
+    inside = ((kinds & WORD) != 0) | (points == ord("_"))
+    return words(points, starts, inside, (kinds & CJK) != 0)
 
 
 def utf8_of(texts: pa.LargeStringArray) -> tuple[memoryview, I64]:
@@ -237,7 +242,7 @@ def _characters(
     return points[mask].astype(np.uint64), owners
 
 
-def _words(
+def words(
     points: npt.NDArray[np.uint32] | npt.NDArray[np.uint8],
     starts: I64,
     inside: npt.NDArray[np.bool_],
@@ -280,6 +285,14 @@ def _words(
 _PLACES = 32
 
 
+def letter_hashes(letters: npt.NDArray[np.uint32], before: int) -> U64:
+    """Return what the letters of one word add to its hash; so many letters stand before them."""
+    place = np.minimum(np.arange(before, before + len(letters)), _PLACES - 1) << 12
+    place |= letters & np.uint32(0xFFF)
+    with np.errstate(over="ignore"):
+        return _letters(12).take(place) + letters.astype(np.uint64) * _P
+
+
 @functools.cache
 def _letters(bits: int) -> U64:
     """Return a random number for every place in a word and the low bits of every letter.
@@ -295,7 +308,7 @@ def _letters(bits: int) -> U64:
     return table
 
 
-def _runs(units: U64, owners: I64) -> tuple[U64, I64]:
+def run_hashes(units: U64, owners: I64) -> tuple[U64, I64]:
     """Return the hash of every run of N units of one text; of all units, where there are fewer."""
     count = len(units)
     with np.errstate(over="ignore"):
@@ -331,16 +344,16 @@ def _characters_of_all() -> npt.NDArray[np.str_]:
     return np.arange(0x110000, dtype=np.uint32).view("U1")
 
 
-_CJK, _SPACE, _WORD = np.uint8(1), np.uint8(2), np.uint8(4)
+CJK, SPACE, WORD = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
 @functools.cache
-def _kinds() -> npt.NDArray[np.uint8]:
+def kinds_of_characters() -> npt.NDArray[np.uint8]:
     """Return for every character whether it is CJK, white space, part of a word (bits)."""
     every = _characters_of_all()
-    table = np.strings.isspace(every) * _SPACE | np.strings.isalnum(every) * _WORD
+    table = np.strings.isspace(every) * SPACE | np.strings.isalnum(every) * WORD
     for first, last in _RANGES:
-        table[first : last + 1] |= _CJK
+        table[first : last + 1] |= CJK
     return np.asarray(table, np.uint8)
 
 

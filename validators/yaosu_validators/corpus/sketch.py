@@ -23,9 +23,10 @@ import pyarrow as pa
 from yaosu_schemas.errors import InvalidInput
 from yaosu_validators.check import Conclusion, check
 
+from . import pieces
 from .contamination import GRAM, windows
-from .duplicates import text_digests
-from .shingles import U64, mixed, normalised, tokens
+from .duplicates import long_digest, text_digests
+from .shingles import I64, U64, blocks, mixed, normalised, tokens
 from .view import About, Places, Role, View
 
 FORMAT = "yaosu-sketch/1"
@@ -83,6 +84,9 @@ class Sketched:
         state.records += len(view)
         if not len(view):
             return state
+        if view.long:
+            self._long(state, view)
+            return state
         texts = view.roles != Role.CELL
         clean = normalised(view.texts.filter(pa.array(texts)))
         owners = view.owners()[texts]
@@ -91,11 +95,32 @@ class Sketched:
         state.left_out += int((~long).sum())
         state.by_record.add(mixed(digests[long] ^ _SALT), self.k)
         keep = long[owners]
-        hashes, segments = tokens(clean.filter(pa.array(keep)))
+        self._runs(state, *tokens(clean.filter(pa.array(keep))))
+        return state
+
+    def _long(self, state: SketchState, view: View) -> None:
+        """Take in one record whose texts are long, piece by piece."""
+        texts = view.roles != Role.CELL
+        digest, size = long_digest(pieces.clean(view.texts, texts))
+        if size < LEAST_CHARACTERS:
+            state.left_out += 1
+            return
+        state.by_record.add(mixed(digest ^ _SALT), self.k)
+        for first, some in blocks(view.texts):
+            chosen = texts[first : first + len(some)]
+            if len(some) > 1 or some.nbytes <= pieces.PIECE:
+                self._runs(state, *tokens(normalised(some.filter(pa.array(chosen)))))
+                continue
+            carried = np.zeros(0, np.uint64)
+            for hashes in pieces.tokens(pieces.clean(some, chosen)):
+                carried = np.concatenate((carried, hashes))
+                self._runs(state, carried, np.zeros(len(carried), np.int64))
+                carried = carried[1 - GRAM :]
+
+    def _runs(self, state: SketchState, hashes: U64, segments: I64) -> None:
         for length, runs, inside in windows(hashes, segments):
             if length == GRAM:
                 state.by_run.add(mixed(runs[inside] ^ _SALT), self.k)
-        return state
 
     def merge(self, left: SketchState, right: SketchState) -> SketchState:
         left.records += right.records

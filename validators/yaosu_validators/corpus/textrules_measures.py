@@ -125,7 +125,8 @@ def _words(of: dict[str, Ints], flat: Flat, tokens: Tokens) -> None:
     of["tokens"] = np.diff(bounds)
     # Letters are counted in the high half, all that is more than a mark in the low one.
     before = np.zeros(len(flat.kinds) + 1, np.int64)
-    np.cumsum(_marks().take(flat.kinds), out=before[1:])
+    np.take(_marks(), flat.kinds, out=before[1:], mode="clip")
+    np.cumsum(before[1:], out=before[1:])
     signs = before.take(tokens.ends)
     signs -= before.take(tokens.starts)
     solid = (signs & 0xFFFFFFFF) > 0

@@ -7,8 +7,8 @@ can look at a whole batch at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
+LONG = 4 << 20  # bytes of the texts of a record that is looked at alone, and in pieces
 
 
 class Role(IntEnum):
@@ -106,6 +107,8 @@ class View:
 
     def joined(self, mask: npt.NDArray[np.bool_]) -> pa.LargeStringArray:
         """Return the chosen segments of each record joined by a line feed: (n,)."""
+        if self.long and np.count_nonzero(mask) == 1:
+            return self.texts.slice(int(mask.argmax()), 1)
         counts = np.zeros(len(self) + 1, np.int64)
         np.add.at(counts, self.owners()[mask] + 1, 1)
         if int(counts.sum()) == len(self) and (counts[1:] == 1).all():
@@ -115,6 +118,56 @@ class View:
         import pyarrow.compute as pc
 
         return pc.binary_join(lists, pa.scalar("\n", pa.large_string()))
+
+    def alone(self) -> Iterator[View]:
+        """Yield this view in parts: each record of more than LONG bytes stands alone."""
+        if self.texts.nbytes <= LONG or len(self) <= 1:
+            yield self
+            return
+        _, offsets, _ = self.texts.buffers()
+        ends = np.frombuffer(offsets, np.int64)[self.texts.offset :].take(self.starts)
+        long = np.flatnonzero(np.diff(ends) > LONG)
+        bounds = np.unique(np.concatenate(([0, len(self)], long, long + 1))).tolist()
+        for first, stop in zip(bounds, bounds[1:], strict=False):
+            yield self.part(first, stop)
+
+    def part(self, first: int, stop: int) -> View:
+        """Return the view of some neighbouring records."""
+        low, high = int(self.starts[first]), int(self.starts[stop])
+        count, raw = stop - first, self.raw
+        columnar = isinstance(raw, pa.RecordBatch)
+        return View(
+            positions=self.positions[first:stop],
+            starts=self.starts[first : stop + 1] - low,
+            texts=self.texts.slice(low, high - low),
+            roles=self.roles[low:high],
+            fields=self.fields[low:high],
+            turns=self.turns[low:high],
+            names=self.names,
+            id_name=self.id_name,
+            raw=raw.slice(first, count) if columnar else raw[first:stop],  # type: ignore[union-attr]
+            mended=0 if first else self.mended,
+            ids=None if self.ids is None else self.ids.slice(first, count),
+            splits=None if self.splits is None else self.splits.slice(first, count),
+            labels={name: column.slice(first, count) for name, column in self.labels.items()},
+        )
+
+    @property
+    def long(self) -> bool:
+        """Say whether this is one record of more than LONG bytes."""
+        return len(self) == 1 and self.texts.nbytes > LONG
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> View:
+        """Return the view of one record with the chosen segments alone."""
+        at = np.flatnonzero(mask)
+        first, count = int(at[0]) if len(at) else 0, len(at)
+        if count and int(at[-1]) - first + 1 == count:
+            texts = self.texts.slice(first, count)  # which may be long: it is not copied
+        else:
+            texts = self.texts.take(pa.array(at))
+        starts = np.array([0, count], np.int64)
+        return replace(self, starts=starts, texts=texts, roles=self.roles[mask],
+                       fields=self.fields[mask], turns=self.turns[mask], _made={})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

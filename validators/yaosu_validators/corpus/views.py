@@ -16,7 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from yaosu_validators.long_texts import LongText, whole
+
 from .shapes import CONTENT_KEYS, HISTORY, SPEAKER_KEYS, SPEAKERS, Mapped
+from .shingles import utf8_of
 from .view import Ints, Role, View
 
 MAX_DEPTH = 64
@@ -92,7 +95,7 @@ class ViewMaker:
 
     def _walk(self, value: Any, node: _Node, role: int, turn: int, depth: int) -> None:
         kind = type(value)
-        if kind is str:
+        if kind is str or kind is LongText:
             self._add(value, node, node.role if role < 0 else role, turn)
         elif kind is dict:
             if node.role in _PREFERENCES and (spoken := _speaker(value)) is not None:
@@ -195,9 +198,10 @@ class ViewMaker:
         width = len(parts)
         if not width:
             parts, nodes, width = [pa.nulls(count, pa.large_string())], [self._root], 1
-        order = np.arange(count * width, dtype=np.int64).reshape(width, count).T.ravel()
-        # Row by row: the segments of a record stand together.
-        texts = pa.concat_arrays(parts).take(pa.array(order))
+        texts = pa.concat_arrays(parts) if width > 1 else parts[0]
+        if min(count, width) > 1:  # row by row: the segments of a record stand together
+            order = np.arange(count * width, dtype=np.int64).reshape(width, count).T.ravel()
+            texts = texts.take(pa.array(order))
         roles = np.tile(np.array([n.role for n in nodes], np.uint8), count)
         fields = np.tile(np.array([n.number for n in nodes], np.int32), count)
         filled = pc.fill_null(texts, "")
@@ -208,7 +212,7 @@ class ViewMaker:
         return View(
             positions=positions,
             starts=kept.astype(np.int64),
-            texts=filled.filter(pa.array(keep)),
+            texts=filled if keep.all() else filled.filter(pa.array(keep)),
             roles=roles[keep],
             fields=fields[keep],
             turns=np.full(int(keep.sum()), -1, np.int32),
@@ -250,7 +254,12 @@ def _speaker(value: Mapping[str, Any]) -> int | None:
 def _dumped(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if "\ud800" in text:  # as that which stands for a long text ends
+        text = json.dumps(whole(value), ensure_ascii=False, default=str)
+    return text
 
 
 def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
@@ -259,6 +268,8 @@ def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
         return pa.array(values, pa.large_string()), 0
     except UnicodeEncodeError:
         pass
+    if any(type(value) is LongText for value in values):
+        return _long_texts(values)
     mended = 0
     clean: list[str | None] = []
     for value in values:
@@ -271,6 +282,23 @@ def as_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
             value = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
         clean.append(value)
     return pa.array(clean, pa.large_string()), mended
+
+
+def _long_texts(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
+    """Return what `as_texts` does where some are long: each stands in the array, and nowhere else
+    but in its record."""
+    others, mended = as_texts([None if type(value) is LongText else value for value in values])
+    data, ends = utf8_of(others)
+    starts = ends.tolist()
+    parts = [
+        value.utf8 if type(value) is LongText else data[starts[at] : starts[at + 1]]
+        for at, value in enumerate(values)
+    ]
+    sizes = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    there = pa.array([value is not None for value in values]).buffers()[1]
+    buffers = [there, pa.py_buffer(sizes), pa.py_buffer(b"".join(parts))]
+    nulls = sum(value is None for value in values)
+    return pa.Array.from_buffers(pa.large_string(), len(values), buffers, nulls), mended
 
 
 def _at(record: Any, path: str) -> Any:
