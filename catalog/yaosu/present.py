@@ -503,6 +503,7 @@ def card(found: Listing, provider: Party, report: StoredReport | None) -> dict[s
         "keywords": [str(k) for k in pkg.get("keywords") or ()],
         "publisher": found.publisher,
         "publisher_name": provider.name,
+        "publisher_name_en": provider.name_en,
         "publisher_verified": provider.verified_at is not None,
         "name": found.name,
         "resource_names": [str(r.get("name", "")) for r in resources][:200],

@@ -10,7 +10,7 @@ import pytest
 from people import USCC, Hall, open_hall, small_corpus, until
 from stall import offered, sold_as
 from terminal import Terminal, terminal_in
-from yaosu.commands.language import named, reads_english
+from yaosu.commands.language import called, named, reads_english
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,13 @@ def test_statements_that_are_missing_are_one_line_wherever_they_are_told(
         assert "/dataElement/docs" in said.out
         assert "/dataElement/docs/basic" not in said.out
         assert "basic/scale" in said.out
+
+
+def test_a_party_is_called_by_its_name_in_the_language_of_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    party = {"name": "鹏城", "name_en": "Pengcheng"}
+    for locale, expected in (("en_GB.UTF-8", "Pengcheng"), ("zh_CN.UTF-8", "鹏城")):
+        monkeypatch.setenv("LC_ALL", locale)
+        assert called(party) == expected
+        assert called({"name": "鹏城", "name_en": ""}) == "鹏城"

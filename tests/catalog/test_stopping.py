@@ -31,21 +31,43 @@ def long_table(path: Path) -> None:
             file.write(MEMBER)
 
 
-def stopped(target: Path, workers: int, *opened: Path) -> dict[str, Any]:
-    """Return the report of a run that gets a real SIGINT when the files have been read a while."""
-    command = [sys.executable, "-m", "yaosu", "validate", str(target), "--json"]
+WATCHED = """
+import sys
+from yaosu_validators import engines
+from yaosu.__main__ import main
+
+put = engines._Board._put
+
+def told(board, number, result):
+    put(board, number, result)
+    print("judged", number, file=sys.stderr, flush=True)
+
+engines._Board._put = told
+main()
+"""  # the command as it is, which says when another process has judged something
+
+
+def stopped(target: Path, *read: Path, judged: int = 0) -> dict[str, Any]:
+    """Return the report of a run of two processes that gets a real SIGINT.
+
+    It comes when so many resources were judged, and a while of each file that is `read`.
+    """
     running = subprocess.Popen(
-        [*command, "--workers", str(workers)],
+        [sys.executable, "-c", WATCHED, "validate", str(target), "--json", "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert running.stderr is not None
+    while judged:
+        line = running.stderr.readline()
+        assert line, "it ended before"
+        judged -= line.startswith("judged")
     end = time.monotonic() + 60
-    while not all(_is_open(path, running.pid) for path in opened):
+    while not all(_is_read(path, running.pid) for path in read):
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
-    time.sleep(0.7)  # the other process has judged its small files, or some rows of its large one
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err.count("Traceback")) == (PARTIAL_EXIT, 0), err
@@ -55,14 +77,15 @@ def stopped(target: Path, workers: int, *opened: Path) -> dict[str, Any]:
     return report
 
 
-def _is_open(path: Path, parent: int) -> bool:
-    """Say whether a process, or one that it started, reads a file."""
+def _is_read(path: Path, parent: int) -> bool:
+    """Say whether a process, or one that it started, has read some MiB of a file."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     try:
         for pid in (str(parent), *children.read_text().split()):
             for fd in Path(f"/proc/{pid}/fd").iterdir():
                 if os.readlink(fd) == str(path):
-                    return True
+                    place = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().split()[1]
+                    return int(place) > 25 * len(MEMBER)
     except OSError:
         pass
     return False
@@ -76,7 +99,7 @@ def test_what_other_processes_finished_is_reported_and_the_rest_is_named(tmp_pat
     long_table(tmp_path / "a.csv.gz")
     for name in "bcdefg":
         (tmp_path / f"{name}.csv").write_text("id,text\n1\n")
-    report = stopped(tmp_path, 2, tmp_path / "a.csv.gz")
+    report = stopped(tmp_path, tmp_path / "a.csv.gz", judged=2)
     first, *others = report["tasks"]
     assert 0 < first["stats"]["rows"] < 80 * ROWS
     assert "stopped within it" in first["warnings"][-1]
@@ -92,7 +115,7 @@ def test_what_other_processes_finished_is_reported_and_the_rest_is_named(tmp_pat
 def test_what_another_process_is_reading_is_reported_up_to_there(tmp_path: Path) -> None:
     for name in "ab":
         long_table(tmp_path / f"{name}.csv.gz")
-    report = stopped(tmp_path, 2, *(tmp_path / f"{name}.csv.gz" for name in "ab"))
+    report = stopped(tmp_path, *(tmp_path / f"{name}.csv.gz" for name in "ab"))
     rows = {task["name"]: task["stats"]["rows"] for task in report["tasks"]}
     assert rows.keys() == {"a", "b"}
     assert all(0 < count < 80 * ROWS for count in rows.values()), rows
@@ -114,7 +137,7 @@ def test_no_key_is_called_missing_in_a_table_that_was_not_read_to_its_end(
     }
     package = {"resources": [{"name": name, **described[name]} for name in order]}
     (tmp_path / "datapackage.json").write_text(json.dumps(package))
-    report = stopped(tmp_path, 2, tmp_path / "parents.csv.gz")
+    report = stopped(tmp_path, tmp_path / "parents.csv.gz", judged=1)
     assert {task["name"] for task in report["tasks"]} == {"parents", "children"}
     assert report["stats"]["errors"] == 0, report["tasks"]
 

@@ -212,7 +212,7 @@ class _Board:
             self._changed.notify_all()
 
 
-_PATIENCE = 2.0  # seconds that a person who stopped a run waits for what others had begun
+_PATIENCE = 5.0  # seconds that a person who stopped a run waits for what others had begun
 _GONE = Unavailable("a worker process stopped; try again", "工作进程已停止；请重试")
 
 

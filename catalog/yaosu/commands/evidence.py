@@ -9,6 +9,7 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
+from .language import called
 from .listing import Platform, SigningKey
 from .terminal import (
     Json,
@@ -187,7 +188,7 @@ def show(recall_id: Recall, market: Market = None, as_json: Json = False) -> Non
         return
     _told(found)
     rows = [
-        [t["trade_id"], t["buyer"]["name"], t["state"], t["statement"]] for t in found["trades"]
+        [t["trade_id"], called(t["buyer"]), t["state"], t["statement"]] for t in found["trades"]
     ]
     print_table(["trade 交易", "buyer 需方", "state 状态", "statement 声明"], rows)
 

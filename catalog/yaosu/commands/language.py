@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 
 def reads_english() -> bool:
@@ -17,3 +19,8 @@ def named(chinese: object, english: object) -> str:
     """Return the name in the person's language, the other one where there is none in it."""
     first, other = (english, chinese) if reads_english() else (chinese, english)
     return str(first or other or "")
+
+
+def called(party: Mapping[str, Any]) -> str:
+    """Return what a party is called in the person's language."""
+    return named(party["name"], party.get("name_en"))

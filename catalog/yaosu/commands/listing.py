@@ -10,7 +10,7 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
-from .language import named
+from .language import called, named
 from .standing import commands_for, state_word, steps_of, stood
 from .terminal import (
     Json,
@@ -323,7 +323,7 @@ def tell(found: Listing) -> None:
             "title 标题": named(found.title, found.title_en),
             "version 版本": f"{pkg.get('version') or ''} (#{found['listing_version']})",
             "state 状态": state_word(found.id, found.state),
-            "provider 提供方": found["provider"]["name"],
+            "provider 提供方": called(found["provider"]),
             "licence 许可": element.get("license_spdx"),
             "price 价格": ", ".join(
                 _price(p) for p in (element.get("offer") or {}).get("pricing") or ()

@@ -10,7 +10,7 @@ import typer
 
 from yaosu.errors import Conflict, Text
 
-from .language import named
+from .language import called, named
 from .standing import stood
 from .terminal import (
     Json,
@@ -164,7 +164,7 @@ def _tell_quote(title: str, quote: dict[str, Any]) -> None:
     print_facts(
         {
             "listing 数据集": title,
-            "provider 提供方": agreement["provider"]["name"],
+            "provider 提供方": called(agreement["provider"]),
             "price 价格": yuan(terms["amount_fen"]),
             "mode 计价": terms["mode"],
             "rights 权利": ", ".join(terms["rights"]),

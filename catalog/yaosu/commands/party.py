@@ -11,6 +11,7 @@ from yaosu.errors import InvalidInput, Text
 
 from .family import family
 from .keys import tell_secret
+from .language import called
 from .terminal import (
     Json,
     Market,
@@ -118,7 +119,7 @@ def list_(
             (
                 p["party_id"],
                 p["slug"],
-                p["name"],
+                called(p),
                 ", ".join(p["roles"]),
                 p["uscc"],
                 p["verified_at"] or "–",

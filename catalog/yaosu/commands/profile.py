@@ -11,6 +11,7 @@ import typer
 from yaosu.errors import InvalidInput, Text
 
 from .family import family
+from .language import called
 from .terminal import (
     Json,
     Market,
@@ -49,7 +50,7 @@ def directory(
     print_table(
         ("party 编号", "name 名称", "roles 角色", "region 地区", "services 服务"),
         [
-            (p["party_id"], p["name"], " ".join(p["roles"]), p["region"],
+            (p["party_id"], called(p), " ".join(p["roles"]), p["region"],
              " ".join(s["kind"] for s in p["services"]))
             for p in found
         ],

@@ -13,6 +13,7 @@ from yaosu.errors import InvalidInput, Text
 from yaosu_schemas.canonical import jcs
 
 from .family import family
+from .language import called
 from .listing import Platform, SigningKey, print_events
 from .order import arrived, order, told
 from .reads import reads
@@ -59,8 +60,8 @@ def list_(
             (
                 t.id,
                 state_word(t.id, t.state),
-                t["provider"]["name"],
-                t["user"]["name"],
+                called(t["provider"]),
+                called(t["user"]),
                 yuan(t["terms"]["amount_fen"]),
                 commands_for(t.id, t["next"], "provider", "buyer", "exchange", "admin"),
             )
@@ -81,14 +82,14 @@ def show(trade: Id, market: Market = None, as_json: Json = False) -> None:
         print_json(found.data)
         return
     terms = found["terms"]
-    sides = {found[s]["party_id"]: found[s]["name"] for s in ("provider", "user")}
+    sides = {found[s]["party_id"]: called(found[s]) for s in ("provider", "user")}
     print_facts(
         {
             "trade 交易": found.id,
             "state 状态": state_word(found.id, found.state),
             "listing 挂牌": found["listing_id"],
-            "provider 提供方": found["provider"]["name"],
-            "buyer 买方": found["user"]["name"],
+            "provider 提供方": called(found["provider"]),
+            "buyer 买方": called(found["user"]),
             "price 价格": f"{yuan(terms['amount_fen'])} ({terms['mode']} × {terms['quantity']})",
             "rights 权利": ", ".join(terms["rights"]),
             "purpose 用途": terms["purpose"],

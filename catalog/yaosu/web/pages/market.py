@@ -154,7 +154,7 @@ async def search(request: Request) -> Response:
             "sorts": [s for s in SORTS if s != "relevance" or query.text],
             "chosen": [(n, v) for n in FACETS for v in query.filters.get(n, ()) if n in plain],
             "problem": problem,
-            "names": _publisher_names(found.hits),
+            "names": {hit.card["publisher"]: hit.card for hit in found.hits},
             "near": [] if found.total else _near(market, query.text),
         }
 
@@ -172,10 +172,6 @@ def _facet(name: str, counts: Any, query: SearchQuery) -> dict[str, Any]:
         "values": values,
         "open": bool(chosen) or name in OPEN_FACETS,
     }
-
-
-def _publisher_names(hits: Any) -> dict[str, str]:
-    return {hit.card["publisher"]: hit.card["publisher_name"] for hit in hits}
 
 
 def _near(market: Any, text: str) -> list[str]:

@@ -209,6 +209,9 @@ def data_block(value: Any) -> Markup:
     return Markup(text)
 
 
+SHOWN_NAMES = ("publisher_name", "publisher_name_en", "title_en")
+
+
 def snippet_of(hit: Hit) -> Markup:
     """Return the index's snippet (escaped text with marks) without the signs of Markdown.
 
@@ -216,7 +219,7 @@ def snippet_of(hit: Hit) -> Markup:
     """
     bare = re.sub("</?mark>", "", hit.snippet)
     shown = hit.snippet
-    if bare in {str(escape(hit.card.get(n) or "")) for n in ("publisher_name", "title_en")}:
+    if bare in {str(escape(hit.card.get(n) or "")) for n in SHOWN_NAMES}:
         shown = str(escape(str(hit.card.get("description") or "")[:200]))
     return Markup(re.sub(r"\*\*|`|(?:^|(?<=\n))#{1,6} ", "", shown))
 
