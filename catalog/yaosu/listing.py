@@ -549,7 +549,8 @@ def finish_validation(tx: Transaction, listing_id: str, body: dict[str, Any]) ->
     listing = tx.get(Listing, listing_id)
     if listing.state != ListingState.VALIDATING:
         return listing
-    valid = bool(body.get("valid")) and body.get("target") == listing.content_digest
+    whole = body.get("valid") is True and not body.get("partial")
+    valid = whole and body.get("target") == listing.content_digest
     report = StoredReport(
         id=new_id("rpt"),
         listing_id=listing.id,

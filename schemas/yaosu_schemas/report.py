@@ -140,10 +140,11 @@ class Task:
     errors: tuple[ReportError, ...] = ()
     findings: tuple[ReportError, ...] = ()  # noticed, and no reason to call the data invalid
     profile: Mapping[str, Any] | None = None  # counts and distribution of each column
+    partial: bool = False  # a person stopped it before its end: it is never valid
 
     @property
     def valid(self) -> bool:
-        return self.stats.errors == 0 and not self.errors
+        return not (self.partial or self.stats.errors or self.errors)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -157,6 +158,7 @@ class Task:
             "errors": [e.as_json() for e in self.errors],
             "findings": [e.as_json() for e in self.findings],
             **({} if self.profile is None else {"profile": dict(self.profile)}),
+            **({"partial": True} if self.partial else {}),
         }
 
     @classmethod
@@ -171,6 +173,7 @@ class Task:
             errors=tuple(ReportError.from_json(e) for e in data.get("errors", ())),
             findings=tuple(ReportError.from_json(e) for e in data.get("findings", ())),
             profile=data.get("profile"),
+            partial=bool(data.get("partial")),
         )
 
 

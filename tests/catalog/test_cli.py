@@ -537,3 +537,18 @@ def test_the_page_is_in_the_language_of_the_terminal(
     page = tmp_path / "page.html"
     assert yaosu("validate", tmp_path / "a.csv", "--html", page).code == 0
     assert f'<html lang="{tag}">' in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "en", "zh"),
+    [("--limit-errors", -1, "0 is no limit", "0 表示不限"), ("--workers", 0, "at least", "至少")],
+)
+def test_a_number_that_makes_no_sense_is_refused_with_those_that_do(
+    yaosu: Terminal, tmp_path: Path, option: str, value: int, en: str, zh: str
+) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    said = yaosu("validate", tmp_path / "a.csv", f"{option}={value}")
+    assert said.code == 2
+    assert f"{option} {value}" in said.err
+    assert en in said.err
+    assert zh in said.err

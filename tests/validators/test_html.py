@@ -217,3 +217,16 @@ def test_a_stopped_run_is_never_called_valid() -> None:
     words = Elements(report_html(report, lang="en")).words
     assert "Stopped, no error until then" in words
     assert "Valid\n" not in words
+
+
+def test_notes_are_in_the_language_of_the_page_and_a_table_half_read_has_no_verdict() -> None:
+    note = "stopped within it / 读取中停止"
+    task = {"name": "a", "valid": False, "partial": True, "stats": {"rows": 1}, "warnings": [note]}
+    report = {"valid": False, "partial": True, "tasks": [task], "warnings": ["a / b", "x / y / 值"]}
+    en, zh = (Elements(report_html(report, lang=lang)).words for lang in ("en", "zh"))
+    assert "stopped within it" in en
+    assert "读取中停止" not in en
+    assert "读取中停止" in zh
+    assert "stopped within it" not in zh
+    assert all("a / b" in words and "x / y / 值" in words for words in (en, zh))
+    assert "a stopped 1 row" in en

@@ -24,10 +24,11 @@ def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(marks, name, size)
 
 
+_IN_PATTERNS = "^]-?*"  # what means something else in a regular expression
 _dialects = st.builds(
     Dialect,
-    delimiter=st.sampled_from([",", ";", " ", "\t", "é"]),
-    quote_char=st.sampled_from(['"', "|"]),
+    delimiter=st.sampled_from([*",,; \té", *_IN_PATTERNS]),
+    quote_char=st.sampled_from([*'""|', *_IN_PATTERNS, ""]),
     escape_char=st.sampled_from([None, None, "\\"]),
     skip_initial_space=st.booleans(),
     double_quote=st.booleans(),
@@ -48,6 +49,7 @@ _pieces = [
     "|",
     "é",
     "\t",
+    *_IN_PATTERNS,
 ]
 
 

@@ -352,9 +352,9 @@ def test_what_a_process_sets_for_all_of_its_threads_is_put_back_by_the_last() ->
 
 COPIED = """
 import json, os, signal, sys
-from yaosu_validators import engines, judge, parts, run, validate
+from yaosu_validators import engines, judge, parts, passes, validate
 
-parts.PART_BYTES = run.PART_BYTES = 20_000
+parts.PART_BYTES = passes.PART_BYTES = 20_000
 judge.SMALL = 0
 engines._start = None  # what is judged elsewhere is judged by copies
 children = f"/proc/self/task/{os.getpid()}/children"

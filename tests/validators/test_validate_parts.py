@@ -42,6 +42,9 @@ class BytesEngine:
 
     def close(self) -> None: ...
 
+    def stopped(self) -> dict[int, parts.PartResult]:
+        return {}
+
     def run(
         self, todo: Sequence[parts.Part], needed: Callable[[int], bool]
     ) -> Iterator[parts.PartResult]:

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,8 @@ class ProcessEngine:
 
     workers: int
     _others: list[Worker] = field(default_factory=list)
+    _board: _Board | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def begin(self) -> None:
         """Start the others before there are parts.
@@ -80,14 +83,28 @@ class ProcessEngine:
         return self._answers(parts, _all)
 
     def _answers(self, parts: Sequence[Part | FilePart], needed: Needed) -> Iterator[Any]:
-        board = _Board(parts, self.workers + 2, needed)
+        board = self._board = _Board(parts, self.workers + 2, needed)
         for _ in range(min(self.workers, len(parts)) - 1 - len(self._others)):
             self._others.append(_start())
         for worker in self._others:
-            threading.Thread(target=board.serve, args=(worker,), daemon=True).start()
+            thread = threading.Thread(target=board.serve, args=(worker,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
         with short_turns(), contextlib.closing(board):
             for number in range(len(parts)):
                 yield board.result(number)
+
+    def stopped(self) -> dict[int, PartResult]:
+        """Stop the others, and return what they have that was not given back, by its number."""
+        if self._board is None:
+            return {}
+        self._board.close()
+        for worker in self._others:
+            worker.interrupt()
+        end = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return self._board.left()
 
     def close(self) -> None:
         for worker in self._others:
@@ -169,6 +186,11 @@ class _Board:
             self._order.clear()
             self._changed.notify_all()
 
+    def left(self) -> dict[int, PartResult]:
+        """Return the results that were not asked for, by the numbers of their parts."""
+        with self._changed:
+            return {n: r for n, r in self._results.items() if isinstance(r, PartResult)}
+
     def _pass_over(self) -> None:
         while self._order and not self._needed(self._order[0]):
             self._results[self._order.popleft()] = PartResult()
@@ -190,6 +212,7 @@ class _Board:
             self._changed.notify_all()
 
 
+_PATIENCE = 2.0  # seconds that a person who stopped a run waits for what others had begun
 _GONE = Unavailable("a worker process stopped; try again", "工作进程已停止；请重试")
 
 
@@ -225,6 +248,7 @@ class Worker(Protocol):
     def stdin(self) -> IO[bytes] | None: ...
     @property
     def stdout(self) -> IO[bytes] | None: ...
+    def interrupt(self) -> None: ...
     def kill(self) -> None: ...
     def wait(self) -> int: ...
 
@@ -245,6 +269,10 @@ class _Copy:
         self.stdin, self.stdout = os.fdopen(ask, "wb"), os.fdopen(answers, "rb")
         _widen(self.stdout)
 
+    def interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGINT)
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -253,18 +281,27 @@ class _Copy:
         return os.waitpid(self.pid, 0)[1]
 
 
+class _Started(subprocess.Popen[bytes]):
+    """A new process that judges parts."""
+
+    def interrupt(self) -> None:
+        self.send_signal(signal.SIGINT)
+
+
 def _work_as_copy(inbox: int, outbox: int, others: Sequence[Worker]) -> NoReturn:
     """Be a worker, and nothing of what this process was."""
     try:
         os.setsid()  # Ctrl-C is for the parent: it keeps what it has
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for other in others:  # they are to hear it when the parent is gone
             for pipe in (other.stdin, other.stdout):
                 if pipe is not None:
                     pipe.close()
         with few_looks():
             work(os.fdopen(inbox, "rb"), os.fdopen(outbox, "wb"), answered)
+    except KeyboardInterrupt:
+        pass
     except BaseException:
         traceback.print_exc()
     finally:
@@ -291,18 +328,22 @@ def _load() -> None:
 _EARLY = "early"
 
 
-def _start(*arguments: str) -> subprocess.Popen[bytes]:
+def _start(*arguments: str) -> _Started:
     turns = Turns.here()
     shared = [] if turns is None else [turns.file.fileno()]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    worker = subprocess.Popen(
-        [sys.executable, "-m", __name__, *map(str, shared), *arguments],
-        pass_fds=shared,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=env,
-        start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it can take it
+    try:
+        worker = _Started(
+            [sys.executable, "-m", __name__, *map(str, shared), *arguments],
+            pass_fds=shared,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+            start_new_session=True,  # Ctrl-C is for the parent: it keeps what it has
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     _widen(cast(IO[bytes], worker.stdout))
     return worker
 
@@ -338,9 +379,11 @@ def answered(part: Part | FilePart) -> PartResult | Seen:
 
 
 def work(inbox: IO[bytes], outbox: IO[bytes], judge: Callable[[Any], Any]) -> None:
-    """Answer parts with results until nobody asks any more."""
-    while (request := receive(inbox)) is not None:
-        send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
+    """Answer parts with results until nobody asks any more, or somebody stops it."""
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # who asked may be gone
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while (request := receive(inbox)) is not None:
+            send(outbox, pickle.dumps(judge(pickle.loads(request)), protocol=5))
 
 
 if __name__ == "__main__":

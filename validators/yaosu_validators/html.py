@@ -215,12 +215,16 @@ class _Page:
         errors = [error for error in task.get("errors") or () if isinstance(error, Mapping)]
         total = max(int(stats.get("errors") or 0), len(errors))
         badge = self.badge(self.say("valid", "通过"), good=True)
-        if not task.get("valid"):
-            badge = self.badge(f"{_count(total)} {self.say('errors', '个错误')}", good=False)
+        if task.get("partial") and not total:
+            badge = f'<span class="yr-badge yr-partial">{self.say("stopped", "已停止")}</span>'
+        elif not task.get("valid"):
+            word = self.say("error" if total == 1 else "errors", "个错误")
+            badge = self.badge(f"{_count(total)} {word}", good=False)
         type_ = str(task.get("type") or "")
         facts = [str(task.get("place") or ""), self.words(*_TYPES.get(type_, (type_, type_)))]
         if isinstance(stats.get("rows"), int):
-            facts.append(f"{_count(stats['rows'])} {self.plain('rows', '行')}")
+            word = self.plain("row" if stats["rows"] == 1 else "rows", "行")
+            facts.append(f"{_count(stats['rows'])} {word}")
         if isinstance(stats.get("bytes"), int):
             facts.append(_bytes(stats["bytes"]))
         if findings := task.get("findings") or ():
@@ -564,7 +568,8 @@ class _Page:
     def _notes(self, notes: object) -> str:
         if not isinstance(notes, list) or not notes:
             return ""
-        items = "".join(f"<li>{escape(_clip(str(note), 500))}</li>" for note in notes[:_LISTED])
+        own = (_half(str(note), self.lang) for note in notes[:_LISTED])
+        items = "".join(f"<li>{escape(_clip(note, 500))}</li>" for note in own)
         return f'<ul class="yr-list yr-notes">{items}</ul>'
 
 
@@ -579,6 +584,11 @@ def mask(text: str) -> str:
     """Return the shape of a text without its words: letters and digits become dots."""
     shape = re.sub(r"\w", "•", text[:24])
     return shape + "…" if len(text) > 24 else shape
+
+
+def _half(note: str, lang: Lang) -> str:
+    en, _, zh = note.partition(" / ")
+    return note if lang == "both" or " / " in zh or zh.isascii() else zh if lang == "zh" else en
 
 
 def _place(error: Mapping[str, Any]) -> tuple[int, str]:

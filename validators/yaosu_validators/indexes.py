@@ -76,9 +76,11 @@ class Indexes:
 
     def _foreign(self, outcome: Outcome, position: int) -> list[Finding]:
         assert outcome.check is not None
-        children = self._index(outcome, position)
         key = outcome.check.keys[position]
         assert key.reference is not None
+        if self._cut_short(key.reference.resource or outcome.resource.name):
+            return []
+        children = self._index(outcome, position)
         parents = self._parents(outcome, key.reference.resource, key.reference.reference_fields)
         if parents is None or not comparable(parents[1], key.families):
             parents = (KeyIndex(), key.families)
@@ -97,10 +99,17 @@ class Indexes:
             for row, text in strangers(children, parents[0])
         ]
 
+    def _cut_short(self, name: str) -> bool:
+        """Say whether a person stopped before all of a resource was read: its keys are unknown."""
+        other = next((o for o in self._outcomes if o.resource.name == name), None)
+        return name in self._names if other is None else other.interrupted
+
     def _whole(self, outcome: Outcome, names: tuple[str, ...]) -> Outcome:
         key = (outcome.resource.name, names)
         if key not in self._read:
             self._read[key] = judge(outcome.resource, Limits(errors=0, wanted=(names,)))
+            if self._read[key].interrupted:
+                raise KeyboardInterrupt
         return self._read[key]
 
     def _parents(

@@ -50,7 +50,7 @@ class Marks:
             return  # none of them, or one of many bytes
         ends, q = re.escape(delimiter) + rb"\r\n", re.escape(quote)
         self._open = re.compile(rb"(?:[^%b]++|%b%b)*+" % (q, q, q)) if quote else None
-        self._rest = re.compile(rb"%b?([^%b]*+)(?:[%b]|\Z)" % (q, ends, ends))
+        self._rest = re.compile(rb"(?:%b)?([^%b]*+)(?:[%b]|\Z)" % (q, ends, ends))
         if escape:
             stretch = rb"()(?!\ )([^%b%b%b]{%d,}+)" % (ends, q, re.escape(escape), _LONG_CELL)
             self._cells = re.compile(stretch)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,18 +23,17 @@ from .checks.structure import VERSION, in_order
 from .indexes import Indexes
 from .judge import Limits, Outcome
 from .messages import report_error, report_text
-from .parts import PART_BYTES, TEXTS, Part, PartResult, join, judge_part, plan_parts
+from .passes import Pass, Progress
 from .plans import Plan, make_plan
 from .resources import Resource
 from .results import Results
 from .steady import few_looks, leave_pandas_out
-from .stopped import PARTIAL, nothing_seen
+from .stopped import PARTIAL, nothing_seen, so_many_rows, unseen
 
 if TYPE_CHECKING:
     from .engines import ProcessEngine
     from .filecheck import FilePart, Looked, PackageFiles, Seen
 
-Progress = Callable[..., None]  # called with done, total (bytes), rows and name
 RULESET = "yaosu-validators/1"
 
 
@@ -191,102 +189,8 @@ def _outcomes(
     progress: Progress | None,
     cache: Results | None,
 ) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    tell = None if progress is None else _Teller(progress, sum(r.size for r in plan.resources))
-    with ExitStack() as stack:
-        try:
-            engine = _begun(plan, workers, stack)
-            planned = [
-                plan_parts(resource, _limits(plan, resource, limit_errors, wanted), workers)
-                for resource in plan.resources
-            ]
-            known = [cache.get(p) if cache is not None else None for p in planned]
-            todo = [
-                (p, part) for p, k in zip(planned, known, strict=True) if not k for part in p.parts
-            ]
-            parts = [part for _, part in todo]
-
-            def needed(number: int) -> bool:
-                return todo[number][0].needs(parts[number])
-
-            if engine is None or len(parts) <= 1:
-                results: Iterator[PartResult] = (judge_part(part, tell) for part in parts)
-            else:
-                results = engine.run(parts, needed)
-            if tell is not None:
-                results = tell.following(parts, results, here=engine is None or len(parts) <= 1)
-            for p, k in zip(planned, known, strict=True):
-                outcome = k or join(p, results, tell)
-                outcomes.append(outcome)
-                if k is None and wanted.profile and not outcome.interrupted:
-                    outcome.profile = _profile(outcome)
-                if k is None and cache is not None and not outcome.interrupted:
-                    cache.put(p, outcome)
-                if tell is not None and not outcome.interrupted:
-                    tell.ended(p.resource.size, outcome)
-                if outcome.interrupted:
-                    break
-        except KeyboardInterrupt:
-            plan.stopped = True
-    plan.stopped |= any(o.interrupted for o in outcomes)
-    return outcomes
-
-
-def _profile(outcome: Outcome) -> Mapping[str, Any] | None:
-    from .column_profile import profile_of
-
-    return profile_of(outcome)
-
-
-def _begun(plan: Plan, workers: int, stack: ExitStack) -> ProcessEngine | None:
-    """Return what judges parts in other processes; they start now where a table is sure of some."""
-    if workers <= 1:
-        return None
-    from .engines import ProcessEngine
-    from .turns import Turns
-
-    engine = ProcessEngine(workers)
-    stack.enter_context(Turns.kept())
-    stack.callback(engine.close)
-    if any(r.size >= 2 * PART_BYTES and r.format in TEXTS for r in plan.resources):
-        engine.begin()
-    return engine
-
-
-@dataclass(slots=True)
-class _Teller:
-    """Adds up what the files tell and passes it on: bytes done of all, rows, place."""
-
-    progress: Progress
-    total: int
-    done: int = 0
-    before: int = 0  # bytes of resources that are done
-    rows: dict[str, int] = field(default_factory=dict)
-
-    def __call__(self, place: str, count: int, rows: int) -> None:
-        self.done += count
-        self.rows[place] = rows
-        self.progress(done=self.done, total=self.total, rows=sum(self.rows.values()), name=place)
-
-    def following(
-        self, parts: Sequence[Part], results: Iterator[PartResult], *, here: bool
-    ) -> Iterator[PartResult]:
-        """Pass results on; what is judged whole in this process has told of itself."""
-        for part, result in zip(parts, results, strict=True):
-            place, r = part.resource.place, part.resource
-            state = result.outcome.state if result.outcome is not None else result.state
-            rows = self.rows.get(place, 0) + (state.rows if state is not None else 0)
-            if part.what != "whole":
-                self(place, part.stop - part.start, rows)
-            elif not here:
-                self(place, r.size // part.limits.passes, rows)
-            yield result
-
-    def ended(self, size: int, outcome: Outcome) -> None:
-        """Tell that all of a resource is judged."""
-        self.before += size
-        self.done = self.before
-        self(outcome.place, 0, outcome.state.rows if outcome.state is not None else 0)
+    limits = [_limits(plan, resource, limit_errors, wanted) for resource in plan.resources]
+    return Pass(plan, workers, progress, cache).over(limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +298,7 @@ def _report(
         errors=tuple(report_error(f) for f in loose if f.severity == "error"),
         warnings=(
             *(_both(w) for w in plan.warnings),
-            *([_both(PARTIAL)] if plan.stopped else ()),
+            *(_both(w) for w in (_left_out(plan, outcomes) if plan.stopped else ())),
             *(_both(report_text(f)) for f in loose if f.severity != "error"),
         ),
         checks=tuple(_check_runs(plan, tasks, outcomes, wanted, concluded, looked)),
@@ -402,6 +306,15 @@ def _report(
         ruleset=RULESET,
         partial=plan.stopped,
     )
+
+
+def _left_out(plan: Plan, outcomes: list[Outcome]) -> Iterator[Text]:
+    """Say what a stopped run did not look at."""
+    yield PARTIAL
+    begun = {outcome.resource.name for outcome in outcomes}
+    names = [r.name for r in plan.resources if r.name not in begun]
+    if names:
+        yield unseen(names)
 
 
 def _check_runs(
@@ -519,7 +432,9 @@ def _task(
         warnings += [_both(report_text(f)) for f in checked.found if f.severity != "error"]
     found += [f for f in concluded if f.severity == "error"]
     noticed = [f for f in concluded if f.severity != "error"]
-    if not partial and not outcome.interrupted:
+    if outcome.interrupted:
+        warnings.append(_both(so_many_rows(rows or 0)))
+    elif not partial:
         found += outcome.end
         if outcome.opened and not closed:
             found += _promises(outcome, rows, warnings)
@@ -543,6 +458,7 @@ def _task(
         errors=tuple(report_error(f) for f in found),
         findings=tuple(replace(report_error(f), blocking=False) for f in noticed),
         profile=outcome.profile,
+        partial=outcome.interrupted,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +50,27 @@ _DESCRIPTIONS = {
 PARTIAL = Text(
     "stopped before the end: this report is partial", "提前停止：本报告只涵盖已检查的部分"
 )
+
+
+_NAMED = 10
+
+
+def unseen(names: Sequence[str]) -> Text:
+    """Say which resources were not looked at at all, the first ones by name."""
+    rest = len(names) - _NAMED
+    more = (f" and {rest:,} more", f"等 {len(names):,} 个资源") if rest > 0 else ("", "")
+    return Text(
+        f"not looked at: {', '.join(names[:_NAMED])}{more[0]}",
+        f"未检查：{'、'.join(names[:_NAMED])}{more[1]}",
+    )
+
+
+def so_many_rows(rows: int) -> Text:
+    """Say how far a table was read."""
+    return Text(
+        f"stopped within it: {rows:,} rows were looked at, and not what follows",
+        f"读取中停止：已检查 {rows:,} 行，其后的内容未检查",
+    )
 
 
 def nothing_seen() -> Report:

@@ -95,10 +95,10 @@ def validate(
         ),
     ] = None,
     limit_errors: Annotated[
-        int, typer.Option(min=0, help="Errors per table, 0 = no limit. 每表错误上限。")
+        int, typer.Option(help="Errors per table, 0 = no limit. 每表错误上限，0 为不限。")
     ] = 1000,
     engine: Annotated[Engine, typer.Option(help="Where checks run. 校验引擎。")] = Engine.LOCAL,
-    workers: Annotated[int, typer.Option(min=1, help="Processes. 并行进程数。")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes. 并行进程数。")] = 1,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as a page. 输出网页报告。")
     ] = None,
@@ -120,6 +120,18 @@ def validate(
             "this version checks on one machine: --engine local",
             "当前版本仅支持单机校验：--engine local",
             field="engine",
+        )
+    if limit_errors < 0:
+        raise InvalidInput(
+            f"--limit-errors {limit_errors}: 0 is no limit, a larger number so many per table",
+            f"--limit-errors {limit_errors}：0 表示不限，正数为每表错误上限",
+            field="limit_errors",
+        )
+    if workers < 1:
+        raise InvalidInput(
+            f"--workers {workers}: at least one process is needed, this one",
+            f"--workers {workers}：至少需要一个进程（即当前进程）",
+            field="workers",
         )
     with _stopped() as stop, Watch() as watch, _store(findings) as private:
         from yaosu_validators import leave_pandas_out
