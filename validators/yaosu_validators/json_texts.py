@@ -15,7 +15,6 @@ from yaosu_schemas.texts import clip
 from . import long_texts, turns
 from .check import Finding
 from .streams import MAX_ROW_BYTES, RowTooLong, row_too_long
-from .utf8 import is_utf8
 
 MAX_VALUES = 2_000_000  # of one record of JSON: as Python's own they take 100 bytes each
 LONG_JSON = 4 << 20  # bytes: shorter records cannot hold values that fill the memory
@@ -110,6 +109,8 @@ class Shortened:
 
 def kept_text(raw: bytes) -> str:
     """Return a JSON string that is long, from between its quotes, as it is kept."""
+    from .utf8 import is_utf8  # only here: it brings Arrow
+
     if not is_utf8(raw):
         raw = raw.decode("utf-8", "replace").encode()
     return long_texts.kept(_unescaped(raw))

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .utf8 import is_utf8
-
 LONG = 1 << 20  # bytes of a text that is kept so, where it is
 _HEAD = 1 << 12
 _END = "\ud800"  # of what stands for the text: whoever takes it for all of it fails, and is seen to
@@ -31,6 +29,8 @@ class LongText(str):
 
 def kept(utf8: bytes) -> str:
     """Return a text as it is kept; one with lone surrogates, which UTF-8 has not, as Python's."""
+    from .utf8 import is_utf8  # only here: it brings Arrow
+
     return LongText(utf8) if is_utf8(utf8) else utf8.decode("utf-8", "surrogatepass")
 
 
