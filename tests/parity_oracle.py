@@ -15,7 +15,7 @@ import pytest
 
 from parity_cases import Case
 from yaosu_schemas.report import Report
-from yaosu_validators import blocks, judge, parts, run, validate
+from yaosu_validators import blocks, judge, parts, passes, validate
 from yaosu_validators.engines import Needed
 from yaosu_validators.parts import Part, PartResult, judge_part
 
@@ -140,7 +140,7 @@ class Shipping:
 def small_parts(part: int = 120, block: int = 50) -> Iterator[None]:
     """Let several workers mean parts of a few bytes, judged by whole lines, shipped as bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_begun", lambda *_: Shipping())
+        patch.setattr(passes, "_begun", lambda *_: Shipping())
         patch.setattr(parts, "PART_BYTES", part)
         patch.setattr(judge, "SMALL", 0)
         patch.setattr(blocks, "BLOCK", block)
