@@ -82,7 +82,7 @@ LONG = st.tuples(st.text(st.sampled_from('ab,"\n\r文'), min_size=1, max_size=12
     st.integers(0, 10_000),
 )
 @settings(
-    max_examples=40,
+    max_examples=24,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
