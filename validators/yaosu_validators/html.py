@@ -19,6 +19,7 @@ from yaosu_schemas.errors import Text
 from yaosu_schemas.measures import measure
 from yaosu_schemas.report import kinds_of, lane_of, runs_of, without_place
 
+from .html_values import clip, figure, short, size_of
 from .mending import how_to_mend
 from .svg import bar, heat_map, histogram, shades
 
@@ -133,7 +134,7 @@ class _Page:
 
     def told(self, thing: Mapping[str, Any], key: str) -> str:
         en, zh = str(thing.get(key) or ""), str(thing.get(f"{key}_zh") or "")
-        return self.say(_clip(en), _clip(zh)) if en or zh else ""
+        return self.say(clip(en), clip(zh)) if en or zh else ""
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -152,13 +153,13 @@ class _Page:
         tiles = [
             (
                 self.say("errors", "错误"),
-                _count(stats.get("errors", 0)),
+                figure(stats.get("errors", 0)),
                 "yr-bad" if bad else "",
             ),
-            (self.say("warnings", "警告"), _count(stats.get("warnings", 0)), ""),
-            (self.say("resources", "资源"), _count(len(tasks)), ""),
-            (self.say("rows", "行"), _count(sum(rows)) if any(rows) else "–", ""),
-            (self.say("size", "大小"), _bytes(sum(size)) if any(size) else "–", ""),
+            (self.say("warnings", "警告"), figure(stats.get("warnings", 0)), ""),
+            (self.say("resources", "资源"), figure(len(tasks)), ""),
+            (self.say("rows", "行"), figure(sum(rows)) if any(rows) else "–", ""),
+            (self.say("size", "大小"), size_of(sum(size)) if any(size) else "–", ""),
         ]
         cells = "".join(
             f'<div class="yr-tile {tone}"><dd>{value}</dd><dt>{name}</dt></div>'
@@ -180,7 +181,7 @@ class _Page:
         rows = "".join(
             f'<tr><th scope="row">{self.told(first[kind], "title") or escape(kind)}'
             f"<br><code>{escape(kind)}</code></th>"
-            f'<td class="yr-num">{_count(n)}</td><td>{bar(n, most)}</td>'
+            f'<td class="yr-num">{figure(n)}</td><td>{bar(n, most)}</td>'
             f"<td>{self.told(first[kind], 'description')}</td>"
             f"<td>{self.text(how_to_mend(kind))}</td></tr>"
             for kind, n in counts.most_common()
@@ -219,16 +220,16 @@ class _Page:
             badge = f'<span class="yr-badge yr-partial">{self.say("stopped", "已停止")}</span>'
         elif not task.get("valid"):
             word = self.say("error" if total == 1 else "errors", "个错误")
-            badge = self.badge(f"{_count(total)} {word}", good=False)
+            badge = self.badge(f"{figure(total)} {word}", good=False)
         type_ = str(task.get("type") or "")
         facts = [str(task.get("place") or ""), self.words(*_TYPES.get(type_, (type_, type_)))]
         if isinstance(stats.get("rows"), int):
             word = self.plain("row" if stats["rows"] == 1 else "rows", "行")
-            facts.append(f"{_count(stats['rows'])} {word}")
+            facts.append(f"{figure(stats['rows'])} {word}")
         if isinstance(stats.get("bytes"), int):
-            facts.append(_bytes(stats["bytes"]))
+            facts.append(size_of(stats["bytes"]))
         if findings := task.get("findings") or ():
-            n = _count(len(findings))
+            n = figure(len(findings))
             facts.append(self.words(f"{n} noticed", f"{n} 处值得注意"))
         body = [self._notes(task.get("warnings"))]
         if errors:
@@ -263,7 +264,7 @@ class _Page:
         def tip(lane: int, bucket: int, n: int) -> str:
             return f"{escape(labels[lane])} · {self._rows_of(bucket, buckets, rows)}: {n}"
 
-        drawn = heat_map(labels, counts, buckets=buckets, last=_count(rows), label=name, tip=tip)
+        drawn = heat_map(labels, counts, buckets=buckets, last=figure(rows), label=name, tip=tip)
         more = len(lanes) - len(names)
         note = self.say(f"{more} more fields with errors", f"另有 {more} 个字段有错误")
         return (
@@ -277,7 +278,7 @@ class _Page:
         most = max(counts.values(), default=1)
         if most == 1:
             return ""
-        words = self.say(f"at most {_count(most)} errors", f"最多 {_count(most)} 个错误")
+        words = self.say(f"at most {figure(most)} errors", f"最多 {figure(most)} 个错误")
         return f"{shades()} {words} "
 
     def _rows_of(self, bucket: int, buckets: int, rows: int) -> str:
@@ -290,11 +291,11 @@ class _Page:
         body = "".join(self._error(run) for run in runs[:_LISTED])
         shown = sum(map(len, runs[:_LISTED]))
         title = self.say(
-            f"The first {_count(shown)} of {_count(total)}",
-            f"前 {_count(shown)} 个，共 {_count(total)} 个",
+            f"The first {figure(shown)} of {figure(total)}",
+            f"前 {figure(shown)} 个，共 {figure(total)} 个",
         )
         if shown == total:
-            title = self.say(f"All {_count(shown)}", f"全部 {_count(shown)} 个")
+            title = self.say(f"All {figure(shown)}", f"全部 {figure(shown)} 个")
         heads = [
             self.say("row", "行"),
             self.say("field", "字段"),
@@ -308,12 +309,12 @@ class _Page:
     def _error(self, run: Sequence[Mapping[str, Any]]) -> str:
         """Return one line for one error, or for a run of the same error over many rows."""
         error, row, last = run[0], run[0].get("rowNumber"), run[-1].get("rowNumber")
-        rows = _count(row) if isinstance(row, int) else ""
+        rows = figure(row) if isinstance(row, int) else ""
         kind = self.told(error, "title") or escape(str(error.get("type")))
         message = self.sentence(error)
         if len(run) > 1:
-            rows = f"{rows}–{_count(last)}"
-            kind += f' <span class="yr-badge yr-invalid">×\u202f{_count(len(run))}</span>'
+            rows = f"{rows}–{figure(last)}"
+            kind += f' <span class="yr-badge yr-invalid">×\u202f{figure(len(run))}</span>'
             message = self.told(error, "description")
         return (
             f'<tr><td class="yr-num">{rows}</td><td>{self._field(error)}</td><td>{kind}</td>'
@@ -339,10 +340,10 @@ class _Page:
     def _noticed(self, group: Sequence[Mapping[str, Any]]) -> str:
         first = group[0]
         rows = sorted({f["rowNumber"] for f in group if isinstance(f.get("rowNumber"), int)})
-        places = ", ".join(map(_count, rows[:_PLACES])) + ", …" * (len(rows) > _PLACES)
+        places = ", ".join(map(figure, rows[:_PLACES])) + ", …" * (len(rows) > _PLACES)
         kind = self.told(first, "title") if len(group) > 1 else self.message(first)
         return (
-            f'<tr><td>{kind}</td><td class="yr-num">{_count(len(group))}</td>'
+            f'<tr><td>{kind}</td><td class="yr-num">{figure(len(group))}</td>'
             f"<td>{self._field(first)}</td><td>{places}</td></tr>"
         )
 
@@ -350,7 +351,7 @@ class _Page:
         name, number = error.get("fieldName"), error.get("fieldNumber")
         if not name and number is None:
             return ""
-        shown = f"<code>{escape(_clip(str(name), 60))}</code>" if name else ""
+        shown = f"<code>{escape(clip(str(name), 60))}</code>" if name else ""
         return shown + (f' <span class="yr-dim">{number}</span>' if isinstance(number, int) else "")
 
     def cell(self, error: Mapping[str, Any]) -> str:
@@ -360,7 +361,7 @@ class _Page:
             return ""
         text = str(value)
         if self.show_cells:
-            return f"<code>{escape(_clip(text, 80))}</code>"
+            return f"<code>{escape(clip(text, 80))}</code>"
         hint = self.plain(f"{len(text)} characters, masked", f"{len(text)} 个字符，已遮盖")
         return f'<code class="yr-masked" title="{hint}">{escape(mask(text))}</code>'
 
@@ -397,17 +398,17 @@ class _Page:
             table += f'<p class="yr-dim">{self._more(len(columns) - _COLUMNS)}</p>'
         if len(columns) <= _WIDE:
             return f"<h3>{title}</h3>{table}"
-        count = f'<span class="yr-dim">{_count(len(columns))}</span>'
+        count = f'<span class="yr-dim">{figure(len(columns))}</span>'
         return f'<details class="yr-more"><summary>{title} {count}</summary>{table}</details>'
 
     def _more(self, columns: int) -> str:
-        return self.say(f"{_count(columns)} more columns", f"另有 {_count(columns)} 列")
+        return self.say(f"{figure(columns)} more columns", f"另有 {figure(columns)} 列")
 
     def _seen(self, profile: object) -> str:
         """Say of how many rows a profile is, where it is not of all."""
         if not isinstance(profile, Mapping) or profile.get("whole", True):
             return ""
-        rows = _count(profile.get("rows", 0))
+        rows = figure(profile.get("rows", 0))
         words = self.say(f"of the first {rows} rows", f"前 {rows} 行")
         return f' <span class="yr-dim">{words}</span>'
 
@@ -419,17 +420,17 @@ class _Page:
             else ""
         )
         low, high = column.get("min"), column.get("max")
-        shown = str if column.get("type") == "year" else _short
+        shown = str if column.get("type") == "year" else short
         hidden = not self.show_cells or (low is None and high is None)
         span = "" if hidden else f"{shown(low)} – {shown(high)}"
         distinct, over = column.get("distinct"), column.get("distinct_over")
-        several = _count(distinct) if isinstance(distinct, int) else ""
+        several = figure(distinct) if isinstance(distinct, int) else ""
         if isinstance(over, int):
-            several = f"&gt;\u202f{_count(over)}"
+            several = f"&gt;\u202f{figure(over)}"
         length = column.get("length")
         long = ""
         if isinstance(length, Mapping):
-            low, high = (_short(length.get(end)) for end in ("min", "max"))
+            low, high = (short(length.get(end)) for end in ("min", "max"))
             long = low if low == high else f"{low} – {high}"
         return (
             f'<tr><th scope="row"><code>{escape(str(column.get("name")))}</code></th>'
@@ -454,12 +455,12 @@ class _Page:
         most = max((n for _, n in pairs), default=1)
         return "".join(
             f'<div class="yr-top"><span>{escape(self._value(value))}</span> '
-            f"{bar(n, most)} {_count(n)}</div>"
+            f"{bar(n, most)} {figure(n)}</div>"
             for value, n in pairs
         )
 
     def _value(self, value: str) -> str:
-        return _clip(value, 24) if self.show_cells else mask(value)
+        return clip(value, 24) if self.show_cells else mask(value)
 
     def metrics(self, metrics: Iterable[Mapping[str, Any]]) -> str:
         rows = "".join(self._metric(metric) for metric in metrics)
@@ -479,13 +480,13 @@ class _Page:
 
     def _metric(self, metric: Mapping[str, Any]) -> str:
         value, unit = metric.get("value"), str(metric.get("unit") or "")
-        shown = "–" if value is None else _short(value)
+        shown = "–" if value is None else short(value)
         if unit == "ratio" and isinstance(value, int | float):
             shown = f"{value:.2%}"
         elif unit not in ("", "ratio"):
             shown = f"{shown} {unit}"
         top, bottom = metric.get("numerator"), metric.get("denominator")
-        counted = "" if bottom is None else f"{_short(top)} / {_short(bottom)}"
+        counted = "" if bottom is None else f"{short(top)} / {short(bottom)}"
         basis = _BASES.get(str(metric.get("basis")), Text("", ""))
         passed = metric.get("pass")
         result = ""
@@ -525,9 +526,9 @@ class _Page:
         coverage = check.get("coverage") or {}
         seen, total = coverage.get("rows_seen"), coverage.get("rows_total")
         seen = seen if isinstance(seen, int) else 0
-        of, drawn, word = _count(seen), "", ""
+        of, drawn, word = figure(seen), "", ""
         if isinstance(total, int):
-            of, drawn = f"{_count(seen)} / {_count(total)}", bar(seen, max(total, 1))
+            of, drawn = f"{figure(seen)} / {figure(total)}", bar(seen, max(total, 1))
             whole = seen >= total
             word = self.say("everything", "全部") if whole else self.say("in part", "部分")
         return (
@@ -569,7 +570,7 @@ class _Page:
         if not isinstance(notes, list) or not notes:
             return ""
         own = (_half(str(note), self.lang) for note in notes[:_LISTED])
-        items = "".join(f"<li>{escape(_clip(note, 500))}</li>" for note in own)
+        items = "".join(f"<li>{escape(clip(note, 500))}</li>" for note in own)
         return f'<ul class="yr-list yr-notes">{items}</ul>'
 
 
@@ -623,27 +624,3 @@ def _bins(found: object) -> list[int]:
 def _number_of(task: Mapping[str, Any], key: str) -> int:
     value = (task.get("stats") or {}).get(key)
     return value if isinstance(value, int) else 0
-
-
-def _count(n: object) -> str:
-    return f"{n:,}" if isinstance(n, int) else escape(str(n))
-
-
-def _bytes(n: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:.1f} TB"
-
-
-def _short(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value or "")
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)  # years are numbers, too
-    return f"{value:.4g}" if isinstance(value, float) else _clip(str(value), 40)
-
-
-def _clip(text: str, most: int = 300) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -67,7 +67,7 @@ class Machine:
         import wasmtime
 
         if sys.byteorder != "little":
-            raise NotImplementedError("WebAssembly's numbers are not those of this machine")
+            raise OSError("WebAssembly's numbers are not those of this machine")
         config = wasmtime.Config()
         config.parallel_compilation = False  # the process may be copied, and has one thread
         config.signals_based_traps = False  # signals are the user's

@@ -115,24 +115,7 @@ def validate(
     Exit 1 when anything inside is wrong, 2 when the target cannot be opened. Ctrl-C gives the
     report on what was seen until then, and exit 130.
     """
-    if engine is Engine.RAY:
-        raise Unsupported(
-            "this version checks on one machine: --engine local",
-            "当前版本仅支持单机校验：--engine local",
-            field="engine",
-        )
-    if limit_errors < 0:
-        raise InvalidInput(
-            f"--limit-errors {limit_errors}: 0 is no limit, a larger number so many per table",
-            f"--limit-errors {limit_errors}：0 表示不限，正数为每表错误上限",
-            field="limit_errors",
-        )
-    if workers < 1:
-        raise InvalidInput(
-            f"--workers {workers}: at least one process is needed, this one",
-            f"--workers {workers}：至少需要一个进程（即当前进程）",
-            field="workers",
-        )
+    _refuse(engine, limit_errors, workers)
     with _stopped() as stop, Watch() as watch, _store(findings) as private:
         from yaosu_validators import leave_pandas_out
         from yaosu_validators import validate as judge
@@ -169,6 +152,28 @@ def validate(
         raise typer.Exit(STOPPED)
     if not report.valid:
         raise typer.Exit(NOT_VALID)
+
+
+def _refuse(engine: Engine, limit_errors: int, workers: int) -> None:
+    """Refuse options that make no sense, with those that do."""
+    if engine is Engine.RAY:
+        raise Unsupported(
+            "this version checks on one machine: --engine local",
+            "当前版本仅支持单机校验：--engine local",
+            field="engine",
+        )
+    if limit_errors < 0:
+        raise InvalidInput(
+            f"--limit-errors {limit_errors}: 0 is no limit, a larger number so many per table",
+            f"--limit-errors {limit_errors}：0 表示不限，正数为每表错误上限",
+            field="limit_errors",
+        )
+    if workers < 1:
+        raise InvalidInput(
+            f"--workers {workers}: at least one process is needed, this one",
+            f"--workers {workers}：至少需要一个进程（即当前进程）",
+            field="workers",
+        )
 
 
 def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
